@@ -1,0 +1,1 @@
+"""What a web application needs: define, push and look at jobs. Opens nothing when imported."""

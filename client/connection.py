@@ -1,0 +1,282 @@
+"""Connections to Redis: the only module that makes them.
+
+redis-py's defaults do not suit a queue. It resends a command whose reply was lost, which would push a job
+twice, so retries are off. Its pools are made here once for each process and each event loop, so that nothing is
+shared over a fork. Ordinary connections speak RESP2, which proxies understand; only the doorbell asks for RESP3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import weakref
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from jobd.client import defaults
+from jobd.client.embedded import EmbeddedAddress
+from jobd.client.errors import ConfigError, RedisUnavailable
+
+LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+"""A connection broke or was too slow: what was sent may have been carried out."""
+
+_SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or embedded:"
+_NO_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Address:
+    """A parsed `redis_url`."""
+
+    url: str
+    """For redis-py: redis://, rediss:// or unix://. For Sentinel: the same with the options alone."""
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    embedded: EmbeddedAddress | None = None
+
+    @property
+    def shown(self) -> str:
+        """For messages: without its password."""
+        if self.embedded:
+            return f"embedded:{self.embedded.directory}"
+        if self.sentinels:
+            return f"redis+sentinel://{','.join(f'{h}:{p}' for h, p in self.sentinels)}/{self.service}"
+        return mask(self.url)
+
+
+def mask(url: str) -> str:
+    """`url` with its passwords replaced by `***`."""
+    url = re.sub(r"(?<=[?&])(password|sentinel_password)=[^&]*", r"\1=***", url)
+    return re.sub(r"(://[^:/@?]*):[^@/]*@", r"\1:***@", url)
+
+
+def parse(url: str) -> Address:
+    """Understand a `redis_url`.
+
+    Accepted: `redis://`, `rediss://` (with `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` in the query), `unix://`,
+    `redis+sentinel://host:26379,host2:26379/service/0` (also `rediss+sentinel://`), `embedded:DIRECTORY`. A password
+    may stand in a file: `?password_file=/run/secrets/redis`. Raises ConfigError naming the url.
+    """
+    if url.startswith("embedded:"):
+        place = EmbeddedAddress.of(url)
+        return Address(place.url, embedded=place)
+    parts = urlsplit(url)
+    if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
+        return _parse_sentinel(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(f"redis_url {mask(url)!r}: unknown scheme; write {_SCHEMES}")
+    url = _with_password_file(url)
+    try:
+        options = redis.ConnectionPool.from_url(url).connection_kwargs
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"redis_url {mask(url)!r}: {error}") from None
+    if parts.scheme == "unix" and not options.get("path"):
+        raise ConfigError(f"redis_url {mask(url)!r}: names no socket; write unix:///path/to/socket")
+    if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        raise ConfigError(f"redis_url {mask(url)!r}: the database {parts.path.strip('/')!r} is not a number")
+    return Address(url)
+
+
+def _with_password_file(url: str) -> str:
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    name = query.pop("password_file", None)
+    if name is None:
+        return url
+    try:
+        password = Path(name).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"redis_url {mask(url)!r}: password_file {name}: {error.strerror}") from None
+    if parts.scheme == "unix":
+        query["password"] = password
+        return urlunsplit(parts._replace(query=urlencode(query)))
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}:{quote(password, safe='')}@{host}"
+    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query)))
+
+
+def _parse_sentinel(url: str) -> Address:
+    scheme, _, rest = _with_password_file(url).partition("://")
+    place, _, query = rest.partition("?")
+    hosts, _, path = place.partition("/")
+    user, at, hosts = hosts.rpartition("@")
+    service, _, database = path.partition("/")
+    if not service or not hosts or (database and not database.isdigit()):
+        raise ConfigError(f"redis_url {mask(url)!r}: write redis+sentinel://host:26379,host2:26379/service/0")
+    sentinels = []
+    for host in hosts.split(","):
+        name, _, port = host.rpartition(":") if re.search(r":\d+$", host) else (host, "", "26379")
+        sentinels.append((unquote(name).strip("[]"), int(port)))
+    tail = f"?{query}" if query else ""
+    base = f"{scheme.removesuffix('+sentinel')}://{user}{at}sentinel/{database or 0}{tail}"
+    return Address(base, sentinels=tuple(sentinels), service=unquote(service))
+
+
+def _options(retry: Any, timeout: float) -> dict[str, Any]:
+    return {
+        "retry": retry,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": defaults.CONNECT_TIMEOUT,
+        "protocol": 2,
+        "max_connections": _NO_LIMIT,
+        "client_name": "jobd",
+    }
+
+
+def _sentinel_options(url: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options for the sentinels themselves, and for the server behind them."""
+    known = dict(redis.ConnectionPool.from_url(url).connection_kwargs)
+    to_sentinels = {k: options[k] for k in ("retry", "socket_timeout", "socket_connect_timeout", "protocol")}
+    password = known.pop("sentinel_password", None)
+    if password:
+        to_sentinels["password"] = password
+    to_server = {**known, **options}
+    for name in ("host", "port"):
+        to_server.pop(name, None)
+    if url.startswith("rediss:"):
+        to_sentinels["ssl"] = to_server["ssl"] = True
+    return to_sentinels, to_server
+
+
+def _pool(address: Address, timeout: float) -> redis.ConnectionPool:
+    options = _options(Retry(NoBackoff(), 0), timeout)
+    if not address.sentinels:
+        return redis.ConnectionPool.from_url(address.url, **options)
+    to_sentinels, to_server = _sentinel_options(address.url, options)
+    sentinel = Sentinel(address.sentinels, sentinel_kwargs=to_sentinels)
+    pool: redis.ConnectionPool = sentinel.master_for(address.service, **to_server).connection_pool
+    return pool
+
+
+def _async_pool(address: Address, timeout: float) -> redis.asyncio.ConnectionPool:
+    options = _options(AsyncRetry(NoBackoff(), 0), timeout)
+    if not address.sentinels:
+        return redis.asyncio.ConnectionPool.from_url(address.url, **options)
+    to_sentinels, to_server = _sentinel_options(address.url, options)
+    sentinel = AsyncSentinel(address.sentinels, sentinel_kwargs=to_sentinels)
+    pool: redis.asyncio.ConnectionPool = sentinel.master_for(address.service, **to_server).connection_pool
+    return pool
+
+
+class Connector:
+    """Gives out connections to one address. Safe across threads, forks and event loops; connects when first used."""
+
+    def __init__(self, url: str, *, socket_timeout: float = defaults.SOCKET_TIMEOUT) -> None:
+        """`url` as `parse` takes it. `socket_timeout`: seconds to wait for a reply. Raises ConfigError."""
+        self.address = parse(url)
+        self.socket_timeout = socket_timeout
+        self._held: tuple[int, redis.ConnectionPool] | None = None
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool]
+        self._loops = weakref.WeakKeyDictionary()
+
+    @property
+    def pool(self) -> redis.ConnectionPool:
+        """This process' pool. One that was inherited over a fork is left alone: its sockets are the parent's."""
+        held = self._held
+        if held is None or held[0] != os.getpid():
+            self._check_private()
+            held = (os.getpid(), _pool(self.address, self.socket_timeout))
+            self._held = held
+        return held[1]
+
+    def client(self) -> redis.Redis:
+        """redis-py's client on this process' pool, for commands that may be repeated."""
+        return redis.Redis(connection_pool=self.pool)
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """Borrow a connection that is known to be open.
+
+        Raises RedisUnavailable when there is none: nothing was sent. A connection that is left by an exception is
+        closed, as a late reply may still be on its way.
+        """
+        pool = self.pool
+        try:
+            connection = pool.get_connection()
+        except (RedisError, OSError) as error:
+            raise self.unavailable(error) from error
+        try:
+            yield connection
+        except ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+
+    @asynccontextmanager
+    async def aconnection(self) -> AsyncIterator[Any]:
+        """`connection` for asyncio, on a pool of the running event loop."""
+        loop = asyncio.get_running_loop()
+        pool = self._loops.get(loop)
+        if pool is None:
+            self._check_private()
+            pool = self._loops.setdefault(loop, _async_pool(self.address, self.socket_timeout))
+        try:
+            connection = await pool.get_connection()
+        except (RedisError, OSError) as error:
+            raise self.unavailable(error) from error
+        try:
+            yield connection
+        except ResponseError:
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+    def dedicated(self, *, push: bool = False) -> Any:
+        """A connection of redis-py for one owner, not yet open; it belongs to the caller, who closes it.
+
+        With `push` it speaks RESP3, so that the server may send messages by itself.
+        """
+        pool = self.pool
+        if not push:
+            return pool.make_connection()
+        quiet = MaintNotificationsConfig(enabled=False)
+        options = {**pool.connection_kwargs, "protocol": 3, "maint_notifications_config": quiet}
+        return pool.connection_class(**options)
+
+    def _check_private(self) -> None:
+        if self.address.embedded:
+            self.address.embedded.check_private()
+
+    def unavailable(self, error: Exception) -> RedisUnavailable:
+        """Say why there is no connection, and what to do."""
+        if self.address.embedded and isinstance(error, LOST):
+            return self.address.embedded.unavailable()
+        remedy = ""
+        if self.address.url == defaults.REDIS_URL and isinstance(error, LOST):
+            remedy = "; set REDIS_URL, or start one with `jobd --embedded`"
+        return RedisUnavailable(f"Redis at {self.address.shown}: {error}{remedy}")
+
+    def close(self) -> None:
+        """Close this process' idle connections; the connector stays usable."""
+        held, self._held = self._held, None
+        if held is not None and held[0] == os.getpid():
+            held[1].disconnect()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        pool = self._loops.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.disconnect()

@@ -1,0 +1,59 @@
+"""Every default of jobd, in one place. Times are seconds unless a name says otherwise."""
+
+from __future__ import annotations
+
+REDIS_URL = "redis://localhost:6379/0"
+EMBEDDED_DIR = "var/jobd"
+ENVIRONMENT = "development"
+
+QUEUE = "default"
+BULK_SIZE = 1_000
+"""Jobs that one bulk push sends in a round trip."""
+MAX_JSON_DEPTH = 90
+"""Ruby's parser refuses documents nested more than 100 levels; the payload itself takes a few."""
+MAX_ERROR_MESSAGE = 10_000
+"""Characters of an exception's message that are kept with a job."""
+
+CONNECT_TIMEOUT = 5.0
+SOCKET_TIMEOUT = 5.0
+
+BOOT_TIMEOUT = 60.0
+"""A child that is not ready after this long counts as failed."""
+CONCURRENCY = 10
+TIMEOUT = 25.0
+GIVE_BACK_MARGIN = 0.5
+"""Unfinished jobs go back this long before `timeout` ends."""
+
+MAX_RETRIES = 25
+DEAD_MAX_JOBS = 10_000
+DEAD_TIMEOUT = 180 * 24 * 3600.0
+UNKNOWN_CLASS_TIMEOUT = 24 * 3600.0
+UNKNOWN_CLASS_FIRST_DELAY = 15.0
+UNKNOWN_CLASS_MAX_DELAY = 600.0
+
+HEARTBEAT_INTERVAL = 10.0
+HEARTBEAT_TTL = 60
+LEASE = 60.0
+STAT_TTL = 5 * 365 * 24 * 3600
+"""Sidekiq keeps a day's counters for five years."""
+
+SCHEDULER_LEASE = 2.0
+SCHEDULER_MAX_SLEEP = 0.25
+PROMOTE_LIMIT = 300
+RECOVER_LIMIT = 1_000
+
+MAX_WAIT = 2.0
+"""An idle fetcher asks Redis again after this long, whatever it has heard."""
+POLL_MIN = 0.005
+POLL_MAX = 0.05
+"""Bounds of the polling interval where the server offers no client tracking."""
+RECONNECT_MIN = 0.05
+RECONNECT_MAX = 1.0
+
+STORE_START_TIMEOUT = 10.0
+"""An embedded store may be silent this long at its start; loading its data does not count."""
+STORE_STOP_TIMEOUT = 10.0
+STORE_RESTART_MIN = 0.5
+STORE_RESTART_MAX = 30.0
+STORE_STABLE_AFTER = 60.0
+"""An embedded store that answered this long is restarted at once when it ends."""

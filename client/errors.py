@@ -1,0 +1,88 @@
+"""The errors that jobd raises.
+
+JobdError
+├── ConfigError            a setting is wrong
+│   └── ConfigErrors       … with a line for each of several
+├── JobDefinitionError     a job is declared wrongly, or two share one name
+├── InvalidArguments       a push whose arguments do not fit the job (also a TypeError)
+│   └── UnserializableArgument   … or cannot travel as JSON
+├── InvalidPayload         a dictionary given to `Client.push` is no job (also a ValueError)
+├── MalformedPayload       bytes read from Redis are no job (also a ValueError)
+├── RedisUnavailable       no connection: nothing was sent
+│   └── StoreUnavailable       … because the embedded store is not running, or cannot be started
+├── PushRefused            Redis answered with an error: nothing was pushed
+├── PushOutcomeUnknown     the connection broke before the answer: the job may be in Redis
+└── AlreadyRunning         another jobd owns the directory of the embedded store
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class JobdError(Exception):
+    """Base of every error that jobd raises on purpose.
+
+    `pushed` lists the jids that a bulk push had put into Redis before it failed.
+    """
+
+    pushed: tuple[str, ...] = ()
+
+
+class ConfigError(JobdError):
+    """A setting is wrong; the message names the value, the place and the remedy."""
+
+
+class ConfigErrors(ConfigError):
+    """Every problem of a configuration at once, one in a line; `problems` holds the lines."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class JobDefinitionError(JobdError):
+    """A job is declared wrongly, or two jobs share one name."""
+
+
+class InvalidArguments(JobdError, TypeError):
+    """The arguments of a push do not fit the signature of the job."""
+
+
+class UnserializableArgument(InvalidArguments):
+    """An argument cannot travel as JSON."""
+
+
+class InvalidPayload(JobdError, ValueError):
+    """A dictionary given to `Client.push` does not describe a job."""
+
+
+class MalformedPayload(JobdError, ValueError):
+    """Bytes read from Redis are not a job: no JSON, no object, or nested too deeply."""
+
+
+class RedisUnavailable(JobdError):
+    """Redis could not be reached or refused the login; nothing was sent."""
+
+
+class PushRefused(JobdError):
+    """Redis answered a push with an error; nothing was pushed."""
+
+
+class PushOutcomeUnknown(JobdError):
+    """The connection broke between sending a push and its answer.
+
+    The jobs `jids` may be in Redis or not. jobd never resends by itself, because that could run them twice.
+    """
+
+    def __init__(self, message: str, jids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.jids = tuple(jids)
+
+
+class StoreUnavailable(RedisUnavailable):
+    """The embedded store is not running, or cannot be started here."""
+
+
+class AlreadyRunning(JobdError):
+    """Another jobd owns this embedded store."""

@@ -1,0 +1,398 @@
+"""Jobs as applications define them: functions with `@jobd.job`, classes that extend `jobd.Job`.
+
+Both offer the same pushes, typed by the signature of what they run. The work behind them is done by
+`draft.py` (checks and payload) and `push.py` (sending).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from types import FunctionType
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from jobd.client import call, defaults, draft, options, payload, push, registry, settings
+from jobd.client.draft import NO_OPTIONS
+from jobd.client.errors import InvalidPayload, JobDefinitionError
+from jobd.client.registry import Handler, Origin
+from jobd.client.times import Moment, Wait, epoch_seconds, wait_seconds
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Pusher(Generic[P, R]):
+    """Pushes of one job, with options for this call if it comes from `set`.
+
+    Each push returns the jid, or None when client middleware stopped it. Errors: `InvalidArguments` when the
+    arguments do not fit the job or cannot travel as JSON, `RedisUnavailable` when nothing was sent,
+    `PushRefused` when Redis said no, `PushOutcomeUnknown` when the job may be in Redis.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        over: Mapping[str, Any] = NO_OPTIONS,
+        wait: float | None = None,
+        wait_until: float | None = None,
+    ) -> None:
+        self.__jobd__ = handler
+        self._over = over
+        self._wait = wait
+        self._wait_until = wait_until
+
+    def set(
+        self, *, wait: Wait | None = None, wait_until: Moment | None = None, **given: Any
+    ) -> Pusher[P, R]:
+        """Return the same job with other options for one call: `send.set(queue="critical").perform_async(7)`.
+
+        `wait` (seconds, `timedelta`) or `wait_until` (epoch seconds, aware `datetime`) put the run off.
+        Raises `InvalidPayload` when an option cannot be used.
+        """
+        if wait is not None and wait_until is not None:
+            raise InvalidPayload(
+                f"{self.__jobd__.name}: wait and wait_until are both given; give one of them"
+            )
+        checked = options.check(given, place=f"{self.__jobd__.name}.set", error=InvalidPayload)
+        if wait is None and wait_until is None:
+            return Pusher(self.__jobd__, {**self._over, **checked}, self._wait, self._wait_until)
+        return Pusher(
+            self.__jobd__,
+            {**self._over, **checked},
+            None if wait is None else wait_seconds(wait, "wait"),
+            None if wait_until is None else epoch_seconds(wait_until, "wait_until"),
+        )
+
+    def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Push a call with these arguments, to be run as soon as a worker is free."""
+        return push.default_client().push_item(self._item(args, kwargs, self._due()))
+
+    def perform_later(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """`perform_async` under ActiveJob's name."""
+        return self.perform_async(*args, **kwargs)
+
+    def perform_in(self, delay: Wait, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Push a call to be run after `delay`, seconds or a `timedelta`; at once if that is not positive."""
+        return push.default_client().push_item(self._item(args, kwargs, time.time() + wait_seconds(delay)))
+
+    def perform_at(self, moment: Moment, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Push a call to be run at `moment`, epoch seconds or an aware `datetime`; at once if past."""
+        return push.default_client().push_item(self._item(args, kwargs, epoch_seconds(moment)))
+
+    def perform_bulk(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Moment | Iterable[Moment] | None = None,
+        spread: Wait | None = None,
+        batch_size: int = defaults.BULK_SIZE,
+    ) -> list[str | None]:
+        """Push one call for each tuple of positional arguments in `calls`: `perform_bulk([(1,), (2,)])`.
+
+        `calls` may be lazy; each round trip takes `batch_size` (at most 1,000) of them. `at` is one time for
+        all or a list of one each; `spread` (seconds, `timedelta`) starts each at random within that time.
+        Returns the jids in order. After an error its `pushed` lists the jobs that were pushed before it.
+        """
+        return push.default_client().push_items(self._items(calls, at, spread), batch_size)
+
+    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Run a call here and now, as a worker would: through JSON and the middleware of both sides.
+
+        Returns what the job returns, None when client middleware stopped it; the job's error is raised. Needs
+        no Redis.
+        """
+        return cast("R | None", _run_inline(self._item(args, kwargs, None), self.__jobd__))
+
+    async def aperform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """`perform_async` for asyncio."""
+        return await push.default_client().apush_item(self._item(args, kwargs, self._due()))
+
+    async def aperform_later(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """`perform_later` for asyncio."""
+        return await self.aperform_async(*args, **kwargs)
+
+    async def aperform_in(self, delay: Wait, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """`perform_in` for asyncio."""
+        item = self._item(args, kwargs, time.time() + wait_seconds(delay))
+        return await push.default_client().apush_item(item)
+
+    async def aperform_at(self, moment: Moment, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """`perform_at` for asyncio."""
+        return await push.default_client().apush_item(self._item(args, kwargs, epoch_seconds(moment)))
+
+    async def aperform_bulk(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Moment | Iterable[Moment] | None = None,
+        spread: Wait | None = None,
+        batch_size: int = defaults.BULK_SIZE,
+    ) -> list[str | None]:
+        """`perform_bulk` for asyncio."""
+        return await push.default_client().apush_items(self._items(calls, at, spread), batch_size)
+
+    def _due(self) -> float | None:
+        return self._wait_until if self._wait is None else time.time() + self._wait
+
+    def _item(self, args: Sequence[Any], kwargs: Mapping[str, Any], at: float | None) -> draft.Item:
+        return draft.call_item(self.__jobd__, args, kwargs, over=self._over, at=at)
+
+    def _items(
+        self, calls: Iterable[Sequence[Any]], at: Moment | Iterable[Moment] | None, spread: Wait | None
+    ) -> Iterable[draft.Item]:
+        times = draft.bulk_times(self._due() if at is None else at, spread)
+        return draft.call_items(self.__jobd__, calls, times, self._over)
+
+
+def _run_inline(item: draft.Item, handler: Handler) -> Any:
+    configured = settings.current()
+    now = time.time()
+    fields = draft.complete(item, now, configured.timestamps)
+    if fields is None:
+        return None
+    fields.pop("at", None)
+    payload.stamp(fields, now, configured.timestamps)
+    job = call.running_job(payload.decode(payload.encode(fields)))
+    return call.run_job(handler, job, configured.server_stack)
+
+
+class JobFunction(Pusher[P, R]):
+    """A function that is a job: calling it runs it, its `perform_…` methods push it."""
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, function: Callable[P, R], handler: Handler) -> None:
+        super().__init__(handler)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.__wrapped__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job {self.__jobd__.name}>"
+
+
+@overload
+def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
+@overload
+def job(*, name: str | None = None, **given: Any) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
+def job(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **given: Any) -> Any:
+    """Make a function a job: `@jobd.job`, or with options `@jobd.job(queue="mailers", retry=5)`.
+
+    - `name`: name on the wire; default `module.qualname`.
+    - `queue`: default `default`. `retry_queue`: the queue of later attempts; default the same.
+    - `retry`: True (default) for as many retries as the worker's `max_retries`, their number, 0 to go to
+      the dead set at the first failure, False to drop the job then.
+    - `retry_for`: seconds from the first failure for which it is retried, whatever their number.
+    - `dead`: False drops the job after its last retry instead of keeping it in the dead set; default True.
+    - `backtrace`: lines of the traceback to keep with a failed job, True for all; default none.
+    - `tags`: list of strings, shown with the job. `log_level`: level of the log during the job.
+
+    Any further option is kept in the payload. Raises `JobDefinitionError`.
+    """
+    if function is not None:
+        return _define_function(function, name, given)
+    return lambda defined: _define_function(defined, name, given)
+
+
+def _define_function(
+    function: Callable[P, R], name: str | None, given: Mapping[str, Any]
+) -> JobFunction[P, R]:
+    if not isinstance(function, FunctionType):
+        raise JobDefinitionError(
+            f"{function!r} is not a function; put @jobd.job on a def, or extend jobd.Job"
+        )
+    origin = _origin(function, function.__module__, function.__qualname__)
+    signature = _signature(function, origin)
+    outer = function.__qualname__.rpartition("<locals>.")[2]
+    if "." in outer and next(iter(signature.parameters), "") in ("self", "cls"):
+        raise JobDefinitionError(
+            f"{origin} is a method; make it a function, or a class that extends jobd.Job"
+        )
+    handler = _define(name, given, function, signature, origin)
+    return JobFunction(function, handler)
+
+
+def _define(
+    name: str | None,
+    given: Mapping[str, Any],
+    target: Callable[..., Any],
+    signature: inspect.Signature,
+    origin: Origin,
+) -> Handler:
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        raise JobDefinitionError(f"{origin}: name={name!r}: give a string that is not empty")
+    checked = options.check(given, place=str(origin), error=JobDefinitionError)
+    handler = Handler(name or f"{origin.module}.{origin.qualname}", checked, target, signature, origin)
+    registry.register(handler)
+    return handler
+
+
+def _origin(function: FunctionType, module: str, qualname: str) -> Origin:
+    if module == "__main__":
+        # `python -m app.jobs` and a worker that imports app.jobs must mean the same job.
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        module = spec.name if spec is not None else module
+    return Origin(module, qualname, function.__code__.co_filename, function.__code__.co_firstlineno)
+
+
+def _signature(function: FunctionType, origin: Origin) -> inspect.Signature:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise JobDefinitionError(
+            f"{origin} is an async def, which is not supported; make it a def that calls asyncio.run(…)"
+        )
+    if inspect.isgeneratorfunction(function):
+        raise JobDefinitionError(f"{origin} is a generator, so that a call runs nothing; remove its yield")
+    return inspect.signature(function)
+
+
+class Performs(Protocol[P, R_co]):
+    """A class whose `perform` is called with `P`."""
+
+    def perform(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+_Owner: TypeAlias = "type[Performs[P, R]]"
+_Pushed: TypeAlias = "Coroutine[Any, Any, str | None]"
+
+
+def _pusher(owner: type[Performs[P, R]]) -> Pusher[P, R]:
+    handler = getattr(owner, "__jobd__", None)
+    if handler is None:
+        raise JobDefinitionError(f"{owner.__qualname__} defines no perform(self, …), so it is not a job")
+    return Pusher(handler)
+
+
+# The descriptors give each subclass of Job pushes that are typed by its own `perform`, which no
+# classmethod could: the type of the class reaches only `__get__`.
+
+
+class _Set:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[..., Pusher[P, R]]:
+        return _pusher(owner).set
+
+
+class _PerformAsync:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[P, str | None]:
+        return _pusher(owner).perform_async
+
+
+class _PerformIn:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[Concatenate[Wait, P], str | None]:
+        return _pusher(owner).perform_in
+
+
+class _PerformAt:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[Concatenate[Moment, P], str | None]:
+        return _pusher(owner).perform_at
+
+
+class _PerformInline:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[P, R | None]:
+        return _pusher(owner).perform_inline
+
+
+class _AperformAsync:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[P, _Pushed]:
+        return _pusher(owner).aperform_async
+
+
+class _AperformIn:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[Concatenate[Wait, P], _Pushed]:
+        return _pusher(owner).aperform_in
+
+
+class _AperformAt:
+    def __get__(self, instance: object, owner: _Owner[P, R]) -> Callable[Concatenate[Moment, P], _Pushed]:
+        return _pusher(owner).aperform_at
+
+
+class Job:
+    """Base of jobs that are classes; define `perform`, and give options as keywords of the class.
+
+    `class HardWorker(jobd.Job, queue="event_worker", name="HardWorker")` takes the options of `@jobd.job`.
+    A subclass inherits options but not the name; one without a `perform` only hands on its options. Each run
+    makes a new instance without arguments. The pushes are those of `Pusher`, on the class:
+    `HardWorker.perform_async("bob", 5)`.
+    """
+
+    __jobd__: ClassVar[Handler | None] = None
+    __jobd_options__: ClassVar[Mapping[str, Any]] = NO_OPTIONS
+
+    set = _Set()
+    perform_async = _PerformAsync()
+    perform_later = _PerformAsync()
+    perform_in = _PerformIn()
+    perform_at = _PerformAt()
+    perform_inline = _PerformInline()
+    aperform_async = _AperformAsync()
+    aperform_later = _AperformAsync()
+    aperform_in = _AperformIn()
+    aperform_at = _AperformAt()
+
+    def __init_subclass__(cls, *, name: str | None = None, **given: Any) -> None:
+        super().__init_subclass__()
+        cls.__jobd_options__ = {**cls.__jobd_options__, **given}
+        cls.__jobd__ = _define_class(cls, name)
+
+    @classmethod
+    def perform_bulk(
+        cls,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Moment | Iterable[Moment] | None = None,
+        spread: Wait | None = None,
+        batch_size: int = defaults.BULK_SIZE,
+    ) -> list[str | None]:
+        """Push one call of `perform` for each tuple of positional arguments; see `Pusher.perform_bulk`."""
+        pusher = _pusher(cast("type[Performs[..., Any]]", cls))
+        return pusher.perform_bulk(calls, at=at, spread=spread, batch_size=batch_size)
+
+    @classmethod
+    async def aperform_bulk(
+        cls,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Moment | Iterable[Moment] | None = None,
+        spread: Wait | None = None,
+        batch_size: int = defaults.BULK_SIZE,
+    ) -> list[str | None]:
+        """`perform_bulk` for asyncio."""
+        pusher = _pusher(cast("type[Performs[..., Any]]", cls))
+        return await pusher.aperform_bulk(calls, at=at, spread=spread, batch_size=batch_size)
+
+
+def _define_class(cls: type[Job], name: str | None) -> Handler | None:
+    perform = inspect.getattr_static(cls, "perform", None)
+    if perform is None:
+        options.check(cls.__jobd_options__, place=cls.__qualname__, error=JobDefinitionError)
+        return None
+    if not isinstance(perform, FunctionType):
+        raise JobDefinitionError(
+            f"{cls.__qualname__}.perform is {perform!r}; make it a method: def perform(self, …)"
+        )
+    origin = _origin(perform, cls.__module__, cls.__qualname__)
+    whole = _signature(perform, origin)
+    if not whole.parameters:
+        raise JobDefinitionError(f"{origin}: perform takes no self; write def perform(self, …)")
+    signature = whole.replace(parameters=list(whole.parameters.values())[1:])
+    return _define(name, cls.__jobd_options__, _new_instance_runs(cls), signature, origin)
+
+
+def _new_instance_runs(cls: Any) -> Callable[..., Any]:
+    return lambda *args, **kwargs: cls().perform(*args, **kwargs)

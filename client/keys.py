@@ -1,0 +1,85 @@
+"""All names of keys in Redis.
+
+The first block is Sidekiq's data model, the second jobd's own. `docs/data-model.md` gives each
+key's type, owner, cap or expiry, and who deletes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key names under one optional namespace, for instance `{billing}:`."""
+
+    namespace: str = ""
+    queues: str = field(init=False)
+    paused: str = field(init=False)
+    schedule: str = field(init=False)
+    retry: str = field(init=False)
+    dead: str = field(init=False)
+    processes: str = field(init=False)
+    stat_processed: str = field(init=False)
+    stat_failed: str = field(init=False)
+    owners: str = field(init=False)
+    paused_by: str = field(init=False)
+    scheduler: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = {
+            "queues": "queues",
+            "paused": "paused",
+            "schedule": "schedule",
+            "retry": "retry",
+            "dead": "dead",
+            "processes": "processes",
+            "stat_processed": "stat:processed",
+            "stat_failed": "stat:failed",
+            "owners": "jobd:procs",
+            "paused_by": "jobd:paused-by",
+            "scheduler": "jobd:scheduler",
+        }
+        for attribute, name in names.items():
+            object.__setattr__(self, attribute, self.namespace + name)
+
+    def queue(self, name: str) -> str:
+        """LIST of job JSON; the head is the newest, the tail is fetched next."""
+        return f"{self.namespace}queue:{name}"
+
+    def process(self, identity: str) -> str:
+        """HASH, a process' heartbeat."""
+        return self.namespace + identity
+
+    def work(self, identity: str) -> str:
+        """HASH, thread id to the job that it runs (Sidekiq 6.4.2 and newer)."""
+        return f"{self.namespace}{identity}:work"
+
+    def workers(self, identity: str) -> str:
+        """The same under the name that Sidekiq up to 6.4.1 reads."""
+        return f"{self.namespace}{identity}:workers"
+
+    def signals(self, identity: str) -> str:
+        """LIST of signal names sent to a process through Redis."""
+        return f"{self.namespace}{identity}-signals"
+
+    def stat_processed_on(self, now: float) -> str:
+        """Jobs processed on the UTC day of `now` (seconds)."""
+        return f"{self.stat_processed}:{_utc_day(now)}"
+
+    def stat_failed_on(self, now: float) -> str:
+        """Jobs failed on the UTC day of `now` (seconds)."""
+        return f"{self.stat_failed}:{_utc_day(now)}"
+
+    def batch(self, owner: str) -> str:
+        """LIST, the open batch of an owner: original bytes in the order in which they were fetched."""
+        return f"{self.namespace}jobd:{owner}:batch"
+
+    def jobs(self, owner: str) -> str:
+        """HASH, an owner's record: last token, facts about its host, single running jobs."""
+        return f"{self.namespace}jobd:{owner}:jobs"
+
+
+def _utc_day(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")

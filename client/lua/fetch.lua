@@ -1,0 +1,70 @@
+-- fetch.lua: acknowledge finished jobs and take new ones.
+--
+-- KEYS     as _token and _finish say, then [9] paused, [10…] queue lists in the order in which to try them
+-- ARGV     as _token and _finish say, then number of this call, jobs wanted (at most 1,000), "batch" or "single",
+--          number of queues, each: name
+-- returns  {"OK", note, dropped, {queue, count, …}, {payload, …}}: run lengths of source queues, and the original bytes;
+--          or what _token returns early
+-- atomic   so that every job is either in a queue or in the owner's record
+--- include _token
+--- include _finish
+local call, want, mode = argument(), tonumber(argument()), argument()
+local names = {}
+for _ = 1, tonumber(argument()) do names[#names + 1] = argument() end
+
+local runs, payloads = {}, {}
+local function add_run(queue, count)
+  if #runs > 0 and runs[#runs - 1] == queue then
+    runs[#runs] = runs[#runs] + count
+  else
+    runs[#runs + 1] = queue
+    runs[#runs + 1] = count
+  end
+end
+
+if resent then
+  -- Nothing was changed since: what this call took is still there under its number.
+  if held[3] and string.match(held[3], "^[^\n]*") == call then
+    local words = {}
+    for word in string.gmatch(held[3], "[^\n]+") do words[#words + 1] = word end
+    for i = 2, #words, 2 do add_run(words[i], tonumber(words[i + 1])) end
+    payloads = redis.call("LRANGE", KEYS[2], 0, -1)
+  else
+    for i = 1, want do
+      local value = redis.call("HGET", KEYS[1], call .. "." .. i)
+      if not value then break end
+      local cut = string.find(value, "\n", 1, true)
+      add_run(string.sub(value, 1, cut - 1), 1)
+      payloads[#payloads + 1] = string.sub(value, cut + 1)
+    end
+  end
+  return {"OK", note, dropped, runs, payloads}
+end
+
+if want == 0 or #names == 0 then return {"OK", note, dropped, runs, payloads} end
+local paused = redis.pcall("SMISMEMBER", KEYS[9], unpack(names))
+if paused.err then
+  note = note .. KEYS[9] .. ": " .. paused.err .. "; "
+  paused = {}
+end
+if mode == "batch" and redis.call("EXISTS", KEYS[2]) == 1 then mode = "single" end
+for i, name in ipairs(names) do
+  if #payloads == want then break end
+  if paused[i] ~= 1 then
+    local taken = redis.pcall("RPOP", KEYS[9 + i], want - #payloads)
+    if type(taken) == "table" and taken.err then
+      note = note .. KEYS[9 + i] .. ": " .. taken.err .. "; "
+    elseif taken then
+      add_run(name, #taken)
+      for _, payload in ipairs(taken) do
+        payloads[#payloads + 1] = payload
+        if mode == "single" then redis.call("HSET", KEYS[1], call .. "." .. #payloads, name .. "\n" .. payload) end
+      end
+      if mode == "batch" then redis.call("RPUSH", KEYS[2], unpack(taken)) end
+    end
+  end
+end
+if mode == "batch" and #payloads > 0 then
+  redis.call("HSET", KEYS[1], "batch", call .. "\n" .. table.concat(runs, "\n"))
+end
+return {"OK", note, dropped, runs, payloads}

@@ -1,0 +1,86 @@
+-- recover.lua: give back the jobs of an owner that take.lua has marked, a limited number a call.
+--
+-- KEYS[1]  jobs hash   KEYS[2]  batch list   KEYS[3]  directory of owners   KEYS[4]  queues   KEYS[5]  dead
+-- KEYS[6…] lists of the source queues
+-- ARGV[1]  owner   ARGV[2]  jobs this call may move   ARGV[3]  the time   ARGV[4]  dead_cutoff   ARGV[5]  dead_max
+-- ARGV[6…] names of the source queues
+-- returns  {"MORE" or "DONE", jobs given back, note, dropped}; {"GONE"} when nothing is left to recover
+-- atomic   so that several processes can share the work and none gives a job back twice
+--
+-- The batch goes first and last member first, then single jobs from the newest: the oldest job is next to be taken again.
+local dead_key, dead_cutoff, dead_max = KEYS[5], ARGV[4], ARGV[5]
+--- include _types
+--- include _bury
+if redis.call("EXISTS", KEYS[1], KEYS[2]) == 0 then return {"GONE"} end
+if redis.call("HEXISTS", KEYS[1], "taken") == 0 then return redis.error_reply("ERR " .. ARGV[1] .. " is not taken") end
+local place = {}
+for i = 6, #ARGV do place[ARGV[i]] = KEYS[i] end
+local limit, moved, note = tonumber(ARGV[2]), 0, ""
+
+local function home(queue)
+  local key = place[queue]
+  if fits(key, "list") then return key end
+  if fits(dead_key, "zset") then return nil end
+  return redis.error_reply("WRONGTYPE " .. key .. " is no list and " .. dead_key .. " is no sorted set")
+end
+local function give_back(key, queue, payloads)
+  for _, payload in ipairs(payloads) do
+    if key then redis.call("RPUSH", key, payload) else bury(ARGV[3], payload) end
+  end
+  if key then
+    redis.pcall("SADD", KEYS[4], queue)
+  else
+    note = note .. place[queue] .. " is no list: its jobs are in the dead set; "
+  end
+  moved = moved + #payloads
+end
+
+local words = {}
+for word in string.gmatch(redis.call("HGET", KEYS[1], "batch") or "", "[^\n]+") do words[#words + 1] = word end
+while #words > 2 and moved < limit do
+  local queue, left = words[#words - 1], tonumber(words[#words])
+  local key = home(queue)
+  if type(key) == "table" then return key end
+  local payloads = redis.call("RPOP", KEYS[2], math.min(left, limit - moved)) or {}
+  give_back(key, queue, payloads)
+  left = left - #payloads
+  if left == 0 or #payloads == 0 then
+    words[#words] = nil
+    words[#words] = nil
+  else
+    words[#words] = tostring(left)
+  end
+  redis.call("HSET", KEYS[1], "batch", table.concat(words, "\n"))
+end
+
+local fields = {}
+for _, field in ipairs(redis.call("HKEYS", KEYS[1])) do
+  local call, index = string.match(field, "^(%d+)%.(%d+)$")
+  if call then fields[#fields + 1] = {field, tonumber(call), tonumber(index)} end
+end
+table.sort(fields, function(a, b) return a[2] > b[2] or (a[2] == b[2] and a[3] > b[3]) end)
+local left_over = #fields
+for _, entry in ipairs(fields) do
+  if moved >= limit then break end
+  local value = redis.call("HGET", KEYS[1], entry[1])
+  local cut = string.find(value, "\n", 1, true)
+  local queue = string.sub(value, 1, cut - 1)
+  local key = home(queue)
+  if type(key) == "table" then return key end
+  redis.call("HDEL", KEYS[1], entry[1])
+  give_back(key, queue, {string.sub(value, cut + 1)})
+  left_over = left_over - 1
+end
+
+if #words > 2 or left_over > 0 then return {"MORE", moved, note, dropped} end
+
+-- Members without a source can only come from a damaged record; they are kept where somebody sees them.
+if redis.call("EXISTS", KEYS[2]) == 1 then
+  if not fits(dead_key, "zset") then return redis.error_reply("WRONGTYPE " .. dead_key .. " is no sorted set") end
+  local strays = redis.call("RPOP", KEYS[2], math.max(limit - moved, 1))
+  for _, payload in ipairs(strays) do bury(ARGV[3], payload) end
+  return {"MORE", moved, note .. #strays .. " jobs of unknown source are in the dead set; ", dropped}
+end
+redis.call("DEL", KEYS[1], KEYS[2])
+redis.call("ZREM", KEYS[3], ARGV[1])
+return {"DONE", moved, note, dropped}

@@ -1,0 +1,118 @@
+"""The options of a job: which there are, and what each may hold.
+
+Options travel in the payload. A name that is not listed here is an extra field, kept as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from jobd.client import arguments
+from jobd.client.errors import JobdError
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.-]+")
+MAX_DURATION = 1_000_000_000
+"""Seconds; as in Sidekiq, a number above is a point in time given by mistake."""
+LOG_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal", "critical")
+
+INTERNAL = frozenset(
+    {
+        *("class", "args", "kwargs", "jid", "at", "created_at", "enqueued_at"),
+        *("failed_at", "retried_at", "discarded_at", "retry_count", "unknown_since"),
+        *("error_message", "error_class", "error_backtrace"),
+    }
+)
+"""Fields of a payload that jobd writes itself."""
+
+UNSUPPORTED = frozenset(
+    {
+        *("unique", "unique_for", "unique_until", "rate_limit", "encrypt"),
+        *("timeout", "hard_timeout", "expires_in", "cron", "timezone"),
+        *("retry_on", "retry_in", "discard_on"),
+    }
+)
+"""Options of Sidekiq's editions and of ActiveJob without effect here: refused, lest somebody rely on one."""
+
+
+def check(
+    given: Mapping[str, Any], *, place: str, error: type[JobdError], internal: bool = False
+) -> Mapping[str, Any]:
+    """Return the options `given` as a read-only mapping of values that can travel as JSON.
+
+    `place` names in messages where the options stand; `internal` lets fields that jobd writes itself
+    pass, for a payload that is pushed again. Raises `error` at the first option that cannot be used.
+    """
+    checked = {}
+    for name, value in given.items():
+        if not isinstance(name, str):
+            raise error(f"{place}: the option {name!r} is not named by a string")
+        if name in UNSUPPORTED:
+            raise error(f"{place}: jobd has no option `{name}`; remove it")
+        if name in INTERNAL and not internal:
+            raise error(f"{place}: `{name}` is written by jobd and is not an option; choose another name")
+        if complaint := _complaint(name, value):
+            raise error(f"{place}: {name}={value!r}: {complaint}")
+        checked[name] = list(value) if name == "tags" else value
+    return MappingProxyType(checked)
+
+
+def _complaint(name: str, value: object) -> str | None:
+    rule = _RULES.get(name)
+    if rule is not None:
+        return rule(value)
+    fault = arguments.find_fault(value)
+    return None if fault is None else f"{fault.described(name)}; {fault.remedy}"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def queue(value: object) -> str | None:
+    """Say what is wrong with a queue's name, or None."""
+    if isinstance(value, str) and QUEUE_NAME.fullmatch(value):
+        return None
+    return "a queue is named by letters, digits and _ : . -"
+
+
+def _retry(value: object) -> str | None:
+    return None if isinstance(value, bool) or _is_count(value) else "give True, False or a number of retries"
+
+
+def _retry_for(value: object) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_DURATION:
+        return None
+    return f"give a number of seconds up to {MAX_DURATION:,}, counted from the first failure"
+
+
+def _backtrace(value: object) -> str | None:
+    return None if isinstance(value, bool) or _is_count(value) else "give True, False or a number of lines"
+
+
+def _dead(value: object) -> str | None:
+    return None if isinstance(value, bool) else "give True or False"
+
+
+def _tags(value: object) -> str | None:
+    if isinstance(value, list | tuple) and all(type(tag) is str for tag in value):
+        return None
+    return "give a list of strings"
+
+
+def _log_level(value: object) -> str | None:
+    return None if value in LOG_LEVELS else f"give one of {', '.join(LOG_LEVELS)}"
+
+
+_RULES: Mapping[str, Callable[[object], str | None]] = {
+    "queue": queue,
+    "retry": _retry,
+    "retry_for": _retry_for,
+    "retry_queue": queue,
+    "backtrace": _backtrace,
+    "dead": _dead,
+    "tags": _tags,
+    "log_level": _log_level,
+}

@@ -1,0 +1,184 @@
+"""A job as it stands in Redis: one JSON object, in Sidekiq's fields.
+
+Building, encoding and reading of payloads; pure but for the random job id. What the fields mean to
+a push is in `push.py`, what they mean to a run in `call.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from jobd.client import defaults
+from jobd.client.errors import MalformedPayload
+
+Timestamps = Literal["s", "ms"]
+"""How times are written into payloads: float seconds, or Sidekiq 8's integer milliseconds."""
+
+ACTIVE_JOB_WRAPPERS = frozenset(
+    {"Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"}
+)
+
+_FIRST_MS = 10**11
+"""A time from here on is milliseconds: as seconds it would be the year 5138."""
+_MAX_BACKTRACE = 1_000_000
+"""Bytes to which a stored backtrace may unpack; more is not a backtrace but an attack."""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+
+
+def new_jid() -> str:
+    """Return a new job id: 24 lower-case hex digits."""
+    return os.urandom(12).hex()
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """Return `payload` as compact JSON in raw UTF-8; a float keeps its point (`2.0`).
+
+    Sidekiq finds a member of a set by its exact bytes, so that spaces or escapes would make it miss.
+    The values are trusted: `arguments.check` and `options.check` have seen what an application gave.
+    """
+    return _encoder.encode(payload)
+
+
+def decode(raw: bytes | str) -> dict[str, Any]:
+    """Return the payload in `raw`; unknown keys are kept.
+
+    Raises `MalformedPayload` when `raw` is no JSON, no object, or nested too deeply.
+    """
+    try:
+        payload = _decoder.decode(raw)
+    except RecursionError:
+        raise MalformedPayload("the payload is nested too deeply") from None
+    except ValueError as error:  # msgspec.DecodeError and UnicodeDecodeError are both
+        raise MalformedPayload(f"the payload is not JSON: {error}") from None
+    if not isinstance(payload, dict):
+        raise MalformedPayload(f"the payload is a JSON {type(payload).__name__}, not an object")
+    return payload
+
+
+def normalise(
+    item: Mapping[str, Any], *, under: Mapping[str, Any], now: float, timestamps: Timestamps = "s"
+) -> dict[str, Any]:
+    """Return a complete payload of `item`, its fields in Sidekiq's order.
+
+    `item` holds at least `class` and `args`; `under` holds the options that it may override; `now` is
+    epoch seconds. `jid` and `created_at` are kept when given, so that a job pushed again keeps its
+    identity. `enqueued_at` is left to `stamp`; `at` is kept for middleware and taken out by the push.
+    """
+    payload = {"retry": True, "queue": defaults.QUEUE, **under, **item}
+    payload.pop("enqueued_at", None)
+    if not payload.get("jid"):
+        payload["jid"] = new_jid()
+    payload.setdefault("created_at", write_time(now, timestamps))
+    return payload
+
+
+def stamp(payload: dict[str, Any], now: float, timestamps: Timestamps = "s") -> None:
+    """Note in `payload` that it enters a queue at `now` (epoch seconds)."""
+    payload.pop("enqueued_at", None)
+    payload["enqueued_at"] = write_time(now, timestamps)
+
+
+def write_time(now: float, timestamps: Timestamps = "s") -> float | int:
+    """Return epoch seconds `now` as a payload holds it.
+
+    Never integer seconds: Sidekiq 8 would read them as milliseconds.
+    """
+    return float(now) if timestamps == "s" else int(now * 1000)
+
+
+def read_time(value: object) -> float | None:
+    """Return a payload's time as epoch seconds, or None when it is none.
+
+    Reads float seconds, integer milliseconds, integer seconds, the same as text, and ISO 8601.
+    """
+    if isinstance(value, str):
+        value = _parse_time(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    if not math.isfinite(seconds):
+        return None
+    return seconds / 1000 if seconds >= _FIRST_MS else seconds
+
+
+def _parse_time(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.strip().replace(" +", "+").replace(" UTC", "Z"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def clean_text(text: str, limit: int = defaults.MAX_ERROR_MESSAGE) -> str:
+    """Return at most `limit` characters of `text` that can be written as UTF-8."""
+    return text[:limit].encode("utf-8", "replace").decode()
+
+
+def encode_backtrace(lines: Iterable[str]) -> str:
+    """Return a backtrace as `error_backtrace` holds it: base64 on one line, zlib, a JSON array."""
+    packed = zlib.compress(_encoder.encode([clean_text(line) for line in lines]))
+    return base64.b64encode(packed).decode()
+
+
+def decode_backtrace(text: object) -> list[str]:
+    """Return the lines in `error_backtrace`, line breaks in its base64 allowed; [] when unreadable."""
+    if not isinstance(text, str):
+        return []
+    try:
+        unpacker = zlib.decompressobj()
+        packed = base64.b64decode("".join(text.split()), validate=True)
+        lines = _decoder.decode(unpacker.decompress(packed, _MAX_BACKTRACE))
+    except (binascii.Error, zlib.error, ValueError, RecursionError):
+        return []
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
+def display_name(payload: Mapping[str, Any]) -> str:
+    """Return the name under which people know the job: `display_class`, `wrapped` or `class`."""
+    names = (payload.get(field) for field in ("display_class", "wrapped", "class"))
+    return next((name for name in names if isinstance(name, str) and name), "")
+
+
+def dispatch_names(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names under which the job may be registered, the one to try first in front.
+
+    ActiveJob pushes a wrapper as `class` and the job's own class as `wrapped`.
+    """
+    names = (payload.get(field) for field in ("wrapped", "class"))
+    return tuple(name for name in names if isinstance(name, str) and name)
+
+
+def call_arguments(payload: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the positional and the keyword arguments of the job's call.
+
+    ActiveJob's wrapper has one argument, which holds the job's own as `arguments`. Raises
+    `MalformedPayload` when `args` is no array, or `kwargs` no object.
+    """
+    args = payload.get("args", [])
+    kwargs = payload.get("kwargs", {})
+    if not isinstance(args, list):
+        raise MalformedPayload(f"`args` is a {type(args).__name__}, not an array")
+    if not isinstance(kwargs, dict):
+        raise MalformedPayload(f"`kwargs` is a {type(kwargs).__name__}, not an object")
+    if payload.get("class") in ACTIVE_JOB_WRAPPERS and len(args) == 1 and isinstance(args[0], dict):
+        inner = args[0].get("arguments")
+        args = inner if isinstance(inner, list) else args
+    return args, kwargs

@@ -1,0 +1,421 @@
+"""The operations on Redis: one typed function for each script in `lua/`, and the two ways to send them.
+
+A function builds a `Call`, which does nothing by itself. `send` and `asend` carry it out on a connection
+of redis-py; the worker's ledger sends the same value again, byte for byte, when a reply was lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from redis.exceptions import NoScriptError
+
+from jobd.client import defaults
+from jobd.client.keys import Keys
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True)
+class Script:
+    """Source of a script and the digest under which Redis knows it."""
+
+    source: str
+    sha: str
+
+
+@cache
+def load(name: str) -> Script:
+    """The script `lua/NAME.lua` with its includes put in."""
+    source = _read(name)
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    text = (files("jobd.client") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return re.sub(r"^--- include (\w+)\n", lambda found: _read(found[1]), text, flags=re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One operation, ready to be sent."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+    parse: Callable[[Any], T]
+
+    def by_digest(self) -> tuple[Argument, ...]:
+        """The command for a server that has the script."""
+        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
+
+    def with_source(self) -> tuple[Argument, ...]:
+        """The command for a server that does not have it yet."""
+        return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
+
+
+class Connection(Protocol):
+    """The part of redis-py's connection that is used here."""
+
+    def send_command(self, *arguments: Any, **options: Any) -> Any: ...
+    def read_response(self) -> Any: ...
+
+
+class AsyncConnection(Protocol):
+    """The same of its asyncio twin."""
+
+    async def send_command(self, *arguments: Any, **options: Any) -> Any: ...
+    async def read_response(self) -> Any: ...
+
+
+def send(connection: Connection, call: Call[T]) -> T:
+    """Carry out `call` once.
+
+    Raises redis-py's errors: `ResponseError` when Redis refused it, `ConnectionError` or `TimeoutError` when
+    its outcome is unknown. A missing script was not run, so only that case is sent a second time.
+    """
+    try:
+        connection.send_command(*call.by_digest())
+        return call.parse(connection.read_response())
+    except NoScriptError:
+        connection.send_command(*call.with_source())
+        return call.parse(connection.read_response())
+
+
+async def asend(connection: AsyncConnection, call: Call[T]) -> T:
+    """`send` for asyncio."""
+    try:
+        await connection.send_command(*call.by_digest())
+        return call.parse(await connection.read_response())
+    except NoScriptError:
+        await connection.send_command(*call.with_source())
+        return call.parse(await connection.read_response())
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def push_now(keys: Keys, queue: str, payloads: Sequence[bytes]) -> Call[None]:
+    """Put up to 1,000 jobs into one queue."""
+    return Call(load("push"), [keys.queues, keys.queue(queue)], [queue, *payloads], _nothing)
+
+
+def push_later(keys: Keys, entries: Sequence[tuple[float, bytes]]) -> Call[None]:
+    """Put up to 1,000 jobs into the scheduled set, each with its time (epoch seconds)."""
+    arguments = [value for at, payload in entries for value in (repr(float(at)), payload)]
+    return Call(load("schedule"), [keys.schedule], arguments, _nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLimits:
+    """Limits of the dead set: entries kept, and seconds for which they are kept."""
+
+    max_jobs: int = defaults.DEAD_MAX_JOBS
+    timeout: float = defaults.DEAD_TIMEOUT
+
+    def arguments(self, now: float) -> tuple[Argument, Argument]:
+        """Oldest score that stays, and the number of entries."""
+        return repr(now - self.timeout), self.max_jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A finished job that enters `retry` or `dead`, or with target `""` only leaves and is counted.
+
+    `field` names its record, `""` stands for a member of the open batch. `score` is epoch seconds.
+    """
+
+    field: str
+    target: Literal["", "retry", "dead"]
+    score: float
+    payload: bytes
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a call acknowledges.
+
+    With `close_batch` the open batch goes as a whole: `batch_done` of its members succeeded, `stragglers` still run
+    and are kept as single jobs (field, value). `done` are fields of single jobs that succeeded.
+    """
+
+    close_batch: bool = False
+    batch_done: int = 0
+    stragglers: Sequence[tuple[str, bytes]] = ()
+    done: Sequence[str] = ()
+    moves: Sequence[Move] = ()
+
+    def arguments(self) -> list[Argument]:
+        """In the order in which `_finish.lua` reads them."""
+        out: list[Argument] = [int(self.close_batch), self.batch_done, len(self.stragglers)]
+        for name, value in self.stragglers:
+            out += (name, value)
+        out += (len(self.done), *self.done, len(self.moves))
+        for m in self.moves:
+            out += (m.field, m.target, repr(m.score), m.payload, m.processed, m.failed)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The in-progress record of one owner: where a call looks, and the two tokens that fence it."""
+
+    keys: Keys
+    owner: str
+    expected: str
+    token: str
+    now: float
+    limits: DeadLimits = field(default_factory=DeadLimits)
+
+    def _keys(self) -> list[str]:
+        k = self.keys
+        counters = [k.stat_processed, k.stat_failed, k.stat_processed_on(self.now), k.stat_failed_on(self.now)]
+        return [k.jobs(self.owner), k.batch(self.owner), k.retry, k.dead, *counters]
+
+    def _arguments(self, finished: Finished) -> list[Argument]:
+        limits = self.limits.arguments(self.now)
+        return [self.expected, self.token, *limits, defaults.STAT_TTL, *finished.arguments()]
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The record is gone or taken: this owner may change nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """The server does not know the last calls. `token` is the one that it holds.
+
+    `batch` pairs each member of the open batch with its source queue, `jobs` maps fields to (queue, payload).
+    """
+
+    token: str
+    batch: Sequence[tuple[str, bytes]]
+    jobs: Mapping[str, tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The call was carried out. `note` says what is wrong with a key, if anything; `dropped` entries left the dead set."""
+
+    note: str
+    dropped: int
+    given_back: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The call was carried out, and these jobs are its owner's now: (source queue, original bytes), in order."""
+
+    note: str
+    dropped: int
+    jobs: Sequence[tuple[str, bytes]]
+
+
+def _pair_runs(runs: Sequence[Any], payloads: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    queues = [_text(runs[i]) for i in range(0, len(runs), 2) for _ in range(int(runs[i + 1]))]
+    return list(zip(queues, payloads, strict=True))
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def split_value(value: bytes) -> tuple[str, bytes]:
+    """Source queue and original bytes of a single job's record."""
+    queue, _, payload = value.partition(b"\n")
+    return _text(queue), payload
+
+
+def join_value(queue: str, payload: bytes) -> bytes:
+    """The record of a single job."""
+    return queue.encode() + b"\n" + payload
+
+
+def _refusal(reply: Sequence[Any]) -> Fenced | Resync | None:
+    if reply[0] == b"FENCED":
+        return Fenced()
+    if reply[0] == b"RESYNC":
+        _, token, runs, members, record = reply
+        fields = dict(zip(map(_text, record[::2]), record[1::2], strict=True))
+        jobs = {name: split_value(value) for name, value in fields.items() if is_job_field(name)}
+        return Resync(_text(token), _pair_runs(_text(runs).split("\n")[1:], members), jobs)
+    return None
+
+
+def is_job_field(name: str) -> bool:
+    """Is this field of a record a single job, `<call>.<index>`?"""
+    return re.fullmatch(r"\d+\.\d+", name) is not None
+
+
+def _settled(reply: Sequence[Any]) -> Fenced | Resync | Settled:
+    return _refusal(reply) or Settled(_text(reply[1]), int(reply[2]), int(reply[3]) if len(reply) > 3 else 0)
+
+
+def _taken(reply: Sequence[Any]) -> Fenced | Resync | Taken:
+    return _refusal(reply) or Taken(_text(reply[1]), int(reply[2]), _pair_runs(reply[3], reply[4]))
+
+
+def ack(record: Record, finished: Finished) -> Call[Fenced | Resync | Settled]:
+    """Acknowledge finished jobs."""
+    return Call(load("ack"), record._keys(), record._arguments(finished), _settled)
+
+
+def fetch(
+    record: Record, finished: Finished, *, call: int, want: int, mode: Literal["batch", "single"], queues: Sequence[str]
+) -> Call[Fenced | Resync | Taken]:
+    """Acknowledge finished jobs and take up to `want` (at most 1,000) from `queues`, tried in their order."""
+    names = [record.keys.queue(name) for name in queues]
+    arguments = [*record._arguments(finished), call, want, mode, len(queues), *queues]
+    return Call(load("fetch"), [*record._keys(), record.keys.paused, *names], arguments, _taken)
+
+
+def settle(
+    record: Record, finished: Finished, give_back: Sequence[tuple[str, str, bytes]]
+) -> Call[Fenced | Resync | Settled]:
+    """Acknowledge finished jobs and give others back: (field, source queue, original bytes), last fetched first."""
+    queues = list(dict.fromkeys(queue for _, queue, _ in give_back))
+    place = {queue: i for i, queue in enumerate(queues, 1)}
+    arguments: list[Argument] = [*record._arguments(finished), repr(record.now), len(queues), *queues, len(give_back)]
+    for name, queue, payload in give_back:
+        arguments += (name, place[queue], payload)
+    keys = [*record._keys(), record.keys.queues, *map(record.keys.queue, queues)]
+    return Call(load("settle"), keys, arguments, _settled)
+
+
+def register(keys: Keys, owner: str, token: str, now: float, facts: Mapping[str, str]) -> Call[bool]:
+    """Enter a new owner with facts about its host. False: the name is in use."""
+    arguments = [owner, token, repr(now), *(value for pair in facts.items() for value in pair)]
+    return Call(load("register"), [keys.jobs(owner), keys.owners], arguments, bool)
+
+
+def beat(keys: Keys, owner: str, now: float) -> Call[bool]:
+    """Renew an owner's lease. False: it is fenced."""
+    return Call(load("beat"), [keys.jobs(owner), keys.owners], [owner, repr(now)], bool)
+
+
+def leave(keys: Keys, owner: str) -> Call[bool]:
+    """Remove an owner that has nothing in progress. False: jobs are left, recovery will give them back."""
+    return Call(load("leave"), [keys.jobs(owner), keys.batch(owner), keys.owners], [owner], bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """Answer of `take`: the owner beat in the meantime, has no record, or is ours to recover from these queues."""
+
+    state: Literal["ALIVE", "GONE", "TAKEN"]
+    queues: Sequence[str] = ()
+
+
+def _takeover(reply: Sequence[Any]) -> Takeover:
+    state: Any = _text(reply[0])
+    return Takeover(state, [_text(queue) for queue in reply[1]] if len(reply) > 1 else ())
+
+
+def take(keys: Keys, owner: str, by: str, score: float | None) -> Call[Takeover]:
+    """Begin the recovery of `owner`. `score`: the beat that the directory must still show; None: any."""
+    expected = "" if score is None else repr(score)
+    return Call(load("take"), [keys.jobs(owner), keys.batch(owner), keys.owners], [owner, by, expected], _takeover)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """One step of a recovery: `done` when nothing is left."""
+
+    done: bool
+    given_back: int = 0
+    note: str = ""
+    dropped: int = 0
+
+
+def _recovered(reply: Sequence[Any]) -> Recovered:
+    if reply[0] == b"GONE":
+        return Recovered(done=True)
+    return Recovered(reply[0] == b"DONE", int(reply[1]), _text(reply[2]), int(reply[3]))
+
+
+def recover(
+    keys: Keys, owner: str, queues: Sequence[str], now: float, limits: DeadLimits, limit: int = defaults.RECOVER_LIMIT
+) -> Call[Recovered]:
+    """Give back up to `limit` jobs of an owner that `take` has marked; `queues` are those that `take` named."""
+    own = [keys.jobs(owner), keys.batch(owner), keys.owners, keys.queues, keys.dead]
+    arguments = [owner, limit, repr(now), *limits.arguments(now), *queues]
+    return Call(load("recover"), [*own, *map(keys.queue, queues)], arguments, _recovered)
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What became of due members. `note` is empty, or says what is wrong with a key."""
+
+    promoted: int
+    buried: int
+    note: str
+    dropped: int
+
+
+def _promoted(reply: Sequence[Any]) -> Promoted:
+    return Promoted(int(reply[0]), int(reply[1]), _text(reply[2]), int(reply[3]))
+
+
+def promote(
+    keys: Keys,
+    source: str,
+    now: float,
+    members: Sequence[tuple[bytes, str | None, bytes]],
+    limits: DeadLimits,
+) -> Call[Promoted]:
+    """Move due members of `source` (the key of `schedule` or `retry`): (member, queue, bytes to push).
+
+    Without a queue the member is no job and goes to `dead` as it is.
+    """
+    queues = list(dict.fromkeys(queue for _, queue, _ in members if queue is not None))
+    place = {queue: i for i, queue in enumerate(queues, 1)}
+    arguments: list[Argument] = [repr(now), *limits.arguments(now), len(queues), *queues]
+    for member, queue, payload in members:
+        arguments += (member, 0 if queue is None else place[queue], payload)
+    return Call(load("promote"), [source, keys.dead, keys.queues, *map(keys.queue, queues)], arguments, _promoted)
+
+
+def heartbeat(
+    keys: Keys, identity: str, ttl: int, fields: Mapping[str, Argument], work: Mapping[str, bytes]
+) -> Call[list[str]]:
+    """Show a process and its running jobs (thread id to JSON) for `ttl` seconds; returns the signals sent to it."""
+    own = [keys.process(identity), keys.work(identity), keys.workers(identity), keys.processes]
+    arguments: list[Argument] = [identity, ttl, len(fields)]
+    for item in fields.items():
+        arguments += item
+    arguments.append(len(work))
+    for thread, job in work.items():
+        arguments += (thread, job)
+    return Call(load("heartbeat"), [*own, keys.signals(identity)], arguments, lambda reply: [_text(s) for s in reply])
+
+
+def retire(keys: Keys, identity: str) -> Call[None]:
+    """Take a process that has ended out of the views."""
+    own = [keys.process(identity), keys.work(identity), keys.workers(identity), keys.processes]
+    return Call(load("retire"), own, [identity], _nothing)
+
+
+def lead(keys: Keys, identity: str, ttl: float) -> Call[bool]:
+    """Hold, renew or win the promoting lease for `ttl` seconds."""
+    return Call(load("lead"), [keys.scheduler], [identity, int(ttl * 1000)], bool)
+
+
+def pause(keys: Keys, queue: str, note: str) -> Call[bool]:
+    """Stop the fetching of a queue everywhere. False: it was paused already."""
+    return Call(load("pause"), [keys.paused, keys.paused_by], [queue, note], bool)
+
+
+def resume(keys: Keys, queue: str) -> Call[bool]:
+    """Let a paused queue be fetched again. False: it was not paused."""
+    return Call(load("resume"), [keys.paused, keys.paused_by], [queue], bool)

@@ -1,0 +1,157 @@
+"""What `jobd.configure` has set in this process, and the address of Redis that follows from it.
+
+Nothing connects here. The settings are one frozen value, replaced as a whole, so that reading them
+needs no lock; a client made from an older value is dropped by `push.default_client`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, get_args
+
+from jobd.client import defaults, options
+from jobd.client.errors import ConfigError
+from jobd.client.middleware import (
+    ClientMiddleware,
+    ClientStack,
+    ServerMiddleware,
+    ServerStack,
+    client_stack,
+    server_stack,
+)
+from jobd.client.payload import Timestamps
+
+URL_VARIABLES = ("JOBD_REDIS_URL", "REDIS_URL")
+
+_Middleware = TypeVar("_Middleware", ClientMiddleware, ServerMiddleware)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of this process; `configure` explains each."""
+
+    redis_url: str | None = None
+    namespace: str = ""
+    default_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    client_middleware: tuple[ClientMiddleware, ...] = ()
+    server_middleware: tuple[ServerMiddleware, ...] = ()
+    timestamps: Timestamps = "s"
+    client_stack: ClientStack = field(init=False, repr=False, compare=False)
+    server_stack: ServerStack = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "client_stack", client_stack(self.client_middleware))
+        object.__setattr__(self, "server_stack", server_stack(self.server_middleware))
+
+
+class _Unset:
+    """Type of the mark for an argument that was not given, where None means something."""
+
+
+_UNSET: Final = _Unset()
+_lock = threading.Lock()
+_current = Settings()
+
+
+def current() -> Settings:
+    """Return the settings of this process as they are now."""
+    return _current
+
+
+def configure(
+    *,
+    redis_url: str | _Unset | None = _UNSET,
+    namespace: str | _Unset = _UNSET,
+    default_options: Mapping[str, Any] | _Unset = _UNSET,
+    client_middleware: Iterable[ClientMiddleware] | _Unset = _UNSET,
+    server_middleware: Iterable[ServerMiddleware] | _Unset = _UNSET,
+    timestamps: Timestamps | _Unset = _UNSET,
+) -> None:
+    """Set what is given for this process and keep the rest; each call takes effect with the next push.
+
+    - `redis_url`: address of Redis; None takes `$JOBD_REDIS_URL`, `$REDIS_URL`, else the default.
+    - `namespace`: prefix of all keys, for instance `{billing}:`; default none.
+    - `default_options`: options under those of every job, as in `default_options()`.
+    - `client_middleware`, `server_middleware`: the chains around pushes and runs, outermost first.
+    - `timestamps`: `"s"` (default), or `"ms"` when every reader is Sidekiq 8 or newer.
+
+    Raises `ConfigError` when a value cannot be used; then nothing is changed.
+    """
+    given = {
+        "redis_url": redis_url,
+        "namespace": namespace,
+        "default_options": default_options,
+        "client_middleware": client_middleware,
+        "server_middleware": server_middleware,
+        "timestamps": timestamps,
+    }
+    checked = {name: _check(name, value) for name, value in given.items() if value is not _UNSET}
+    global _current
+    with _lock:
+        _current = replace(_current, **checked)
+
+
+def default_options(**given: Any) -> None:
+    """Set options under those of every job, beside the ones set before: `default_options(retry=5)`.
+
+    Takes the options of `@jobd.job`. Raises `ConfigError` when one cannot be used.
+    """
+    configure(default_options={**_current.default_options, **given})
+
+
+def reset() -> None:
+    """Forget everything that `configure` has set; for tests."""
+    global _current
+    with _lock:
+        _current = Settings()
+
+
+def redis_url(url: str | None = None) -> str:
+    """Return the address of Redis: `url`, else as configured, else from the environment, else the default."""
+    from_environment = (os.environ.get(variable) for variable in URL_VARIABLES)
+    chosen = (given for given in (url, _current.redis_url, *from_environment) if given)
+    return next(chosen, defaults.REDIS_URL)
+
+
+def _check(name: str, value: Any) -> Any:
+    match name:
+        case "redis_url":
+            return None if value is None else _text(name, value, "a URL such as " + defaults.REDIS_URL)
+        case "namespace":
+            return _text(name, value, "a prefix such as {billing}:")
+        case "default_options":
+            return options.check(value, place="configure(default_options=…)", error=ConfigError)
+        case "timestamps":
+            return _timestamps(value)
+        case _:
+            return _chain(name, value)
+
+
+def _text(name: str, value: object, example: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"configure({name}={value!r}): give {example}")
+    return value
+
+
+def _timestamps(value: object) -> str:
+    if value not in get_args(Timestamps):
+        raise ConfigError(f'configure(timestamps={value!r}): give "s" (seconds) or "ms" (milliseconds)')
+    return str(value)
+
+
+def _chain(name: str, value: Iterable[_Middleware]) -> tuple[_Middleware, ...]:
+    if callable(value) or not isinstance(value, Iterable):
+        raise ConfigError(f"configure({name}={value!r}): give a list of functions")
+    chain = tuple(value)
+    for function in chain:
+        if not callable(function) or isinstance(function, type) or inspect.iscoroutinefunction(function):
+            raise ConfigError(
+                f"configure({name}=…): {function!r} is not a plain function; "
+                f"give a def, or an instance with __call__"
+            )
+    return chain

@@ -1,0 +1,1 @@
+"""The `jobd` command and what stands behind it: configuration, the master and its children."""

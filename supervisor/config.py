@@ -1,0 +1,195 @@
+"""The server's configuration: one frozen object from defaults, file, section, variables and flags.
+
+`load` reads everything before it complains, so that one run shows all that is wrong. How nodes of the
+file become values is in `settings_file.py`, how YAML becomes nodes in `yaml_file.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from jobd.client import defaults
+from jobd.client.errors import ConfigError, ConfigErrors
+from jobd.supervisor.settings_file import FileSettings, Layer, Reader
+from jobd.worker import checks
+from jobd.worker.checks import Check, display
+from jobd.worker.config import Capsule, WorkerConfig
+
+LogFormat = Literal["pretty", "plain", "json"]
+
+ENVIRONMENT_VARIABLES = ("JOBD_ENV", "APP_ENV")
+VARIABLES = {"redis_url": ("JOBD_REDIS_URL", "REDIS_URL")}
+FLAGS = {"queues": "--queue", "redis_url": "--embedded"}
+"""Flags that are not named like their key."""
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def start_directory() -> str:
+    """The name of the directory in which jobd was started."""
+    return Path.cwd().name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(WorkerConfig):
+    """All settings of one `jobd`. Times are seconds.
+
+    `processes` 0 runs everything in one process without forking. `logformat` None means pretty on a terminal
+    and plain elsewhere. `boot_timeout` is how long a child may take until it is ready. `environments` names
+    environment sections beside the usual ones. `sources` tells where each value comes from; `notices` are
+    remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
+    """
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {
+        **WorkerConfig.CHECKS,
+        "redis_url": checks.redis_url,
+        "processes": checks.whole_number(0, 1_000),
+        "verbose": checks.switch,
+        "logformat": checks.optional(checks.one_of(*get_args(LogFormat))),
+        "boot_timeout": checks.seconds(0.1, 24 * 3600),
+        "environments": checks.tuple_of(checks.name),
+    }
+
+    redis_url: str = defaults.REDIS_URL
+    tag: str = field(default_factory=start_directory)
+    processes: int = field(default_factory=cores)
+    verbose: bool = False
+    logformat: LogFormat | None = None
+    boot_timeout: float = defaults.BOOT_TIMEOUT
+    environments: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    notices: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+
+SETTINGS = tuple(each.name for each in fields(Config) if each.name not in ("environment", "sources", "notices"))
+"""The keys of the file."""
+
+
+def load(
+    path: Path | None,
+    environment: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Config:
+    """Put the configuration together: default < file < environment section < variable < flag.
+
+    `path` is the file of `-C`; without it no file is read. `environment` is `-e`; without it `JOBD_ENV`,
+    `APP_ENV`, else development. `flags` maps keys of the file to what the command line gives (`queues` as a
+    list of `NAME` or `NAME,WEIGHT`; None or an empty list means not given). `variables` are the process' own
+    unless given.
+
+    Raises ConfigError when the file cannot be read, and ConfigErrors with all problems at once.
+    """
+    known = os.environ if variables is None else variables
+    chosen, chosen_by = _environment(environment, known)
+    text = "" if path is None else _read(path)
+    file = FileSettings.read(text, str(path), chosen, Config.CHECKS, known)
+    variable_layer, flag_layer, problems = _outside(flags or {}, known)
+    problems = [*file.problems, *problems, *_environment_problems(chosen, chosen_by)]
+    own = file.base | file.sections.get(chosen, {})
+    problems += _lease_problems(own | variable_layer | flag_layer, file)
+    if problems:
+        raise ConfigErrors(dict.fromkeys(problems))
+    return _build(own | variable_layer | flag_layer, chosen, chosen_by, file.notices)
+
+
+def show(config: Config) -> str:
+    """Each key, its value and where it comes from, a line each; passwords are masked."""
+    shown = [(key, _shown(config, key), config.sources.get(key, "code")) for key in ("environment", *SETTINGS)]
+    key_width, value_width = (max(len(row[column]) for row in shown) for column in (0, 1))
+    return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {source}" for key, value, source in shown)
+
+
+def _environment(flag: str | None, variables: Mapping[str, str]) -> tuple[str, str]:
+    if flag is not None:
+        return flag, "-e"
+    for variable in ENVIRONMENT_VARIABLES:
+        if value := variables.get(variable):
+            return value, f"${variable}"
+    return defaults.ENVIRONMENT, "default"
+
+
+def _environment_problems(environment: str, source: str) -> list[str]:
+    problem = checks.name(environment)
+    return [f"{source} = {display(environment)}: {problem}"] if problem else []
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give an existing one with -C") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from error
+
+
+def _outside(flags: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[Layer, Layer, list[str]]:
+    """The layers of variables and flags, and what is wrong with them."""
+    reader = Reader(Config.CHECKS)
+    from_variables: Layer = {}
+    for key, names in VARIABLES.items():
+        if name := next((each for each in names if variables.get(each)), None):
+            reader.add_value(from_variables, key, variables[name], f"${name}")
+    from_flags: Layer = {}
+    for key, value in flags.items():
+        if value is not None and value not in ((), []):
+            reader.add_value(from_flags, key, value, FLAGS.get(key, f"--{key.replace('_', '-')}"))
+    return from_variables, from_flags, [each.text for each in reader.problems]
+
+
+def _lease_problems(own: Layer, file: FileSettings) -> list[str]:
+    """Compare lease and heartbeat as they come together in this and in every other environment."""
+    layers = (own, *(file.base | section for section in file.sections.values()))
+    return [problem for layer in layers if (problem := _lease_problem(layer))]
+
+
+def _lease_problem(layer: Layer) -> str | None:
+    lease, interval = layer.get("lease"), layer.get("heartbeat_interval")
+    length = lease.value if lease else defaults.LEASE
+    problem = checks.lease_problem(length, interval.value if interval else defaults.HEARTBEAT_INTERVAL)
+    if problem is None:
+        return None
+    if lease:
+        return f"{lease.place} = {display(length)}: {problem}"
+    place = interval.place if interval else "heartbeat_interval"
+    return f"{place}: the lease of {display(length)} seconds {problem}; set lease too"
+
+
+def _build(layer: Layer, environment: str, chosen_by: str, notices: tuple[str, ...]) -> Config:
+    values = {key: setting.value for key, setting in layer.items()}
+    sources = dict.fromkeys(SETTINGS, "default") | {key: setting.source for key, setting in layer.items()}
+    sources["environment"] = chosen_by
+    if values.get("verbose"):
+        values["log_level"], sources["log_level"] = "debug", f"verbose ({sources['verbose']})"
+    concurrency = values.get("concurrency", defaults.CONCURRENCY)
+    capsules = [
+        Capsule(name=each.name, queues=each.queues, concurrency=each.concurrency or concurrency)
+        for each in values.pop("capsules", ())
+    ]
+    return Config(**values, capsules=tuple(capsules), environment=environment, sources=sources, notices=notices)
+
+
+def _shown(config: Config, key: str) -> str:
+    value = getattr(config, key)
+    if key == "queues":
+        return checks.display_queues(value)
+    if key == "capsules":
+        return f"{{{', '.join(map(_shown_capsule, value))}}}"
+    if key == "logformat" and value is None:
+        return "by destination"
+    return display(value)
+
+
+def _shown_capsule(capsule: Capsule) -> str:
+    queues = checks.display_queues(capsule.queues)
+    return f"{capsule.name}: {{concurrency: {capsule.concurrency}, queues: {queues}}}"

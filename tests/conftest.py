@@ -1,0 +1,33 @@
+"""Fixtures for every test: one real server a run (one for each xdist worker), an empty database a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.servers import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The run's server. A test that changes its settings or stops it starts a `RedisServer` of its own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of an empty database."""
+    with redis_server.client() as client:
+        client.flushall()
+        client.script_flush()
+    return redis_server.url
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer, redis_url: str) -> Iterator[Redis]:
+    """A client of the empty database; replies are bytes."""
+    with redis_server.client() as client:
+        yield client

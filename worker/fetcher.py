@@ -1,0 +1,62 @@
+"""Gives threads their next jobs. One thread at a time looks for work, the others wait for their turn.
+
+What a thread has finished is acknowledged by the next fetch, whoever makes it; only while the one whose turn it is
+waits for work does the thread acknowledge by itself.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+
+from jobd.worker.config import Capsule
+from jobd.worker.doorbell import Doorbell
+from jobd.worker.ledger import Fetched, Ledger
+from jobd.worker.queue_order import order_of
+
+
+class Fetcher:
+    """The source of jobs of one capsule. Safe across threads."""
+
+    def __init__(self, capsule: Capsule, ledger: Ledger, doorbell: Doorbell, rng: random.Random) -> None:
+        self._capsule, self._ledger, self._doorbell, self._rng = capsule, ledger, doorbell, rng
+        self._turn = threading.Lock()
+        self._quiet = threading.Event()
+        self._waiting = threading.Event()
+
+    def next(self) -> Fetched | None:
+        """Wait for a job; None once the capsule is quiet. Raises Aborted."""
+        if not self._turn.acquire(blocking=False):
+            if self._waiting.is_set():
+                self._ledger.flush()
+            self._turn.acquire()
+        try:
+            while not self._quiet.is_set():
+                found = self._ledger.fetch(1, order_of(self._capsule, self._rng))
+                if found:
+                    self._doorbell.worked()
+                    return self._keep_unless_quiet(found[0])
+                self._wait()
+        finally:
+            self._turn.release()
+        self._ledger.flush()
+        return None
+
+    def quiet(self) -> None:
+        """Fetch nothing more. Whoever waits in the doorbell must be woken by the caller."""
+        self._quiet.set()
+
+    def _wait(self) -> None:
+        # Whoever finished before this is set is acknowledged here, whoever finishes after it does so by itself.
+        self._waiting.set()
+        try:
+            self._ledger.flush()
+            self._doorbell.wait()
+        finally:
+            self._waiting.clear()
+
+    def _keep_unless_quiet(self, job: Fetched) -> Fetched | None:
+        if not self._quiet.is_set():
+            return job
+        self._ledger.give_back([job])
+        return None

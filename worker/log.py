@@ -1,0 +1,112 @@
+"""The log of a worker: stable event names with their values, and the forms in which they are written.
+
+Events go to the logger `jobd`, which has no handler of its own: `jobd` the command installs one, an application
+that embeds a worker decides by itself. The root logger is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+
+LogFormat = Literal["pretty", "plain", "json"]
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARNING, "warning": WARNING, "error": ERROR}
+logger = logging.getLogger("jobd")
+
+
+def event(
+    name: str, *, level: int = INFO, exc_info: BaseException | None = None, threshold: int | None = None, **values: Any
+) -> None:
+    """Log one event. `threshold` replaces the logger's level for this line (a job's own `log_level`)."""
+    wanted = logger.isEnabledFor(level) if threshold is None else level >= threshold
+    if not wanted:
+        return
+    record = logger.makeRecord(
+        logger.name,
+        level,
+        __file__,
+        0,
+        name,
+        (),
+        (type(exc_info), exc_info, exc_info.__traceback__) if exc_info else None,
+    )
+    record.jobd_values = {key: value for key, value in values.items() if value is not None}
+    logger.handle(record)
+
+
+class Formatter(logging.Formatter):
+    """Writes a record as one line; a traceback follows on lines of its own, or inside the JSON."""
+
+    def __init__(self, form: LogFormat) -> None:
+        super().__init__()
+        self._form: LogFormat = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line without its line break."""
+        values: Mapping[str, Any] = getattr(record, "jobd_values", {})
+        trace = self.formatException(record.exc_info) if record.exc_info else None
+        if self._form == "json":
+            return _json_line(record, values, trace)
+        line = _plain_line(record, values, colour=self._form == "pretty")
+        return f"{line}\n{trace}" if trace else line
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+
+
+def _json_line(record: logging.LogRecord, values: Mapping[str, Any], trace: str | None) -> str:
+    fields: dict[str, Any] = {"ts": _stamp(record), "pid": record.process, "level": record.levelname.lower()}
+    fields |= {"event": record.getMessage(), **values}
+    if trace:
+        fields["trace"] = trace
+    return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+_COLOURS = {DEBUG: "\033[2m", INFO: "\033[32m", WARNING: "\033[33m", ERROR: "\033[31m"}
+
+
+def _plain_line(record: logging.LogRecord, values: Mapping[str, Any], *, colour: bool) -> str:
+    details = "".join(f" {key}={_word(value)}" for key, value in values.items())
+    name = record.getMessage().replace("\n", " ")
+    if colour:
+        name = f"{_COLOURS.get(record.levelno, '')}{name}\033[0m"
+    return f"{_stamp(record)} {record.process} {record.levelname} {name}{details}"
+
+
+def _word(value: Any) -> str:
+    text = str(value)
+    plain = text and not any(c in text for c in ' "=\n\r\t')
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+class LineHandler(logging.Handler):
+    """Writes each record to a stream with a single call, so that lines of several processes do not mix."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = stream or sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; a destination that fails must not stop the work."""
+        try:
+            self._stream.write(self.format(record) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+def install(form: LogFormat | None, level: str, stream: TextIO | None = None) -> None:
+    """Give the logger `jobd` its handler: coloured on a terminal, plain elsewhere, unless `form` says otherwise."""
+    stream = stream or sys.stderr
+    handler = LineHandler(stream)
+    handler.setFormatter(Formatter(form or ("pretty" if stream.isatty() else "plain")))
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(LEVELS[level])

@@ -1,0 +1,257 @@
+"""One process that runs jobs: puts its parts together, starts them, quiets and stops them.
+
+Parts: for each capsule a ledger, a doorbell, a fetcher and a pool of threads; one heartbeat, one scheduler.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import RedisError
+
+from jobd.client import defaults, settings
+from jobd.client.connection import Connector
+from jobd.client.errors import RedisUnavailable
+from jobd.client.keys import Keys
+from jobd.client.scripts import DeadLimits
+from jobd.worker import host, log
+from jobd.worker.clock import ServerClock
+from jobd.worker.config import Capsule, WorkerConfig
+from jobd.worker.doorbell import Doorbell, Wakeup
+from jobd.worker.fetcher import Fetcher
+from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.ledger import Aborted, Ledger
+from jobd.worker.outage import Backoff, Outage
+from jobd.worker.periodic import Periodic
+from jobd.worker.processor import InProgress, Processor
+from jobd.worker.recovery import Recovery
+from jobd.worker.retry import RetryPolicy
+from jobd.worker.scheduler import Scheduler
+
+_AFTER_DEADLINE = 1.5
+"""Seconds after the end of `timeout` at which the process stops trying to tell Redis."""
+
+
+def new_nonce() -> str:
+    """The part of an identity that makes each start of a process another one: 12 hex digits."""
+    return os.urandom(6).hex()
+
+
+def identity_of(pid: int, nonce: str) -> str:
+    """`host:pid:nonce`, Sidekiq's form."""
+    return f"{host.hostname()}:{pid}:{nonce}"
+
+
+class _Pool:
+    """The moving parts of one capsule."""
+
+    def __init__(self, ledger: Ledger, doorbell: Doorbell, fetcher: Fetcher, processors: Sequence[Processor]) -> None:
+        self.ledger, self.doorbell, self.fetcher, self.processors = ledger, doorbell, fetcher, processors
+
+
+class WorkerProcess:
+    """Runs jobs until it is stopped. `start` and `stop` are called once, by one thread."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        nonce: str | None = None,
+        master_pid: int | None = None,
+        embedded: bool = False,
+        on_owner: Callable[[str], None] = lambda owner: None,
+        on_signal: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """`on_owner` hears of each name under which jobs are held, before any is fetched under it.
+
+        `on_signal` hears of signals sent through Redis: TSTP, TERM or TTIN. Raises ConfigError.
+        """
+        self.config = config
+        self._nonce = nonce or new_nonce()
+        self.identity = identity_of(os.getpid(), self._nonce)
+        self._on_owner = on_owner
+        self._connector = Connector(settings.redis_url(config.redis_url))
+        self._keys = Keys(config.namespace or settings.current().namespace)
+        self._clock, self._outage = ServerClock(), Outage()
+        self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
+        self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
+        self._facts = host.read_facts(master_pid or os.getpid())
+        self._owners: set[str] = set()
+        self._pools = [self._pool(capsule) for capsule in config.all_capsules]
+        self._recovery = self._make_recovery()
+        self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal)
+        self._heartbeat = Periodic("heartbeat", self._heartbeat_part.tick, self._outage)
+        self._scheduler = Periodic("scheduler", self._make_scheduler().tick, self._outage)
+
+    @property
+    def running(self) -> list[InProgress]:
+        """What the threads run now."""
+        processors = (p for pool in self._pools for p in pool.processors)
+        return [item for item in (p.in_progress for p in processors) if item is not None]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it has stopped taking jobs."""
+        return self._quiet.is_set()
+
+    def start(self, recover: Sequence[str] = ()) -> None:
+        """Begin to take jobs. `recover` names owners whose process is known to have died. Waits for Redis."""
+        self._first_contact(recover)
+        self._heartbeat.start()
+        self._scheduler.start()
+        for pool in self._pools:
+            for processor in pool.processors:
+                processor.start()
+        log.event("process.ready", identity=self.identity, concurrency=self._concurrency)
+
+    def quiet(self) -> None:
+        """Take no more jobs; what runs goes on. There is no way back for this process."""
+        if self._quiet.is_set():
+            return
+        self._quiet.set()
+        for pool in self._pools:
+            pool.fetcher.quiet()
+        self._wakeup.set()
+        self._heartbeat.hurry()
+        log.event("process.quiet", identity=self.identity, running=len(self.running))
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish what runs, within `timeout` seconds [as configured], and give the rest back; True when nothing was left.
+
+        Threads whose jobs were given back may go on for a while; their results change nothing any more.
+        """
+        timeout = self.config.timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        self.quiet()
+        self._scheduler.stop(1.0)
+        giving_up = threading.Timer(timeout + _AFTER_DEADLINE, self._give_up)
+        giving_up.daemon = True
+        giving_up.start()
+        finished = self._wait_for_jobs(deadline - min(defaults.GIVE_BACK_MARGIN, timeout / 2))
+        try:
+            self._give_back()
+            clean = all([pool.ledger.close() for pool in self._pools])
+            self._heartbeat.stop(1.0)
+            self._heartbeat_part.retire()
+        except (Aborted, RedisError, RedisUnavailable, OSError) as error:
+            clean = False
+            hint = "another process gives its jobs back after the lease"
+            log.event("process.left_jobs", level=log.WARNING, error=f"{type(error).__name__}: {error}", hint=hint)
+        finally:
+            giving_up.cancel()
+        for pool in self._pools:
+            pool.doorbell.close()
+        self._connector.close()
+        log.event("process.stopped", identity=self.identity, clean=clean and finished)
+        return clean and finished
+
+    @property
+    def _concurrency(self) -> int:
+        return sum(len(pool.processors) for pool in self._pools)
+
+    def _first_contact(self, recover: Sequence[str]) -> None:
+        backoff = Backoff()
+        while not self._quiet.is_set():
+            try:
+                self._clock.measure(self._connector.client())
+                self._recovery.named(recover)
+                self._recovery.earlier_here()
+            except (RedisError, RedisUnavailable, OSError) as error:
+                self._outage.failed(error)
+                self._wakeup.wait(backoff.pause())
+            else:
+                self._outage.works()
+                return
+
+    def _wait_for_jobs(self, deadline: float) -> bool:
+        processors = [p for pool in self._pools for p in pool.processors]
+        return all([processor.join(deadline - time.monotonic()) for processor in processors])
+
+    def _give_back(self) -> None:
+        for pool in self._pools:
+            given = pool.ledger.give_back(pool.ledger.running)
+            if given:
+                log.event("process.gave_back", level=log.WARNING, jobs=given, hint="they were not finished in time")
+
+    def _give_up(self) -> None:
+        self._abort.set()
+
+    def _owner_namer(self, capsule: Capsule) -> Callable[[], str]:
+        first = [self._nonce]
+
+        def name() -> str:
+            nonce = first.pop() if first else new_nonce()
+            owner = identity_of(os.getpid(), nonce) + ("" if capsule.name == "default" else f"/{capsule.name}")
+            self._owners.add(owner)
+            self._on_owner(owner)
+            return owner
+
+        return name
+
+    def _pool(self, capsule: Capsule) -> _Pool:
+        config, clock = self.config, self._clock
+        ledger = Ledger(
+            self._connector,
+            self._keys,
+            clock,
+            new_owner=self._owner_namer(capsule),
+            facts=self._facts.as_fields(),
+            limits=self._limits,
+            outage=self._outage,
+            abort=self._abort,
+        )
+        bell = Doorbell(self._connector, self._keys, capsule.names, wakeup=self._wakeup, outage=self._outage)
+        fetcher = Fetcher(capsule, ledger, bell, random.Random())
+        policy = RetryPolicy(
+            max_retries=config.max_retries,
+            unknown_class_timeout=config.unknown_class_timeout,
+            timestamps=config.timestamps,
+        )
+        processors = [
+            Processor(fetcher, ledger, clock, policy, name=f"jobd-{capsule.name}-{i}")
+            for i in range(1, capsule.concurrency + 1)
+        ]
+        return _Pool(ledger, bell, fetcher, processors)
+
+    def _make_recovery(self) -> Recovery:
+        return Recovery(
+            self._connector,
+            self._keys,
+            self._clock,
+            here=self._facts,
+            identity=lambda: self.identity,
+            is_own=self._owners.__contains__,
+            limits=self._limits,
+            lease=self.config.lease,
+        )
+
+    def _make_heartbeat(self, *, embedded: bool, on_signal: Callable[[str], None]) -> Heartbeat:
+        return Heartbeat(
+            self.config,
+            self._connector,
+            self._keys,
+            self._clock,
+            self._outage,
+            identity=self.identity,
+            embedded=embedded,
+            ledgers=[pool.ledger for pool in self._pools],
+            recovery=self._recovery,
+            running=lambda: self.running,
+            is_quiet=self._quiet.is_set,
+            on_signal=on_signal,
+        )
+
+    def _make_scheduler(self) -> Scheduler:
+        return Scheduler(
+            self._connector,
+            self._keys,
+            self._clock,
+            self._outage,
+            identity=lambda: self.identity,
+            limits=self._limits,
+            timestamps=self.config.timestamps,
+        )

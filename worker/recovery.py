@@ -1,0 +1,108 @@
+"""Gives back the jobs of processes that died.
+
+Three ways lead here. A master names the owners of a child that it saw die. At start, records of this very system are
+looked through for processes that are gone together with their master. And an owner whose beat has not changed for a whole
+lease, on this process' own monotonic clock while its own beats went through, is dead wherever it ran; so neither an
+outage of Redis nor a jump of any clock makes everybody look dead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jobd.client import scripts
+from jobd.client.connection import Connector
+from jobd.client.keys import Keys
+from jobd.client.scripts import DeadLimits
+from jobd.worker import log
+from jobd.worker.clock import ServerClock
+from jobd.worker.host import HostFacts, is_gone
+from jobd.worker.ledger import report
+
+_FACTS = ("boot", "pid_namespace", "pid", "start", "master_pid", "master_start")
+
+
+class Recovery:
+    """Finds dead owners and recovers them. Used by one thread at a time; raises redis-py's errors."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        keys: Keys,
+        clock: ServerClock,
+        *,
+        here: HostFacts,
+        identity: Callable[[], str],
+        is_own: Callable[[str], bool],
+        limits: DeadLimits,
+        lease: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`is_own` tells the owners of this process; `lease` is in seconds."""
+        self._connector, self._keys, self._clock, self._here = connector, keys, clock, here
+        self._identity, self._is_own, self._limits = identity, is_own, limits
+        self._lease, self._monotonic = lease, monotonic
+        self._run_id = ""
+        self._seen: dict[str, tuple[float, float]] = {}
+
+    def named(self, owners: Iterable[str]) -> None:
+        """Recover owners whose process is known to have died."""
+        for owner in owners:
+            self._recover(owner, None, "its process died")
+
+    def earlier_here(self) -> None:
+        """Recover owners of this system whose process and master are gone."""
+        for owner in self._directory():
+            if not self._is_own(owner) and is_gone(self._facts(owner), self._here):
+                self._recover(owner, None, "its process and its master are gone")
+
+    def expired(self) -> None:
+        """Recover owners that have not beaten for a lease. To be called after each beat of one's own that went through."""
+        run_id = self._master_run_id()
+        if run_id != self._run_id:
+            self.forget()
+            self._run_id = run_id
+        now, directory = self._monotonic(), self._directory()
+        self._seen = {
+            owner: self._seen[owner] if self._seen.get(owner, (None, 0))[0] == score else (score, now)
+            for owner, score in directory.items()
+        }
+        for owner, (score, since) in list(self._seen.items()):
+            if now - since >= self._lease and not self._is_own(owner):
+                self._recover(owner, score, f"no beat for {now - since:.0f} s")
+
+    def forget(self) -> None:
+        """Judge nobody by what was seen before: our own beat failed, or the server is another one."""
+        self._seen.clear()
+
+    def _master_run_id(self) -> str:
+        client: Any = self._connector.client()
+        server, replication = client.info("server"), client.info("replication")
+        return f"{server.get('run_id')}/{replication.get('role')}"
+
+    def _directory(self) -> dict[str, float]:
+        client: Any = self._connector.client()
+        return {owner.decode(): score for owner, score in client.zrange(self._keys.owners, 0, -1, withscores=True)}
+
+    def _facts(self, owner: str) -> Mapping[str, str]:
+        client: Any = self._connector.client()
+        values = client.hmget(self._keys.jobs(owner), _FACTS)
+        return {name: value.decode() for name, value in zip(_FACTS, values, strict=True) if value is not None}
+
+    def _recover(self, owner: str, score: float | None, why: str) -> None:
+        with self._connector.connection() as connection:
+            takeover = scripts.send(connection, scripts.take(self._keys, owner, self._identity(), score))
+            if takeover.state != "TAKEN":
+                return
+            jobs, done = 0, False
+            while not done:
+                step = scripts.send(
+                    connection,
+                    scripts.recover(self._keys, owner, takeover.queues, self._clock.now(), self._limits),
+                )
+                jobs, done = jobs + step.given_back, step.done
+                report(step.note, step.dropped)
+        self._seen.pop(owner, None)
+        log.event("owner.recovered", level=log.WARNING, owner=owner, jobs=jobs, why=why)
