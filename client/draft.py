@@ -66,7 +66,9 @@ def read_item(given: Mapping[str, Any]) -> Item:
     arguments.check(name, args, kwargs)
     fields = dict(given)
     at = take_time(fields, time.time())
-    fields |= {"class": name, "args": list(args)} | ({"kwargs": dict(kwargs)} if kwargs else {})
+    fields |= {"class": name, "args": list(args), "kwargs": dict(kwargs)}
+    if not kwargs:
+        del fields["kwargs"]
     fields |= _checked_options(name, fields)
     if at is not None:
         fields["at"] = at

@@ -56,18 +56,14 @@ class Pusher(Generic[P, R]):
         self._wait = wait
         self._wait_until = wait_until
 
-    def set(
-        self, *, wait: Wait | None = None, wait_until: Moment | None = None, **given: Any
-    ) -> Pusher[P, R]:
+    def set(self, *, wait: Wait | None = None, wait_until: Moment | None = None, **given: Any) -> Pusher[P, R]:
         """Return the same job with other options for one call: `send.set(queue="critical").perform_async(7)`.
 
         `wait` (seconds, `timedelta`) or `wait_until` (epoch seconds, aware `datetime`) put the run off.
         Raises `InvalidPayload` when an option cannot be used.
         """
         if wait is not None and wait_until is not None:
-            raise InvalidPayload(
-                f"{self.__jobd__.name}: wait and wait_until are both given; give one of them"
-            )
+            raise InvalidPayload(f"{self.__jobd__.name}: wait and wait_until are both given; give one of them")
         checked = options.check(given, place=f"{self.__jobd__.name}.set", error=InvalidPayload)
         if wait is None and wait_until is None:
             return Pusher(self.__jobd__, {**self._over, **checked}, self._wait, self._wait_until)
@@ -174,6 +170,7 @@ def _run_inline(item: draft.Item, handler: Handler) -> Any:
 class JobFunction(Pusher[P, R]):
     """A function that is a job: calling it runs it, its `perform_…` methods push it."""
 
+    __name__: str
     __wrapped__: Callable[P, R]
 
     def __init__(self, function: Callable[P, R], handler: Handler) -> None:
@@ -210,20 +207,14 @@ def job(function: Callable[..., Any] | None = None, /, *, name: str | None = Non
     return lambda defined: _define_function(defined, name, given)
 
 
-def _define_function(
-    function: Callable[P, R], name: str | None, given: Mapping[str, Any]
-) -> JobFunction[P, R]:
+def _define_function(function: Callable[P, R], name: str | None, given: Mapping[str, Any]) -> JobFunction[P, R]:
     if not isinstance(function, FunctionType):
-        raise JobDefinitionError(
-            f"{function!r} is not a function; put @jobd.job on a def, or extend jobd.Job"
-        )
+        raise JobDefinitionError(f"{function!r} is not a function; put @jobd.job on a def, or extend jobd.Job")
     origin = _origin(function, function.__module__, function.__qualname__)
     signature = _signature(function, origin)
     outer = function.__qualname__.rpartition("<locals>.")[2]
     if "." in outer and next(iter(signature.parameters), "") in ("self", "cls"):
-        raise JobDefinitionError(
-            f"{origin} is a method; make it a function, or a class that extends jobd.Job"
-        )
+        raise JobDefinitionError(f"{origin} is a method; make it a function, or a class that extends jobd.Job")
     handler = _define(name, given, function, signature, origin)
     return JobFunction(function, handler)
 
@@ -383,9 +374,7 @@ def _define_class(cls: type[Job], name: str | None) -> Handler | None:
         options.check(cls.__jobd_options__, place=cls.__qualname__, error=JobDefinitionError)
         return None
     if not isinstance(perform, FunctionType):
-        raise JobDefinitionError(
-            f"{cls.__qualname__}.perform is {perform!r}; make it a method: def perform(self, …)"
-        )
+        raise JobDefinitionError(f"{cls.__qualname__}.perform is {perform!r}; make it a method: def perform(self, …)")
     origin = _origin(perform, cls.__module__, cls.__qualname__)
     whole = _signature(perform, origin)
     if not whole.parameters:

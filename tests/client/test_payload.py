@@ -11,9 +11,7 @@ import pytest
 from jobd.client import payload
 from jobd.client.errors import MalformedPayload
 
-WRAPPED_BACKTRACE = (
-    "eJyLVtIvLirTTywo0C/PL8pOLSrWK0qyMjK2ysxTSEhJTS1QV9LBrsQQrKQg\ntSgtvyhXXSkWALBYGSI=\n"
-)
+WRAPPED_BACKTRACE = "eJyLVtIvLirTTywo0C/PL8pOLSrWK0qyMjK2ysxTSEhJTS1QV9LBrsQQrKQg\ntSgtvyhXXSkWALBYGSI=\n"
 UNBROKEN_BACKTRACE = (
     "eJw1zMsOQDAQQNFfkW5s6EQ3Fb8igjKkXq0Zr88XxPbe5OQCmA6ovYdTSzKZzuwSVB6pczSHIvp+jzMD2xZHu8apTKSGyZq/gCfX"
     "ILOjR1AqfQ28sNk3LAdnQlHcSa8jvA=="

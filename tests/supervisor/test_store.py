@@ -196,14 +196,16 @@ def test_a_server_that_does_not_answer_is_replaced_and_keeps_its_data(
             store.stop()
 
 
-@pytest.mark.parametrize("note", ["garbage", f"{os.getpid()} 1.5"], ids=["no pid", "pid of another process"])
-def test_no_second_server_is_started_beside_one_that_cannot_be_identified(directory: Path, note: str) -> None:
-    with Owner(directory) as owner:
+def test_a_process_that_got_the_pid_of_the_server_is_left_alone_and_no_second_server_is_started(
+    directory: Path,
+) -> None:
+    with Owner(directory) as owner, subprocess.Popen(["cat"], stdin=subprocess.PIPE) as innocent:
         owner.kill()
         os.kill(owner.store_pid, signal.SIGSTOP)
-        (directory / "server.lock").write_text(note)
+        (directory / "server.lock").write_text(f"{innocent.pid} 1.5")
         with pytest.raises(StoreUnavailable, match="no server of this store"):
             Store(directory, start_timeout=0.1).start()
+        assert innocent.poll() is None
 
 
 def test_a_second_jobd_on_one_directory_is_refused(directory: Path, open_store: Callable[[], Store]) -> None:

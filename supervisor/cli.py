@@ -1,0 +1,131 @@
+"""The command `jobd`: options in, one call out, an exit code back."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobd.client import defaults
+from jobd.client.embedded import SCHEME
+from jobd.client.errors import JobdError
+from jobd.client.version import VERSION
+from jobd.supervisor import exits
+from jobd.supervisor import start as server
+from jobd.supervisor.config import Config, load, show
+
+
+class _Group(click.Group):
+    """A group whose sub-command `start` may be left out: `jobd -C FILE` starts jobd."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"-h", "--help", "-V", "--version"}
+        if not args or (args[0] not in self.commands and args[0] not in own and args[0].startswith("-")):
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+_versions = f"jobd {VERSION}, Python {platform.python_version()}, redis-py {version('redis')}"
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.version_option(VERSION, "-V", "--version", message=_versions)
+def cli() -> None:
+    """Run background jobs. `jobd` alone is `jobd start`; see `jobd start --help` for its options.
+
+    \b
+    jobd -C config.yml -e production      run jobs as the file says
+    jobd -r app.jobs -q critical -q low   two queues in strict order
+    jobd --embedded -r app.jobs           with a store of its own in var/jobd
+    jobd check -C config.yml --show       is the file right, and what does each value come from?
+    jobd demo                             see it work
+    """
+
+
+def _config_options(command: Any) -> Any:
+    """Options that `start` and `check` share."""
+    options = [
+        click.option("-C", "--config", "path", type=click.Path(path_type=Path), help="YAML file with the settings."),
+        click.option("-e", "--environment", help="Section of the file to use. [JOBD_ENV, APP_ENV, else development]"),
+        click.option("-c", "--concurrency", type=int, metavar="N", help="Threads in each process."),
+        click.option("-q", "--queue", "queues", multiple=True, metavar="NAME[,WEIGHT]", help="May be repeated."),
+        click.option("-r", "--require", multiple=True, metavar="MODULE", help="Module with jobs; may be repeated."),
+        click.option("-t", "--timeout", type=float, metavar="SECONDS", help="Time for running jobs when stopping."),
+        click.option("-g", "--tag", help="Name shown in the process title and in views."),
+        click.option("-v", "--verbose", is_flag=True, default=None, help="Log more."),
+        click.option("--processes", type=int, metavar="N", help="Worker processes; 0 runs all in this one."),
+        click.option(
+            "--embedded",
+            is_flag=False,
+            flag_value=defaults.EMBEDDED_DIR,
+            metavar="[DIR]",
+            help=f"Run a store of its own in DIR. [{defaults.EMBEDDED_DIR}]",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _load(path: Path | None, environment: str | None, embedded: str | None, **flags: Any) -> Config:
+    flags = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
+    flags["redis_url"] = None if embedded is None else SCHEME + embedded
+    return load(path, environment, flags)
+
+
+@cli.command()
+@_config_options
+@click.option("--check", is_flag=True, help="Check settings and Redis, then exit.")
+@click.pass_context
+def start(ctx: click.Context, /, check: bool, **options: Any) -> None:
+    """Run jobs until TERM or INT."""
+    config = _load(**options)
+    ctx.exit(server.check(config) if check else server.start(config))
+
+
+@cli.command()
+@_config_options
+@click.option("--show", "show_values", is_flag=True, help="Print each value and where it comes from.")
+def check(show_values: bool, **options: Any) -> None:
+    """Check a configuration without starting anything."""
+    config = _load(**options)
+    for notice in config.notices:
+        click.echo(f"jobd: {notice}", err=True)
+    click.echo(show(config) if show_values else "the configuration is right")
+
+
+@cli.command()
+@click.option("--for", "seconds", type=float, metavar="SECONDS", help="End by itself, with a summary.")
+@click.pass_context
+def demo(ctx: click.Context, /, seconds: float | None) -> None:
+    """Run example jobs of every fate on an embedded store."""
+    from jobd.supervisor.demo import run_demo
+
+    ctx.exit(run_demo(seconds))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), prog_name="jobd", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return exits.USAGE
+    except click.Abort:
+        return exits.FAILED
+    except JobdError as error:
+        for line in str(error).splitlines():
+            print(f"jobd: {line}", file=sys.stderr)
+        return exits.code_for(error)
+    return code if isinstance(code, int) else exits.OK
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

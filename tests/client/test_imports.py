@@ -1,0 +1,104 @@
+"""Which part may import which, and what `import jobd` costs an application."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jobd
+
+ROOT = Path(__file__).parents[2]
+MAY_IMPORT = {
+    "client": {"client"},
+    "worker": {"client", "worker"},
+    "supervisor": {"client", "worker", "supervisor"},
+    "jobd": {"client", "worker"},  # the worker only when one of its names is asked for
+    "__main__": {"supervisor"},
+}
+PARTS = ("client", "worker", "supervisor")
+NOT_FOR_CLIENTS = {"click", "yaml", "psutil", "prometheus_client", "setproctitle", "daemon", "cronsim"}
+
+
+def modules_imported(tree: ast.AST) -> Iterator[str]:
+    """The full names of all that `tree` imports, names out of a package included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources(part: str) -> list[Path]:
+    """The modules of a part, or of another folder; `python -m jobd` is a part of its own."""
+    if part in ("jobd", "__main__"):
+        return [path for path in (ROOT / "jobd").glob("*.py") if (path.stem == "__main__") == (part == "__main__")]
+    return sorted((ROOT / part).rglob("*.py"))
+
+
+def wrong_imports(source: str, folder: str) -> list[str]:
+    """The imports in `source`, a module of `folder`, which point the wrong way."""
+    wrong = []
+    for name in modules_imported(ast.parse(source)):
+        first, _, rest = name.partition(".")
+        part = rest.partition(".")[0]
+        bare = first in PARTS
+        against = first == "jobd" and part in PARTS and part not in MAY_IMPORT[folder]
+        heavy = folder == "client" and first in NOT_FOR_CLIENTS
+        if bare or against or heavy:
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_imports_point_one_way(folder: str) -> None:
+    assert sources(folder)
+    wrong = {str(path): wrong_imports(path.read_text(), folder) for path in sources(folder)}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("from client.keys import Keys", "worker"),
+        ("import client", "jobd"),
+        ("from jobd.worker import config", "client"),
+        ("from jobd import worker", "client"),
+        ("def f():\n    import jobd.supervisor.cli", "worker"),
+        ("import click", "client"),
+    ],
+)
+def test_an_import_against_the_direction_is_found(source: str, folder: str) -> None:
+    assert wrong_imports(source, folder)
+
+
+@pytest.mark.parametrize("folder", ["tests", "examples", "bench"])
+def test_nobody_imports_the_parts_by_their_folders_names(folder: str) -> None:
+    for path in sources(folder):
+        names = modules_imported(ast.parse(path.read_text()))
+        assert not [name for name in names if name.partition(".")[0] in PARTS], path
+
+
+def test_importing_jobd_loads_neither_redis_nor_the_worker_nor_the_commands_libraries() -> None:
+    code = "import jobd, sys; print(*sorted(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(shown.stdout.split())
+    assert "jobd.client.push" in loaded
+    assert not loaded & {"redis", "asyncio", "jobd.worker", "jobd.supervisor", *NOT_FOR_CLIENTS}
+
+
+def test_every_public_name_is_there() -> None:
+    assert jobd.__version__.count(".") >= 2
+    for name in jobd.__all__:
+        assert getattr(jobd, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'perform'"):
+        jobd.perform  # noqa: B018 - the access is what is tested

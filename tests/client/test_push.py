@@ -1,0 +1,403 @@
+"""`jobd.Client` on a real server: dictionaries, errors and what they promise, threads and forks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+import jobd
+from jobd.client import push, settings
+from jobd.client.errors import (
+    ConfigError,
+    InvalidArguments,
+    InvalidPayload,
+    PushOutcomeUnknown,
+    PushRefused,
+    RedisUnavailable,
+)
+from tests.servers import RedisServer
+
+
+@jobd.job(queue="known", name="push_tests.add")
+def add(a: int, b: int = 2) -> int:
+    return a + b
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[jobd.Client]:
+    made = jobd.Client(redis_url)
+    yield made
+    made.close()
+
+
+def queued(redis: Redis, key: str = "queue:default") -> list[dict[str, Any]]:
+    """The payloads of a queue, oldest first."""
+    return [json.loads(raw) for raw in reversed(cast("list[bytes]", redis.lrange(key, 0, -1)))]
+
+
+def test_a_job_that_this_process_cannot_import_is_pushed_by_name(client: jobd.Client, redis: Redis) -> None:
+    jid = client.push({"class": "HardWorker", "args": ["bob", 5], "queue": "ruby", "retry": 3, "x": [1]})
+    [fields] = queued(redis, "queue:ruby")
+    assert list(fields) == ["retry", "queue", "class", "args", "x", "jid", "created_at", "enqueued_at"]
+    assert (fields["class"], fields["args"], fields["jid"], fields["retry"]) == ("HardWorker", ["bob", 5], jid, 3)
+
+
+def test_a_job_of_this_process_gives_name_options_and_signature(client: jobd.Client, redis: Redis) -> None:
+    client.push({"class": add, "args": [1], "kwargs": {"b": 3}})
+    [fields] = queued(redis, "queue:known")
+    assert (fields["class"], fields["args"]) == ("push_tests.add", [1, 3])
+    assert "kwargs" not in fields
+    with pytest.raises(InvalidArguments, match="too many positional"):
+        client.push({"class": add, "args": [1, 2, 3]})
+
+
+def test_a_dictionary_may_say_when(client: jobd.Client, redis: Redis) -> None:
+    client.push({"class": "A", "args": [], "at": 4070908800})
+    client.push({"class": "A", "args": [], "at": datetime(2099, 1, 1, tzinfo=UTC)})
+    client.push({"class": "A", "args": [], "wait_until": 4070908800.0})
+    client.push({"class": "A", "args": [], "wait": 3600})
+    entries = cast("list[tuple[bytes, float]]", redis.zrange("schedule", 0, -1, withscores=True))
+    assert [score for _, score in entries].count(4070908800.0) == 3
+    assert all(not {"at", "wait", "wait_until"} & json.loads(raw).keys() for raw, _ in entries)
+    assert len(entries) == 4
+
+
+def test_a_payload_pushed_again_keeps_jid_creation_and_failures(client: jobd.Client, redis: Redis) -> None:
+    old = {"class": "A", "args": [], "jid": "abc", "created_at": 1.5, "enqueued_at": 2.5, "retry_count": 3}
+    assert client.push(old) == "abc"
+    [fields] = queued(redis)
+    assert (fields["jid"], fields["created_at"], fields["retry_count"]) == ("abc", 1.5, 3)
+    assert fields["enqueued_at"] > 2.5
+
+
+def test_the_dictionary_given_is_left_as_it_was(client: jobd.Client, redis: Redis) -> None:
+    item = {"class": "A", "args": [1], "wait": 5}
+    client.push(item)
+    assert item == {"class": "A", "args": [1], "wait": 5}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "HardWorker",
+        {},
+        {"class": "", "args": []},
+        {"class": int, "args": []},
+        {"class": "A"},
+        {"class": "A", "args": "ab"},
+        {"class": "A", "args": {}},
+        {"class": "A", "args": [], "kwargs": [1]},
+        {"class": "A", "args": [], "kwargs": {1: 2}},
+        {"class": "A", "args": [], "queue": "a b"},
+        {"class": "A", "args": [], "retry": "no"},
+        {"class": "A", "args": [], "jid": 5},
+        {"class": "A", "args": [], "x": {1}},
+        {"class": "A", "args": [], "unique": True},
+        {"class": "A", "args": [], 5: 6},
+    ],
+    ids=str,
+)
+def test_what_is_no_job_is_refused(client: jobd.Client, redis: Redis, item: Mapping[str, Any]) -> None:
+    with pytest.raises(InvalidPayload):
+        client.push(item)
+    assert redis.keys() == []
+
+
+def test_arguments_and_times_are_checked(client: jobd.Client, redis: Redis) -> None:
+    with pytest.raises(InvalidArguments, match=r"A: args\[0\] is a bytes"):
+        client.push({"class": "A", "args": [b""]})
+    with pytest.raises(InvalidArguments, match="without a time zone"):
+        client.push({"class": "A", "args": [], "at": datetime(2099, 1, 1)})
+    with pytest.raises(InvalidArguments, match="both given"):
+        client.push({"class": "A", "args": [], "at": 5, "wait": 5})
+    assert redis.keys() == []
+
+
+def test_push_bulk_pushes_one_job_for_each_arguments(client: jobd.Client, redis: Redis) -> None:
+    jids = client.push_bulk({"class": "A", "args": ([n] for n in range(1_500)), "queue": "q"})
+    assert [fields["jid"] for fields in queued(redis, "queue:q")] == jids
+    assert len(set(jids)) == 1_500
+    client.push_bulk({"class": "A", "args": [[1], [2]], "at": [4070908800, 4070908801]})
+    entries = cast("list[tuple[bytes, float]]", redis.zrange("schedule", 0, -1, withscores=True))
+    assert [score for _, score in entries] == [4070908800.0, 4070908801.0]
+
+
+@pytest.mark.parametrize("args", [None, "ab", {"a": 1}, 5])
+def test_push_bulk_refuses_what_is_no_list_of_lists(client: jobd.Client, redis: Redis, args: object) -> None:
+    with pytest.raises(InvalidPayload, match="a bulk push takes a list of lists"):
+        client.push_bulk({"class": "A", "args": args})
+
+
+def test_push_bulk_refuses_one_jid_for_many(client: jobd.Client, redis: Redis) -> None:
+    with pytest.raises(InvalidPayload, match="jid"):
+        client.push_bulk({"class": "A", "args": [[1]], "jid": "abc"})
+
+
+async def test_the_asyncio_twins(client: jobd.Client, redis: Redis) -> None:
+    jids = await asyncio.gather(*(client.apush({"class": "A", "args": [n]}) for n in range(20)))
+    bulk = await client.apush_bulk({"class": "A", "args": [[1], [2]]})
+    assert {fields["jid"] for fields in queued(redis)} == {*jids, *bulk}
+    await client.aclose()
+
+
+def test_event_loops_may_come_and_go(client: jobd.Client, redis: Redis) -> None:
+    async def one() -> None:
+        await client.apush({"class": "A", "args": []})
+        await client.aclose()
+
+    asyncio.run(one())
+    asyncio.run(one())
+    assert redis.llen("queue:default") == 2
+
+
+def test_a_namespace_comes_before_every_key(redis_url: str, redis: Redis) -> None:
+    client = jobd.Client(redis_url, namespace="{billing}:")
+    client.push({"class": "A", "args": []})
+    client.push({"class": "A", "args": [], "wait": 60})
+    client.close()
+    assert set(redis.keys()) == {b"{billing}:queues", b"{billing}:queue:default", b"{billing}:schedule"}
+    assert redis.smembers("{billing}:queues") == {b"default"}
+
+
+def test_milliseconds_are_written_when_asked_for(redis_url: str, redis: Redis) -> None:
+    client = jobd.Client(redis_url, timestamps="ms")
+    client.push({"class": "A", "args": []})
+    client.close()
+    [fields] = queued(redis)
+    assert isinstance(fields["created_at"], int)
+    assert isinstance(fields["enqueued_at"], int)
+    assert fields["created_at"] > 10**12
+
+
+def test_a_client_serves_many_threads(client: jobd.Client, redis: Redis) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        jids = list(pool.map(lambda n: client.push({"class": "A", "args": [n]}), range(500)))
+    assert {fields["jid"] for fields in queued(redis)} == set(jids)
+    assert len(set(jids)) == 500
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_client_used_before_a_fork_serves_parent_and_children(client: jobd.Client, redis: Redis) -> None:
+    client.push({"class": "A", "args": ["before"]})
+    children = []
+    for number in range(3):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for _ in range(50):
+                    client.push({"class": "A", "args": [number]})
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        children.append(pid)
+    for _ in range(50):
+        client.push({"class": "A", "args": ["parent"]})
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0, 0]
+    assert redis.llen("queue:default") == 1 + 4 * 50
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_while_a_thread_makes_the_default_client_does_not_hang_the_child(configured: str, redis: Redis) -> None:
+    with push._lock:
+        pid = os.fork()
+        if pid == 0:
+            add.perform_async(1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert redis.llen("queue:known") == 1
+
+
+def test_nothing_connects_when_a_client_is_made() -> None:
+    jobd.Client("redis://127.0.0.1:1/0").close()
+
+
+def test_no_server_means_nothing_was_sent() -> None:
+    with socket.socket() as bound:  # bound and not listening: nobody else can take the port, nobody answers
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        with pytest.raises(RedisUnavailable, match=f"127.0.0.1:{port}"):
+            jobd.Client(f"redis://127.0.0.1:{port}/0").push({"class": "A", "args": []})
+
+
+def test_a_wrong_password_means_nothing_was_sent() -> None:
+    with RedisServer(password="right") as server, server.client() as admin:
+        wrong = jobd.Client(server.url.replace("right", "wrong"))
+        with pytest.raises(RedisUnavailable):
+            wrong.push({"class": "A", "args": []})
+        assert admin.keys() == []
+        wrong.close()
+
+
+class DropsReplies:
+    """Stands between client and server, and cuts the connection instead of answering the first EVALSHA."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._server.getsockname()[1]}/0"
+        self.pushes = 0
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._server.accept()
+            with connection, socket.socket(socket.AF_UNIX) as behind:
+                behind.connect(self._target)
+                if not self._relay(connection, behind):
+                    return
+
+    def _relay(self, connection: socket.socket, behind: socket.socket) -> bool:
+        while request := connection.recv(65_536):
+            if request == b"stop":
+                return False
+            behind.sendall(request)
+            reply = behind.recv(65_536)
+            if b"EVALSHA" in request:
+                self.pushes += 1
+                return True
+            connection.sendall(reply)
+        return True
+
+    def close(self) -> None:
+        with socket.create_connection(self._server.getsockname()) as connection:
+            connection.sendall(b"stop")
+            self._thread.join(10)
+        self._server.close()
+
+
+@pytest.fixture
+def drops_replies(redis_server: RedisServer, client: jobd.Client, redis: Redis) -> Iterator[DropsReplies]:
+    client.push({"class": "Loads the script", "args": []})
+    redis.delete("queue:default")
+    proxy = DropsReplies(str(redis_server.socket))
+    yield proxy
+    proxy.close()
+
+
+def test_a_lost_reply_is_an_unknown_outcome_and_nothing_is_resent(drops_replies: DropsReplies, redis: Redis) -> None:
+    client = jobd.Client(drops_replies.url)
+    with pytest.raises(PushOutcomeUnknown, match="may be queued or not") as caught:
+        client.push({"class": "A", "args": [1]})
+    client.close()
+    assert list(caught.value.jids) == [fields["jid"] for fields in queued(redis)]
+    assert caught.value.jids[0] in str(caught.value)
+    assert drops_replies.pushes == 1
+
+
+def test_a_lost_reply_to_a_bulk_push_lists_all_its_jobs(drops_replies: DropsReplies, redis: Redis) -> None:
+    client = jobd.Client(drops_replies.url)
+    with pytest.raises(PushOutcomeUnknown, match="and 7 more") as caught:
+        client.push_bulk({"class": "A", "args": [[n] for n in range(30)]}, batch_size=10)
+    client.close()
+    assert len(caught.value.jids) == 10
+    assert caught.value.pushed == ()
+    assert redis.llen("queue:default") == 10
+
+
+async def test_a_lost_reply_under_asyncio(drops_replies: DropsReplies, redis: Redis) -> None:
+    client = jobd.Client(drops_replies.url)
+    with pytest.raises(PushOutcomeUnknown) as caught:
+        await client.apush({"class": "A", "args": [1]})
+    await client.aclose()
+    assert list(caught.value.jids) == [fields["jid"] for fields in queued(redis)]
+    assert drops_replies.pushes == 1
+
+
+def test_full_memory_refuses_the_push_and_names_the_remedy() -> None:
+    with RedisServer(maxmemory="1") as server:
+        client = jobd.Client(server.url)
+        with pytest.raises(PushRefused, match="raise maxmemory"):
+            client.push({"class": "A", "args": []})
+        client.close()
+
+
+def test_a_key_of_a_wrong_type_refuses_the_push(client: jobd.Client, redis: Redis) -> None:
+    redis.set("queue:default", "x")
+    with pytest.raises(PushRefused, match="another application uses the key"):
+        client.push({"class": "A", "args": []})
+    redis.set("schedule", "x")
+    with pytest.raises(PushRefused, match="another application uses the key"):
+        client.push({"class": "A", "args": [], "wait": 60})
+
+
+def test_a_replica_refuses_the_push() -> None:
+    with RedisServer() as server, server.client() as admin:
+        admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+        client = jobd.Client(server.url)
+        with pytest.raises(PushRefused, match="it is a replica"):
+            client.push({"class": "A", "args": []})
+        client.close()
+
+
+def test_a_user_without_the_right_is_refused() -> None:
+    with RedisServer(password="right") as server, server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval")
+        client = jobd.Client(server.url)
+        with pytest.raises(PushRefused, match="ACL SETUSER"):
+            client.push({"class": "A", "args": []})
+        client.close()
+
+
+def test_an_error_after_the_first_round_trip_lists_what_was_pushed(client: jobd.Client, redis: Redis) -> None:
+    def calls() -> Iterator[list[int]]:
+        yield [1]
+        redis.rename("queue:default", "aside")
+        redis.set("queue:default", "x")
+        yield [2]
+
+    with pytest.raises(PushRefused) as caught:
+        client.push_bulk({"class": "A", "args": calls()}, batch_size=1)
+    assert list(caught.value.pushed) == [fields["jid"] for fields in queued(redis, "aside")]
+
+
+def test_the_address_comes_from_configure_then_the_environment_then_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings.redis_url() == "redis://localhost:6379/0"
+    monkeypatch.setenv("REDIS_URL", "redis://second/0")
+    assert settings.redis_url() == "redis://second/0"
+    monkeypatch.setenv("JOBD_REDIS_URL", "redis://first/0")
+    assert settings.redis_url() == "redis://first/0"
+    jobd.configure(redis_url="redis://configured/0")
+    assert settings.redis_url() == "redis://configured/0"
+    assert settings.redis_url("redis://given/0") == "redis://given/0"
+    jobd.configure(redis_url=None)
+    assert settings.redis_url() == "redis://first/0"
+
+
+def test_changed_settings_take_effect_with_the_next_push(configured: str, redis: Redis) -> None:
+    add.perform_async(1)
+    jobd.configure(namespace="other:")
+    add.perform_async(2)
+    assert (redis.llen("queue:known"), redis.llen("other:queue:known")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (lambda: jobd.configure(redis_url=cast("Any", 5)), "redis_url=5"),
+        (lambda: jobd.configure(namespace=cast("Any", None)), "namespace=None"),
+        (lambda: jobd.configure(timestamps=cast("Any", "us")), 'timestamps=\'us\'.*"s".*"ms"'),
+        (lambda: jobd.configure(client_middleware=cast("Any", len)), "give a list of functions"),
+        (lambda: jobd.configure(server_middleware=[cast("Any", 5)]), "5 is not a plain function"),
+        (lambda: jobd.default_options(retry="x"), "retry='x'"),
+        (lambda: jobd.default_options(timeout=5), "no option `timeout`"),
+        (lambda: jobd.Client("http://x").push({"class": "A", "args": []}), "http"),
+    ],
+)
+def test_a_wrong_setting_is_refused_and_changes_nothing(wrong: Callable[[], object], complaint: str) -> None:
+    before = settings.current()
+    with pytest.raises(ConfigError, match=complaint):
+        wrong()
+    assert settings.current() is before
