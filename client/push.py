@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from jobd.client import defaults, draft, payload, settings
 from jobd.client.draft import Item
@@ -23,6 +24,8 @@ from jobd.client.payload import Timestamps
 from jobd.client.times import Wait
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from jobd.client.scripts import Call
 
 T = TypeVar("T")
@@ -73,6 +76,7 @@ class Client:
         self._connector = Connector(settings.redis_url(url))
         self._keys = Keys(configured.namespace if namespace is None else namespace)
         self._timestamps: Timestamps = timestamps or configured.timestamps
+        self._closers: WeakKeyDictionary[AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
 
     def push(self, item: Mapping[str, Any]) -> str | None:
         """Push one job described as a dictionary: `push({"class": "HardWorker", "args": ["bob", 5]})`.
@@ -130,9 +134,7 @@ class Client:
                 jids += batch_jids
         return jids
 
-    async def apush_items(
-        self, items: Iterable[Item], batch_size: int = defaults.BULK_SIZE
-    ) -> list[str | None]:
+    async def apush_items(self, items: Iterable[Item], batch_size: int = defaults.BULK_SIZE) -> list[str | None]:
         """`push_items` for asyncio."""
         jids: list[str | None] = []
         pushed: list[str] = []
@@ -148,7 +150,7 @@ class Client:
         self._connector.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop; the client stays usable."""
+        """Close the connections of the running event loop, as its end does too; the client stays usable."""
         await self._connector.aclose()
 
     def _pack(self, items: Sequence[Item]) -> tuple[list[str | None], list[Parcel]]:
@@ -190,11 +192,31 @@ class Client:
     async def _asend(self, parcels: Iterable[Parcel], pushed: list[str]) -> None:
         from jobd.client import scripts
 
+        await self._close_with_the_loop()
         for parcel in parcels:
             with _outcome(parcel.jids):
                 async with self._connector.aconnection() as connection:
                     await scripts.asend(connection, parcel.call)
             pushed += parcel.jids
+
+    async def _close_with_the_loop(self) -> None:
+        """See to it that the end of the running event loop closes the connections made in it.
+
+        asyncio has no hook for that, but closes asynchronous generators that were begun.
+        """
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        if loop not in self._closers:
+            self._closers[loop] = self._closer(loop)
+            await anext(self._closers[loop])
+
+    async def _closer(self, loop: AbstractEventLoop) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._closers.pop(loop, None)
+            await self._connector.aclose()
 
 
 @contextmanager

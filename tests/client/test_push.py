@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from jobd.client.errors import (
     RedisUnavailable,
 )
 from tests.servers import RedisServer
+from tests.waiting import wait_until
 
 
 @jobd.job(queue="known", name="push_tests.add")
@@ -150,14 +152,16 @@ async def test_the_asyncio_twins(client: jobd.Client, redis: Redis) -> None:
     await client.aclose()
 
 
-def test_event_loops_may_come_and_go(client: jobd.Client, redis: Redis) -> None:
-    async def one() -> None:
-        await client.apush({"class": "A", "args": []})
-        await client.aclose()
+def test_event_loops_may_come_and_go_and_close_their_connections(client: jobd.Client, redis: Redis) -> None:
+    async def several() -> None:
+        await asyncio.gather(*(client.apush({"class": "A", "args": []}) for _ in range(5)))
 
-    asyncio.run(one())
-    asyncio.run(one())
-    assert redis.llen("queue:default") == 2
+    redis.ping()
+    before = len(redis.client_list())
+    asyncio.run(several())
+    asyncio.run(several())
+    assert redis.llen("queue:default") == 10
+    wait_until(lambda: len(redis.client_list()) == before, "the server sees the connections closed")
 
 
 def test_a_namespace_comes_before_every_key(redis_url: str, redis: Redis) -> None:
@@ -193,6 +197,7 @@ def test_a_client_used_before_a_fork_serves_parent_and_children(client: jobd.Cli
     for number in range(3):
         pid = os.fork()
         if pid == 0:
+            signal.alarm(10)  # a child that hangs fails the test
             try:
                 for _ in range(50):
                     client.push({"class": "A", "args": [number]})
@@ -211,6 +216,7 @@ def test_a_fork_while_a_thread_makes_the_default_client_does_not_hang_the_child(
     with push._lock:
         pid = os.fork()
         if pid == 0:
+            signal.alarm(10)  # a child that hangs fails the test
             add.perform_async(1)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,0 +1,32 @@
+# make demo   see jobd work          make test   linters, types and the whole test suite
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+ARGS ?=
+
+.PHONY: demo test chaos bench clean
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "jobd needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/jobd demo
+
+test: $(VENV)/.installed
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+# The protocol's model test with more steps than the ordinary suite takes, and the long outage.
+chaos: $(VENV)/.installed
+	@JOBD_MODEL_STEPS=$${JOBD_MODEL_STEPS:-20000} JOBD_OUTAGE_SECONDS=$${JOBD_OUTAGE_SECONDS:-20} \
+		$(BIN)/python -m pytest tests/protocol tests/supervisor/test_outage.py $(ARGS)
+
+bench: $(VENV)/.installed
+	@$(BIN)/python bench/drain.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis
