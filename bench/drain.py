@@ -1,7 +1,7 @@
 """How fast one process works off a queue of jobs that do nothing, beside a floor without any safety.
 
-The floor is what a plain consumer does on the same server in the same run: BRPOP of redis-py, `json.loads`, one INCR, in as
-many threads. It loses what it holds when it is killed. Both are measured in turn; compare ratios within one run only.
+The floor is what a plain consumer does on the same server in the same run: BRPOP of redis-py, `json.loads` and INCR, in
+as many threads. It loses what it holds when it is killed. Both are measured in turn; compare ratios of one run only.
 
     python bench/drain.py [--jobs N] [--rounds N] [--threads N]
 """

@@ -78,9 +78,7 @@ def check(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
 
 def _refuse(name: str, root: str, fault: Fault | None) -> None:
     if fault is not None:
-        raise UnserializableArgument(
-            f"{name}: {fault.described(root)}, and arguments travel as JSON; {fault.remedy}"
-        )
+        raise UnserializableArgument(f"{name}: {fault.described(root)}, and arguments travel as JSON; {fault.remedy}")
 
 
 def find_fault(value: Any, depth: int = 1) -> Fault | None:

@@ -101,9 +101,7 @@ def _read_call(name: str, given: Mapping[str, Any]) -> tuple[Sequence[Any], Mapp
 def _checked_options(name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(fields.get("jid", ""), str):
         raise InvalidPayload(f"{name}: jid={fields['jid']!r}: give a string, or none for a new one")
-    rest = {
-        key: value for key, value in fields.items() if key not in ("class", "args", "kwargs", "jid", "at")
-    }
+    rest = {key: value for key, value in fields.items() if key not in ("class", "args", "kwargs", "jid", "at")}
     return options.check(rest, place=name, error=InvalidPayload, internal=True)
 
 
@@ -141,9 +139,7 @@ def read_items(given: Mapping[str, Any], times: Iterator[float | None]) -> Itera
 def _as_call(name: str, args: object) -> Sequence[Any]:
     if isinstance(args, list | tuple):
         return args
-    raise InvalidArguments(
-        f"{name}: {args!r} in a bulk push is not one call's arguments; give a tuple: (value,)"
-    )
+    raise InvalidArguments(f"{name}: {args!r} in a bulk push is not one call's arguments; give a tuple: (value,)")
 
 
 def _next_time(times: Iterator[float | None]) -> float | None:
@@ -194,8 +190,7 @@ def _rechecked(changed: object) -> dict[str, Any]:
     """Middleware may have put in anything."""
     if not isinstance(changed, dict) or not {"class", "args", "jid", "queue"} <= changed.keys():
         raise InvalidPayload(
-            f"client middleware returned {changed!r}; "
-            f"return the payload, as proceed(payload) gives it, or None"
+            f"client middleware returned {changed!r}; return the payload, as proceed(payload) gives it, or None"
         )
     at = changed.pop("at", None)
     fields = dict(read_item(changed).fields)

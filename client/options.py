@@ -37,9 +37,7 @@ UNSUPPORTED = frozenset(
 """Options of Sidekiq's editions and of ActiveJob without effect here: refused, lest somebody rely on one."""
 
 
-def check(
-    given: Mapping[str, Any], *, place: str, error: type[JobdError], internal: bool = False
-) -> Mapping[str, Any]:
+def check(given: Mapping[str, Any], *, place: str, error: type[JobdError], internal: bool = False) -> Mapping[str, Any]:
     """Return the options `given` as a read-only mapping of values that can travel as JSON.
 
     `place` names in messages where the options stand; `internal` lets fields that jobd writes itself

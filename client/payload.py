@@ -23,9 +23,7 @@ from jobd.client.errors import MalformedPayload
 Timestamps = Literal["s", "ms"]
 """How times are written into payloads: float seconds, or Sidekiq 8's integer milliseconds."""
 
-ACTIVE_JOB_WRAPPERS = frozenset(
-    {"Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"}
-)
+ACTIVE_JOB_WRAPPERS = frozenset({"Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"})
 
 _FIRST_MS = 10**11
 """A time from here on is milliseconds: as seconds it would be the year 5138."""

@@ -151,7 +151,6 @@ def _chain(name: str, value: Iterable[_Middleware]) -> tuple[_Middleware, ...]:
     for function in chain:
         if not callable(function) or isinstance(function, type) or inspect.iscoroutinefunction(function):
             raise ConfigError(
-                f"configure({name}=…): {function!r} is not a plain function; "
-                f"give a def, or an instance with __call__"
+                f"configure({name}=…): {function!r} is not a plain function; give a def, or an instance with __call__"
             )
     return chain

@@ -24,9 +24,7 @@ def wait_seconds(value: object, what: str = "the delay") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidArguments(f"{what} is {value!r}; give seconds or a timedelta")
     if value > _MAX_WAIT:
-        raise InvalidArguments(
-            f"{what} is {value!r} seconds, over 30 years; for a point in time use perform_at"
-        )
+        raise InvalidArguments(f"{what} is {value!r} seconds, over 30 years; for a point in time use perform_at")
     return float(value)
 
 
@@ -42,7 +40,5 @@ def epoch_seconds(value: object, what: str = "the time") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidArguments(f"{what} is {value!r}; give an aware datetime or epoch seconds")
     if abs(value) >= _MAX_MOMENT:
-        raise InvalidArguments(
-            f"{what} is {value!r}, after the year 5000; give epoch seconds, not milliseconds"
-        )
+        raise InvalidArguments(f"{what} is {value!r}, after the year 5000; give epoch seconds, not milliseconds")
     return float(value)
