@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -84,7 +86,7 @@ def parse(url: str) -> Address:
         raise ConfigError(f"redis_url {mask(url)!r}: unknown scheme; write {_SCHEMES}")
     url = _with_password_file(url)
     try:
-        options = redis.ConnectionPool.from_url(url).connection_kwargs
+        options = parse_url(url)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"redis_url {mask(url)!r}: {error}") from None
     if parts.scheme == "unix" and not options.get("path"):
@@ -104,12 +106,14 @@ def _with_password_file(url: str) -> str:
         password = Path(name).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"redis_url {mask(url)!r}: password_file {name}: {error.strerror}") from None
+    place = url.partition("?")[0]
     if parts.scheme == "unix":
         query["password"] = password
-        return urlunsplit(parts._replace(query=urlencode(query)))
-    user, _, host = parts.netloc.rpartition("@")
-    netloc = f"{user.partition(':')[0]}:{quote(password, safe='')}@{host}"
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query)))
+    else:
+        user, _, host = parts.netloc.rpartition("@")
+        login = f"{user.partition(':')[0]}:{quote(password, safe='')}"
+        place = f"{parts.scheme}://{login}@{host}{parts.path}"
+    return f"{place}?{urlencode(query)}" if query else place
 
 
 def _parse_sentinel(url: str) -> Address:
@@ -142,13 +146,13 @@ def _options(retry: Any, timeout: float) -> dict[str, Any]:
 
 def _sentinel_options(url: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options for the sentinels themselves, and for the server behind them."""
-    known = dict(redis.ConnectionPool.from_url(url).connection_kwargs)
+    known = dict(parse_url(url))
     to_sentinels = {k: options[k] for k in ("retry", "socket_timeout", "socket_connect_timeout", "protocol")}
     password = known.pop("sentinel_password", None)
     if password:
         to_sentinels["password"] = password
     to_server = {**known, **options}
-    for name in ("host", "port"):
+    for name in ("host", "port", "connection_class"):
         to_server.pop(name, None)
     if url.startswith("rediss:"):
         to_sentinels["ssl"] = to_server["ssl"] = True
@@ -173,6 +177,29 @@ def _async_pool(address: Address, timeout: float) -> redis.asyncio.ConnectionPoo
     sentinel = AsyncSentinel(address.sentinels, sentinel_kwargs=to_sentinels)
     pool: redis.asyncio.ConnectionPool = sentinel.master_for(address.service, **to_server).connection_pool
     return pool
+
+
+async def _open(pool: redis.asyncio.ConnectionPool) -> Any:
+    """A connection of the pool, opened anew when it is of no use any more."""
+    connection = await pool.get_connection()
+    try:
+        if _has_input(connection):
+            await connection.disconnect(nowait=True)
+            await connection.connect()
+    except BaseException:
+        await pool.release(connection)
+        raise
+    return connection
+
+
+def _has_input(connection: Any) -> bool:
+    """Whether an idle connection was closed by the server: the event loop may not have had a turn to notice."""
+    writer = connection._writer
+    if writer.get_extra_info("ssl_object") is not None:
+        return False  # what arrives may be a message of TLS itself
+    poller = select.poll()
+    poller.register(writer.get_extra_info("socket"), select.POLLIN)
+    return bool(poller.poll(0))
 
 
 class Connector:
@@ -231,7 +258,7 @@ class Connector:
             self._check_private()
             pool = self._loops.setdefault(loop, _async_pool(self.address, self.socket_timeout))
         try:
-            connection = await pool.get_connection()
+            connection = await _open(pool)
         except (RedisError, OSError) as error:
             raise self.unavailable(error) from error
         try:
@@ -245,9 +272,9 @@ class Connector:
             await pool.release(connection)
 
     def dedicated(self, *, push: bool = False) -> Any:
-        """A connection of redis-py for one owner, not yet open; it belongs to the caller, who closes it.
+        """A connection of redis-py for one owner, not yet open; it belongs to the caller, who opens and closes it.
 
-        With `push` it speaks RESP3, so that the server may send messages by itself.
+        It must be opened with `connect`: only that asks the sentinels for the server. With `push` it speaks RESP3, so that the server may send messages by itself.
         """
         pool = self.pool
         if not push:
@@ -267,7 +294,7 @@ class Connector:
         remedy = ""
         if self.address.url == defaults.REDIS_URL and isinstance(error, LOST):
             remedy = "; set REDIS_URL, or start one with `jobd --embedded`"
-        return RedisUnavailable(f"Redis at {self.address.shown}: {error}{remedy}")
+        return RedisUnavailable(f"Redis at {self.address.shown}: {str(error).rstrip('.')}{remedy}")
 
     def close(self) -> None:
         """Close this process' idle connections; the connector stays usable."""

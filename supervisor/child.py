@@ -44,8 +44,6 @@ def run_child(config: Config, birth: Birth) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal; the master decides
         signals = SignalPipe(SIGNALS)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if birth.quiet:
-            os.kill(os.getpid(), signal.SIGTSTP)
         code = serve(
             config,
             signals=signals,
@@ -53,7 +51,9 @@ def run_child(config: Config, birth: Birth) -> NoReturn:
             master_pid=birth.master_pid,
             master_fd=birth.alive_fd,
             recover=birth.recover,
+            quiet=birth.quiet,
             on_owner=lambda owner: tell(birth.status_fd, event="owner", owner=owner),
+            on_loaded=lambda: tell(birth.status_fd, event="loaded"),
             on_ready=lambda: tell(birth.status_fd, event="ready"),
         )
     except (ApplicationError, JobdError) as error:

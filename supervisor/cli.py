@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=None if arguments is None else list(arguments), prog_name="jobd", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        print(f"jobd: {_usage_line(error)}", file=sys.stderr)
         return exits.USAGE
     except click.Abort:
         return exits.FAILED
@@ -124,6 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"jobd: {line}", file=sys.stderr)
         return exits.code_for(error)
     return code if isinstance(code, int) else exits.OK
+
+
+def _usage_line(error: click.ClickException) -> str:
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "jobd"
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
 
 
 def run() -> None:

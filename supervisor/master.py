@@ -20,7 +20,6 @@ from jobd.client.version import VERSION
 from jobd.supervisor import exits
 from jobd.supervisor.child import Birth, run_child
 from jobd.supervisor.config import Config
-from jobd.supervisor.serve import HARD_EXIT_AFTER
 from jobd.supervisor.signals import SignalPipe
 from jobd.supervisor.store import Store
 from jobd.worker import log
@@ -28,6 +27,8 @@ from jobd.worker.process import identity_of, new_nonce
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGCHLD)
 TICK = 1.0
+KILL_AFTER = 2.5
+"""Seconds after `timeout` at which children that have not ended by themselves are killed."""
 HEALTHY_AFTER = 60.0
 """Seconds after which a child's death no longer counts as one of a series."""
 FIRST_DELAY, MAX_DELAY = 0.5, 30.0
@@ -54,8 +55,12 @@ class Child:
     alive_fd: int
     started: float
     owners: list[str]
-    ready: bool = False
+    """Names under which jobs may be left when it dies."""
+    recovers: list[str]
+    """Those of them that belong to children before it; it gives their jobs back before it is ready."""
+    loaded: bool = False
     why_failed: str = ""
+    killed: bool = False
     unread: bytes = b""
 
 
@@ -80,7 +85,7 @@ class Master:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._signals.fd, selectors.EVENT_READ)
         self._quiet = False
-        self._ever_ready = False
+        self._ever_loaded = False
         self._stop_at: float | None = None
         self._code = exits.OK
 
@@ -93,6 +98,7 @@ class Master:
             for number in self._signals.read():
                 self._on_signal(number)
             self._reap()
+            self._kill_unloaded()
             self._kill_overdue()
             if self._store:
                 self._store.check()
@@ -127,7 +133,7 @@ class Master:
 
     def _stop(self) -> None:
         if self._stop_at is None:
-            self._stop_at = time.monotonic() + self._config.timeout + HARD_EXIT_AFTER
+            self._stop_at = time.monotonic() + self._config.timeout + KILL_AFTER
             log.event("master.stopping", timeout=self._config.timeout)
             self._forward(signal.SIGTERM)
 
@@ -151,7 +157,7 @@ class Master:
         os.close(status_write)
         os.close(alive_read)
         owners = [identity_of(pid, nonce), *slot.recover]
-        slot.child = Child(pid, status_read, alive_write, time.monotonic(), owners)
+        slot.child = Child(pid, status_read, alive_write, time.monotonic(), owners, slot.recover)
         self._selector.register(status_read, selectors.EVENT_READ, slot.child)
 
     def _forget_in_child(self, own: tuple[int, int]) -> None:
@@ -181,8 +187,10 @@ class Master:
 
     def _on_event(self, child: Child, event: dict[str, str]) -> None:
         match event["event"]:
+            case "loaded":
+                child.loaded = self._ever_loaded = True
             case "ready":
-                child.ready = self._ever_ready = True
+                child.owners = [owner for owner in child.owners if owner not in child.recovers]
             case "owner" if event["owner"] not in child.owners:
                 child.owners.append(event["owner"])
             case "failed":
@@ -204,20 +212,23 @@ class Master:
         os.close(child.status_fd)
         os.close(child.alive_fd)
         slot.child = None
-        clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == exits.OK
-        slot.recover = [] if clean else child.owners
+        # Also after an exit code of 0: a job may have ended the process. Owners that left in order are unknown by now.
+        slot.recover = child.owners
+        cause = cause_of(status)
+        if not child.loaded and not child.why_failed:
+            child.why_failed = f"a worker process ended while it loaded the application: {cause}"
         log.event(
             "child.ended",
-            level=log.INFO if clean else log.ERROR,
-            pid=child.pid,
-            cause=cause_of(status),
+            level=log.INFO if status == exits.OK else log.ERROR,
+            child=child.pid,
+            cause=cause,
             uptime=round(time.monotonic() - child.started, 3),
         )
         if self._stop_at is None:
             self._plan_restart(slot, child)
 
     def _plan_restart(self, slot: Slot, child: Child) -> None:
-        if child.why_failed and not self._ever_ready:
+        if child.why_failed and not self._ever_loaded:
             self._give_up(child.why_failed)
             return
         if child.why_failed:
@@ -233,8 +244,24 @@ class Master:
         self._code = exits.CHILDREN_CANNOT_BOOT
         self._stop()
 
+    def _kill_unloaded(self) -> None:
+        limit = self._config.boot_timeout
+        for child in self._children():
+            if not child.loaded and not child.why_failed and time.monotonic() - child.started > limit:
+                child.why_failed = (
+                    f"the application was not loaded within {limit:g} s; what do its modules wait for when they are "
+                    "imported? boot_timeout sets the limit"
+                )
+                _kill(child, child.why_failed)
+
     def _kill_overdue(self) -> None:
         if self._stop_at is not None and time.monotonic() > self._stop_at:
             for child in self._children():
-                log.event("child.killed", level=log.ERROR, pid=child.pid, why="it did not stop in time")
-                os.kill(child.pid, signal.SIGKILL)
+                _kill(child, "it did not stop in time")
+
+
+def _kill(child: Child, why: str) -> None:
+    if not child.killed:
+        child.killed = True
+        log.event("child.killed", level=log.ERROR, child=child.pid, why=why)
+        os.kill(child.pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from setproctitle import setproctitle
 
@@ -21,7 +22,7 @@ from jobd.supervisor.signals import SignalPipe
 from jobd.worker import log
 from jobd.worker.process import WorkerProcess
 
-HARD_EXIT_AFTER = 3.0
+HARD_EXIT_AFTER = 2.0
 """Seconds after `timeout` at which the process ends, whatever its threads do."""
 TITLE_INTERVAL = 2.0
 
@@ -36,18 +37,22 @@ def serve(
     master_pid: int | None = None,
     master_fd: int | None = None,
     recover: Sequence[str] = (),
+    quiet: bool = False,
     on_owner: Callable[[str], None] = lambda owner: None,
+    on_loaded: Callable[[], None] = lambda: None,
     on_ready: Callable[[], None] = lambda: None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> int:
     """Run jobs until TERM or INT, or until the master is gone; returns the exit code.
 
-    `master_fd` becomes readable when the master ends. `recover` names owners that died. `on_tick` is called every
-    two seconds or sooner. Raises ApplicationError and JobdError while starting.
+    `master_fd` becomes readable when the master ends. `recover` names owners that died: their jobs are given back
+    before `on_ready` is called. With `quiet` no job is ever taken. `on_tick` is called every two seconds or sooner.
+    Raises ApplicationError and JobdError while starting.
     """
     settings.configure(redis_url=config.redis_url, namespace=config.namespace, timestamps=config.timestamps)
     jobs = application.load(config.require)
     log.event("application.loaded", modules=",".join(config.require) or None, jobs=jobs)
+    on_loaded()
     worker = WorkerProcess(
         config,
         nonce=nonce,
@@ -55,32 +60,61 @@ def serve(
         on_owner=on_owner,
         on_signal=lambda name: os.kill(os.getpid(), _REMOTE[name]),
     )
-    worker.start(recover)
-    on_ready()
-    code = _listen(config, worker, signals, master_fd, on_tick)
-    _end_at_the_latest_in(config.timeout + HARD_EXIT_AFTER, code)
+    if quiet:
+        worker.quiet()
+    with _Watch(config, worker, signals, master_fd, on_tick) as watch:
+        if not watch.goes_on(0) or not worker.start(recover, wait=watch.goes_on):
+            return watch.code
+        on_ready()
+        while watch.goes_on(TITLE_INTERVAL):
+            pass
+    _end_at_the_latest_in(config.timeout + HARD_EXIT_AFTER, watch.code)
+    worker.quiet()
+    setproctitle(title(config, len(worker.running), quiet=True))
     worker.stop()
-    return code
+    return watch.code
 
 
-def _listen(
-    config: Config, worker: WorkerProcess, signals: SignalPipe, master_fd: int | None, on_tick: Callable[[], None]
-) -> int:
-    with selectors.DefaultSelector() as selector:
-        selector.register(signals.fd, selectors.EVENT_READ)
-        if master_fd is not None:
-            selector.register(master_fd, selectors.EVENT_READ)
-        while True:
-            on_tick()
-            setproctitle(title(config, len(worker.running), quiet=worker.is_quiet))
-            for key, _ in selector.select(TITLE_INTERVAL):
-                if key.fd == master_fd:
-                    log.event("process.master_lost", level=log.ERROR)
-                    return exits.PARENT_LOST
-            for number in signals.read():
-                if number in (signal.SIGTERM, signal.SIGINT):
-                    return exits.OK
-                _on_signal(number, worker)
+class _Watch:
+    """What the main thread looks after: signals, the end of the master, the title, and `on_tick`."""
+
+    def __init__(
+        self,
+        config: Config,
+        worker: WorkerProcess,
+        signals: SignalPipe,
+        master_fd: int | None,
+        on_tick: Callable[[], None],
+    ) -> None:
+        self._config, self._worker, self._signals = config, worker, signals
+        self._master_fd, self._on_tick = master_fd, on_tick
+        self._selector = selectors.DefaultSelector()
+        self.code = exits.OK
+        """The exit code, once it is time to end."""
+
+    def __enter__(self) -> Self:
+        self._selector.register(self._signals.fd, selectors.EVENT_READ)
+        if self._master_fd is not None:
+            self._selector.register(self._master_fd, selectors.EVENT_READ)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._selector.close()
+
+    def goes_on(self, seconds: float) -> bool:
+        """Watch for up to `seconds`; False when it is time to end."""
+        self._on_tick()
+        setproctitle(title(self._config, len(self._worker.running), quiet=self._worker.is_quiet))
+        for key, _ in self._selector.select(seconds):
+            if key.fd == self._master_fd:
+                log.event("process.master_lost", level=log.ERROR)
+                self.code = exits.PARENT_LOST
+                return False
+        for number in self._signals.read():
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return False
+            _on_signal(number, self._worker)
+        return True
 
 
 def _on_signal(number: signal.Signals, worker: WorkerProcess) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from jobd.client import defaults
-from jobd.client.connection import LOST, Connector
+from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.worker import log
@@ -57,6 +58,7 @@ class Doorbell:
         self._connector, self._keys, self._queues = connector, keys, tuple(queues)
         self._wakeup, self._outage = wakeup, outage
         self._connection: Any = None
+        self._opened = 0.0
         self._tracking = True
         self._poll = defaults.POLL_MIN
 
@@ -69,8 +71,8 @@ class Doorbell:
         try:
             if not self._armed():
                 self._listen()
-        except (*LOST, RedisUnavailable) as error:
-            self._outage.failed(error)
+        except (RedisError, RedisUnavailable, OSError) as error:
+            self._outage.failed(error, self._opened)
             self._hang_up()
             self._wakeup.wait(defaults.RECONNECT_MIN)
 
@@ -120,7 +122,7 @@ class Doorbell:
             return error
 
     def _connect(self) -> bool:
-        connection = self._connector.dedicated(push=True)
+        connection, self._opened = self._connector.dedicated(push=True), time.monotonic()
         try:
             connection.connect()
             connection.send_command("CLIENT", "TRACKING", "ON", "NOLOOP")

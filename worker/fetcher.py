@@ -46,6 +46,10 @@ class Fetcher:
         """Fetch nothing more. Whoever waits in the doorbell must be woken by the caller."""
         self._quiet.set()
 
+    def rest(self, seconds: float) -> None:
+        """Wait, but not beyond `quiet`."""
+        self._quiet.wait(seconds)
+
     def _wait(self) -> None:
         # Whoever finished before this is set is acknowledged here, whoever finishes after it does so by itself.
         self._waiting.set()

@@ -57,14 +57,17 @@ class Heartbeat:
             with self._connector.connection() as connection:
                 alive = [ledger.beat(lambda call: scripts.send(connection, call)) for ledger in self._ledgers]
                 signals = scripts.send(connection, self._beat(round_trip))
+            self._outage.works()
+            # Redis has forgotten them: they are obeyed whatever comes next.
+            for name in signals:
+                self._take_signal(name)
             if all(alive):
                 self._recovery.expired()
+            else:
+                self._recovery.forget()
         except BaseException:
             self._recovery.forget()
             raise
-        self._outage.works()
-        for name in signals:
-            self._take_signal(name)
         return self._config.heartbeat_interval
 
     def retire(self) -> None:

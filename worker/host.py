@@ -69,7 +69,21 @@ _PROCESSES = (("pid", "start"), ("master_pid", "master_start"))
 
 
 def _ended(pid: str, start: str) -> bool:
-    return pid.isdigit() and bool(start) and start_time(int(pid)) != start
+    if not pid.isdigit() or not start:
+        return False
+    found = start_time(int(pid))
+    return found != start if found else not _is_hidden(int(pid))
+
+
+def _is_hidden(pid: int) -> bool:
+    """Is it there, but another user's, of which /proc (mounted with hidepid) shows nothing?"""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def start_time(pid: int) -> str:

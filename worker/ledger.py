@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from jobd.client import scripts
-from jobd.client.connection import LOST, Connector
-from jobd.client.errors import RedisUnavailable
+from jobd.client.connection import Connector
 from jobd.client.keys import Keys
 from jobd.client.scripts import Call, DeadLimits, Fenced, Finished, Move, Record, Resync, Settled, Taken
 from jobd.worker import log
@@ -73,9 +73,10 @@ class Ledger:
         """
         self._connector, self._keys, self._clock = connector, keys, clock
         self._new_owner, self._facts, self._limits = new_owner, facts, limits
-        self._outage, self._abort = outage, abort
+        self._outage, self._abort, self._reports = outage, abort, log.Reports()
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._opened = 0.0
         self._owner: str | None = None
         self._token = ""
         self._calls = 0
@@ -116,10 +117,11 @@ class Ledger:
 
         `move` says where it goes; its field is filled in here.
         """
-        if self._running.pop(job.field, None) is not job:
+        if self._running.get(job.field) is not job:
             return False
+        # Noted before it leaves: whoever looks in between must not take the job for one that nobody knows.
         self._finished.append(Ack(job.field, None if move is None else replace(move, field=job.field)))
-        return True
+        return self._running.pop(job.field, None) is job
 
     def flush(self) -> None:
         """Acknowledge now what is finished. Raises Aborted."""
@@ -147,14 +149,17 @@ class Ledger:
 
     def close(self) -> bool:
         """Acknowledge what is finished and leave the directory. False: jobs are left for recovery. Raises Aborted."""
-        self.flush()
-        with self._lock:
-            if self._owner is None:
-                return True
-            left = self._send(scripts.leave(self._keys, self._owner))
-            self._owner = None
-            self._disconnect()
-            return left
+        try:
+            self.flush()
+            with self._lock:
+                if self._owner is None:
+                    return True
+                empty = self._send(scripts.leave(self._keys, self._owner))
+                self._owner = None
+                return empty
+        finally:
+            with self._lock:
+                self._disconnect()
 
     def beat(self, client_call: Callable[[Call[bool]], bool]) -> bool:
         """Renew the lease by `client_call`, on a connection of the caller. False: no owner yet, or fenced."""
@@ -209,21 +214,22 @@ class Ledger:
         self._remembered.clear()
         self._fenced.clear()
 
-    def _resync(self, reply: Resync, acks: Sequence[Ack]) -> None:
+    def _resync(self, reply: Resync, acks: Sequence[Ack]) -> int:
         """A fail-over made the server forget calls: tell it again what is finished, give back what nobody knows."""
         self._finished.extendleft(reversed(acks))
-        pending = {ack.field for ack in self._finished}
+        running = set(self._running)
+        pending = {ack.field for ack in self._finished.copy()}
         known_again = [ack for field, ack in self._remembered.items() if field in reply.jobs and field not in pending]
         self._finished.extendleft(known_again)
         pending |= {ack.field for ack in known_again}
-        unknown = [f for f in reply.jobs if f not in pending and f not in self._running]
+        unknown = [f for f in reply.jobs if f not in pending and f not in running]
         entries = [("", queue, payload) for queue, payload in reversed(reply.batch)]
         entries += [(field, *reply.jobs[field]) for field in sorted(unknown, key=_field_age, reverse=True)]
         log.event(
             "owner.resynced", level=log.WARNING, owner=self._owner, again=len(known_again), given_back=len(entries)
         )
         self._token = reply.token
-        self._settle(entries, close_batch=bool(reply.batch))
+        return self._settle(entries, close_batch=bool(reply.batch))
 
     def _settle(self, entries: Sequence[tuple[str, str, bytes]], *, close_batch: bool = False) -> int:
         while True:
@@ -234,10 +240,8 @@ class Ledger:
                 self._confirm(acks, reply.note, reply.dropped)
                 return reply.given_back
             if isinstance(reply, Resync):
-                # Still ours: what was to go back goes back under the token that the server holds.
-                self._token = reply.token
-                self._finished.extendleft(reversed(acks))
-                continue
+                # What was to go back is known to nobody now, so this gives it back together with the rest.
+                return self._resync(reply, acks)
             self._lose_owner(acks)
             return 0
 
@@ -252,7 +256,7 @@ class Ledger:
             self._remembered[ack.field] = ack
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
-        report(note, dropped)
+        self._reports.tell(note, dropped)
 
     def _admit(self, number: int, jobs: Sequence[tuple[str, bytes]]) -> list[Fetched]:
         fetched = [Fetched(f"{number}.{i}", queue, payload) for i, (queue, payload) in enumerate(jobs, 1)]
@@ -274,29 +278,26 @@ class Ledger:
                 raise Aborted
             try:
                 if self._connection is None:
-                    self._connection = self._connector.dedicated()
+                    self._connection = self._connect()
                 reply = scripts.send(self._connection, call)
-            except (*LOST, RedisUnavailable, ResponseError) as error:
+            except Exception as error:  # whatever it was: only an answer to this very call says what became of it
                 if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
                     self._disconnect()
-                self._outage.failed(error)
+                self._outage.failed(error, self._opened)
                 self._abort.wait(backoff.pause())
             else:
                 self._outage.works()
                 return reply
 
+    def _connect(self) -> Any:
+        connection, self._opened = self._connector.dedicated(), time.monotonic()
+        connection.connect()
+        return connection
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
-
-
-def report(note: str, dropped: int) -> None:
-    """Log what a script says of broken keys, and jobs that the dead set's limits removed."""
-    if note:
-        log.event("redis.damaged", level=log.ERROR, note=note.rstrip("; "))
-    if dropped:
-        log.event("dead.trimmed", level=log.WARNING, jobs=dropped)
 
 
 def _finished(acks: Sequence[Ack]) -> Finished:

@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
 LogFormat = Literal["pretty", "plain", "json"]
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
-LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARNING, "warning": WARNING, "error": ERROR}
+LEVELS = {
+    "debug": DEBUG,
+    "info": INFO,
+    "warn": WARNING,
+    "warning": WARNING,
+    "error": ERROR,
+    "fatal": logging.CRITICAL,
+    "critical": logging.CRITICAL,
+}
 logger = logging.getLogger("jobd")
+
+_TEXTS_KEPT = 1_000
+_PLAIN = re.compile(r'[^\x00-\x20\x7f-\x9f\u2028\u2029"=]+')
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 def event(
@@ -38,6 +52,44 @@ def event(
     )
     record.jobd_values = {key: value for key, value in values.items() if value is not None}
     logger.handle(record)
+
+
+class Sparingly:
+    """Lets each text through once in `interval` seconds, so that one lasting fault does not fill a log.
+
+    Safe across threads; keeps up to 1,000 texts.
+    """
+
+    def __init__(self, interval: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._interval, self._monotonic = interval, monotonic
+        self._lock = threading.Lock()
+        self._last: dict[str, float] = {}
+
+    def allows(self, text: str) -> bool:
+        """Whether `text` is to be logged now."""
+        now = self._monotonic()
+        with self._lock:
+            last = self._last.get(text)
+            if last is not None and now - last < self._interval:
+                return False
+            if len(self._last) >= _TEXTS_KEPT:
+                self._last.clear()
+            self._last[text] = now
+            return True
+
+
+class Reports:
+    """Logs what scripts tell beside their result. A note on a broken key comes with every call: each once in 10 s."""
+
+    def __init__(self) -> None:
+        self._notes = Sparingly(10.0)
+
+    def tell(self, note: str, dropped: int = 0) -> None:
+        """Log `note`, unless empty, and that the dead set's limits `dropped` jobs, unless none."""
+        if note and self._notes.allows(note):
+            event("redis.damaged", level=ERROR, note=note.rstrip("; "))
+        if dropped:
+            event("dead.trimmed", level=WARNING, jobs=dropped)
 
 
 class Formatter(logging.Formatter):
@@ -82,8 +134,10 @@ def _plain_line(record: logging.LogRecord, values: Mapping[str, Any], *, colour:
 
 def _word(value: Any) -> str:
     text = str(value)
-    plain = text and not any(c in text for c in ' "=\n\r\t')
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    if text and _PLAIN.fullmatch(text):
+        return text
+    # What JSON leaves as it is, a terminal may still obey, and a reader take for a line break.
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 class LineHandler(logging.Handler):
@@ -95,8 +149,10 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; a destination that fails must not stop the work."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
-            self._stream.write(self.format(record) + "\n")
+            line = self.format(record).encode(encoding, "backslashreplace").decode(encoding)
+            self._stream.write(line + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             return

@@ -16,12 +16,17 @@ class Outage:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._back_at = 0.0
         self.last_contact = time.monotonic()
 
-    def failed(self, error: BaseException) -> None:
-        """Note that a call failed; the first one of an outage is logged."""
+    def failed(self, error: BaseException, opened: float | None = None) -> None:
+        """Note that a call failed; the first one of an outage is logged.
+
+        `opened` is the monotonic time at which its connection was opened: one that is older than the end of the last
+        outage was broken by that one.
+        """
         with self._lock:
-            if self._since is not None:
+            if self._since is not None or (opened is not None and opened < self._back_at):
                 return
             self._since = time.monotonic()
         log.event("redis.lost", level=log.WARNING, error=f"{type(error).__name__}: {error}")
@@ -33,6 +38,7 @@ class Outage:
             return
         with self._lock:
             since, self._since = self._since, None
+            self._back_at = time.monotonic()
         if since is not None:
             log.event("redis.back", seconds=round(time.monotonic() - since, 3))
 

@@ -5,6 +5,7 @@ Parts: for each capsule a ledger, a doorbell, a fetcher and a pool of threads; o
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
@@ -54,7 +55,7 @@ class _Pool:
 
 
 class WorkerProcess:
-    """Runs jobs until it is stopped. `start` and `stop` are called once, by one thread."""
+    """Runs jobs until it is stopped. `start` is called once; `stop` after it, by the same thread, perhaps twice."""
 
     def __init__(
         self,
@@ -81,6 +82,8 @@ class WorkerProcess:
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())
         self._owners: set[str] = set()
+        self._stopped_clean: bool | None = None
+        self._unknown = log.Sparingly(math.inf)
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
         self._recovery = self._make_recovery()
         self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal)
@@ -98,15 +101,21 @@ class WorkerProcess:
         """Whether it has stopped taking jobs."""
         return self._quiet.is_set()
 
-    def start(self, recover: Sequence[str] = ()) -> None:
-        """Begin to take jobs. `recover` names owners whose process is known to have died. Waits for Redis."""
-        self._first_contact(recover)
+    def start(self, recover: Sequence[str] = (), wait: Callable[[float], bool] | None = None) -> bool:
+        """Begin to take jobs, once Redis answers. `recover` names owners whose process is known to have died.
+
+        Between attempts to reach Redis it calls `wait` with a number of seconds; when that returns False, nothing is
+        started and nothing is to be stopped. Returns whether it was started.
+        """
+        if not self._first_contact(recover, wait or self._wait):
+            return False
         self._heartbeat.start()
         self._scheduler.start()
         for pool in self._pools:
             for processor in pool.processors:
                 processor.start()
         log.event("process.ready", identity=self.identity, concurrency=self._concurrency)
+        return True
 
     def quiet(self) -> None:
         """Take no more jobs; what runs goes on. There is no way back for this process."""
@@ -120,10 +129,13 @@ class WorkerProcess:
         log.event("process.quiet", identity=self.identity, running=len(self.running))
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish what runs, within `timeout` seconds [as configured], and give the rest back; True when nothing was left.
+        """Finish what runs, within `timeout` seconds [as configured], and give the rest back.
 
-        Threads whose jobs were given back may go on for a while; their results change nothing any more.
+        True when nothing was left. Threads whose jobs were given back may go on for a while; their results change
+        nothing any more.
         """
+        if self._stopped_clean is not None:
+            return self._stopped_clean
         timeout = self.config.timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
         self.quiet()
@@ -132,44 +144,60 @@ class WorkerProcess:
         giving_up.daemon = True
         giving_up.start()
         finished = self._wait_for_jobs(deadline - min(defaults.GIVE_BACK_MARGIN, timeout / 2))
-        try:
-            self._give_back()
-            clean = all([pool.ledger.close() for pool in self._pools])
-            self._heartbeat.stop(1.0)
-            self._heartbeat_part.retire()
-        except (Aborted, RedisError, RedisUnavailable, OSError) as error:
-            clean = False
-            hint = "another process gives its jobs back after the lease"
-            log.event("process.left_jobs", level=log.WARNING, error=f"{type(error).__name__}: {error}", hint=hint)
-        finally:
-            giving_up.cancel()
-        for pool in self._pools:
-            pool.doorbell.close()
-        self._connector.close()
-        log.event("process.stopped", identity=self.identity, clean=clean and finished)
-        return clean and finished
+        clean = self._leave() and finished
+        giving_up.cancel()
+        self._close()
+        self._stopped_clean = clean
+        log.event("process.stopped", identity=self.identity, clean=clean)
+        return clean
 
     @property
     def _concurrency(self) -> int:
         return sum(len(pool.processors) for pool in self._pools)
 
-    def _first_contact(self, recover: Sequence[str]) -> None:
+    def _first_contact(self, recover: Sequence[str], wait: Callable[[float], bool]) -> bool:
         backoff = Backoff()
-        while not self._quiet.is_set():
+        while True:
             try:
                 self._clock.measure(self._connector.client())
                 self._recovery.named(recover)
                 self._recovery.earlier_here()
             except (RedisError, RedisUnavailable, OSError) as error:
                 self._outage.failed(error)
-                self._wakeup.wait(backoff.pause())
+                if not wait(backoff.pause()):
+                    return False
             else:
                 self._outage.works()
-                return
+                return True
+
+    def _wait(self, seconds: float) -> bool:
+        return not self._abort.wait(seconds)
 
     def _wait_for_jobs(self, deadline: float) -> bool:
         processors = [p for pool in self._pools for p in pool.processors]
-        return all([processor.join(deadline - time.monotonic()) for processor in processors])
+        return all(processor.join(deadline - time.monotonic()) for processor in processors)
+
+    def _leave(self) -> bool:
+        try:
+            self._give_back()
+            empty = [pool.ledger.close() for pool in self._pools]
+            self._heartbeat.stop(1.0)
+            self._heartbeat_part.retire()
+        except (Aborted, RedisError, RedisUnavailable, OSError) as error:
+            hint = "another process gives its jobs back after the lease"
+            log.event("process.left_jobs", level=log.WARNING, error=f"{type(error).__name__}: {error}", hint=hint)
+            return False
+        finally:
+            # In a program that goes on, further beats would keep everybody from the jobs that were left.
+            self._heartbeat.stop(1.0)
+        return all(empty)
+
+    def _close(self) -> None:
+        for pool in self._pools:
+            pool.doorbell.close()
+        self._connector.close()
+        if self._wait_for_jobs(0):
+            self._wakeup.close()
 
     def _give_back(self) -> None:
         for pool in self._pools:
@@ -212,7 +240,7 @@ class WorkerProcess:
             timestamps=config.timestamps,
         )
         processors = [
-            Processor(fetcher, ledger, clock, policy, name=f"jobd-{capsule.name}-{i}")
+            Processor(fetcher, ledger, clock, policy, unknown=self._unknown, name=f"jobd-{capsule.name}-{i}")
             for i in range(1, capsule.concurrency + 1)
         ]
         return _Pool(ledger, bell, fetcher, processors)

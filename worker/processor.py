@@ -24,7 +24,7 @@ from jobd.worker.clock import ServerClock
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outcome import Buried, Dead, Deferred, Discarded, Done, Outcome, Requeue, RetryAt
-from jobd.worker.retry import RetryPolicy, after_failure, unknown_class
+from jobd.worker.retry import RetryPolicy, after_failure, error_message, unknown_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,15 @@ class Processor:
         clock: ServerClock,
         policy: RetryPolicy,
         *,
+        unknown: log.Sparingly,
         name: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`unknown` lets the name of each unknown class be logged once for all threads; `jitter` is from 0 up to 1."""
         self._fetcher, self._ledger, self._clock, self._policy = fetcher, ledger, clock, policy
-        self._jitter = jitter
+        self._unknown, self._jitter = unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._in_progress: InProgress | None = None
-        self._known_unknown: set[str] = set()
 
     def start(self) -> None:
         """Start taking jobs."""
@@ -75,27 +76,36 @@ class Processor:
         return self._in_progress
 
     def _run(self) -> None:
-        try:
-            while (job := self._fetcher.next()) is not None:
+        while True:
+            try:
+                job = self._fetcher.next()
+                if job is None:
+                    return
                 self._process(job)
-        except Aborted:
-            return
+            except Aborted:
+                return
+            except Exception as error:
+                # A thread that ended here would be missed by nobody.
+                log.event("component.failed", level=log.ERROR, component=self._thread.name, exc_info=error)
+                self._fetcher.rest(1.0)
 
     def _process(self, fetched: Fetched) -> None:
         self._in_progress = InProgress(_thread_id(), fetched, self._clock.now())
         try:
             outcome = self._execute(fetched)
+            move = move_for(outcome, self._clock.now())
         except Exception as error:
             # A defect of ours must not cost the job: its bytes are kept where somebody sees them.
-            log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
             outcome = Buried(fetched.payload, f"jobd failed on it: {type(error).__name__}: {error}")
+            move = move_for(outcome, self._clock.now())
+            log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
         finally:
             self._in_progress = None
-        self._settle(fetched, outcome)
+        self._settle(fetched, outcome, move)
 
     def _execute(self, fetched: Fetched) -> Outcome:
         try:
-            fields = wire.decode(fetched.payload)
+            fields = _completed(wire.decode(fetched.payload))
             job = running_job(fields, queue=fetched.queue)
         except MalformedPayload as error:
             return Buried(fetched.payload, str(error))
@@ -103,7 +113,8 @@ class Processor:
         if handler is None:
             return self._defer(fields, fetched.queue)
         if fields.get("retry") is None:
-            fields = {**handler.options, **fields}
+            options = {"retry": True, **settings.current().default_options, **handler.options}
+            fields = {**options, **fields, "retry": options["retry"]}
         return self._call(handler, job, fields)
 
     def _call(self, handler: registry.Handler, job: RunningJob, fields: dict[str, Any]) -> Outcome:
@@ -131,21 +142,20 @@ class Processor:
         outcome = unknown_class(fields, name, queue=queue, now=self._clock.now(), policy=self._policy)
         if isinstance(outcome, Dead):
             log.event("job.dead", level=log.ERROR, jid=fields.get("jid"), job=name, error="unknown class")
-        elif name not in self._known_unknown:
-            self._known_unknown.add(name)
+        elif self._unknown.allows(name):
             hint = "is its module in `require`, and does another application read this queue?"
             log.event("job.unknown_class", level=log.WARNING, job=name, queue=queue, hint=hint)
         return outcome
 
-    def _settle(self, fetched: Fetched, outcome: Outcome) -> None:
+    def _settle(self, fetched: Fetched, outcome: Outcome, move: Move | None) -> None:
         if isinstance(outcome, Requeue):
             self._ledger.give_back([fetched])
             return
-        if isinstance(outcome, Buried):
-            log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=outcome.reason)
-        if not self._ledger.finish(fetched, move_for(outcome, self._clock.now())):
+        if not self._ledger.finish(fetched, move):
             hint = "it was given back or recovered meanwhile, and runs twice"
             log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
+        if isinstance(outcome, Buried):
+            log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=outcome.reason)
 
 
 def move_for(outcome: Outcome, now: float) -> Move | None:
@@ -165,6 +175,19 @@ def move_for(outcome: Outcome, now: float) -> Move | None:
             return None
 
 
+def _completed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the job needs in a set: Ruby's poller loses members without `args`, and equal ones are one.
+
+    Raises MalformedPayload when it names no class.
+    """
+    if not wire.dispatch_names(fields):
+        raise MalformedPayload("the payload names no class")
+    fields.setdefault("args", [])
+    if not fields.get("jid"):
+        fields["jid"] = wire.new_jid()
+    return fields
+
+
 def _job_line(job: RunningJob, fields: dict[str, Any]) -> dict[str, Any]:
     line: dict[str, Any] = {"jid": job.jid or None, "job": job.name, "queue": job.queue}
     if job.attempt > 1:
@@ -180,7 +203,7 @@ def _job_line(job: RunningJob, fields: dict[str, Any]) -> dict[str, Any]:
 def _log_failure(
     line: dict[str, Any], outcome: RetryAt | Dead | Discarded, error: BaseException, *, seconds: float, now: float
 ) -> None:
-    values = {**line, "seconds": round(seconds, 6), "error": f"{type(error).__name__}: {error}"}
+    values = {**line, "seconds": round(seconds, 6), "error": f"{type(error).__name__}: {error_message(error)}"}
     match outcome:
         case RetryAt(at):
             log.event("job.failed", level=log.WARNING, **values, retry_in=round(at - now, 1), exc_info=error)

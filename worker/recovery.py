@@ -1,9 +1,9 @@
 """Gives back the jobs of processes that died.
 
 Three ways lead here. A master names the owners of a child that it saw die. At start, records of this very system are
-looked through for processes that are gone together with their master. And an owner whose beat has not changed for a whole
-lease, on this process' own monotonic clock while its own beats went through, is dead wherever it ran; so neither an
-outage of Redis nor a jump of any clock makes everybody look dead.
+looked through for processes that are gone together with their master. And an owner whose beat has not changed for a
+whole lease, on this process' own monotonic clock while its own beats went through, is dead wherever it ran; so neither
+an outage of Redis nor a jump of any clock makes everybody look dead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from jobd.client.scripts import DeadLimits
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.host import HostFacts, is_gone
-from jobd.worker.ledger import report
 
 _FACTS = ("boot", "pid_namespace", "pid", "start", "master_pid", "master_start")
 
@@ -43,7 +42,7 @@ class Recovery:
         """`is_own` tells the owners of this process; `lease` is in seconds."""
         self._connector, self._keys, self._clock, self._here = connector, keys, clock, here
         self._identity, self._is_own, self._limits = identity, is_own, limits
-        self._lease, self._monotonic = lease, monotonic
+        self._lease, self._monotonic, self._reports = lease, monotonic, log.Reports()
         self._run_id = ""
         self._seen: dict[str, tuple[float, float]] = {}
 
@@ -59,7 +58,7 @@ class Recovery:
                 self._recover(owner, None, "its process and its master are gone")
 
     def expired(self) -> None:
-        """Recover owners that have not beaten for a lease. To be called after each beat of one's own that went through."""
+        """Recover owners that have not beaten for a lease. To be called after each own beat that went through."""
         run_id = self._master_run_id()
         if run_id != self._run_id:
             self.forget()
@@ -94,7 +93,11 @@ class Recovery:
     def _recover(self, owner: str, score: float | None, why: str) -> None:
         with self._connector.connection() as connection:
             takeover = scripts.send(connection, scripts.take(self._keys, owner, self._identity(), score))
-            if takeover.state != "TAKEN":
+            if takeover.state == "ALIVE":
+                return
+            # Only Ruby prunes the views; where none runs, the dead would stay in them for ever.
+            scripts.send(connection, scripts.retire(self._keys, owner.partition("/")[0]))
+            if takeover.state == "GONE":
                 return
             jobs, done = 0, False
             while not done:
@@ -103,6 +106,6 @@ class Recovery:
                     scripts.recover(self._keys, owner, takeover.queues, self._clock.now(), self._limits),
                 )
                 jobs, done = jobs + step.given_back, step.done
-                report(step.note, step.dropped)
+                self._reports.tell(step.note, step.dropped)
         self._seen.pop(owner, None)
         log.event("owner.recovered", level=log.WARNING, owner=owner, jobs=jobs, why=why)

@@ -97,8 +97,9 @@ def _with_failure(
 ) -> dict[str, Any]:
     changed = dict(payload)
     changed.pop("unknown_since", None)
-    changed["queue"] = payload.get("retry_queue") or queue
-    changed["error_message"] = clean_text(_message(error))
+    elsewhere = payload.get("retry_queue")
+    changed["queue"] = elsewhere if isinstance(elsewhere, str) and elsewhere else queue
+    changed["error_message"] = clean_text(error_message(error))
     changed["error_class"] = error_class(error)
     stamp = write_time(now, policy.timestamps)
     count = payload.get("retry_count")
@@ -121,7 +122,8 @@ def error_class(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _message(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
+    """What an error says, even if it cannot say it."""
     try:
         return str(error)
     except Exception as broken:

@@ -20,7 +20,6 @@ from jobd.client.payload import Timestamps
 from jobd.client.scripts import DeadLimits
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
-from jobd.worker.ledger import report
 from jobd.worker.outage import Outage
 
 
@@ -40,6 +39,7 @@ class Scheduler:
     ) -> None:
         self._connector, self._keys, self._clock, self._outage = connector, keys, clock, outage
         self._identity, self._limits, self._timestamps = identity, limits, timestamps
+        self._reports = log.Reports()
 
     def tick(self) -> float:
         """Do what is due; returns seconds until the next look."""
@@ -48,15 +48,16 @@ class Scheduler:
         self._outage.works()
         if not mine:
             return defaults.SCHEDULER_LEASE / 4
+        full = damaged = False
         for source in (self._keys.retry, self._keys.schedule):
             try:
-                full = self._promote(source)
+                full |= self._promote(source)
             except ResponseError as error:
-                log.event("redis.damaged", level=log.ERROR, key=source, error=str(error))
-                return 1.0
-            if full:
-                return 0.0
-        return self._until_next()
+                self._reports.tell(f"{source}: {error}")
+                damaged = True
+        if full:
+            return 0.0
+        return 1.0 if damaged else self._until_next()
 
     def _promote(self, source: str) -> bool:
         """Move what is due in one set, up to the limit of a call; True when there may be more."""
@@ -67,19 +68,20 @@ class Scheduler:
         )
         if not due:
             return False
-        members = [self._prepared(member, now) for member in due]
+        members = [self._prepared(source, member, now) for member in due]
         with self._connector.connection() as connection:
             done = scripts.send(connection, scripts.promote(self._keys, source, now, members, self._limits))
-        report(done.note, done.dropped)
+        self._reports.tell(done.note, done.dropped)
         if done.promoted:
             log.event("scheduler.promoted", level=log.DEBUG, source=source, jobs=done.promoted)
         return len(due) == defaults.PROMOTE_LIMIT
 
-    def _prepared(self, member: bytes, now: float) -> tuple[bytes, str | None, bytes]:
+    def _prepared(self, source: str, member: bytes, now: float) -> tuple[bytes, str | None, bytes]:
         try:
             queue, payload = promoted(wire.decode(member), now, self._timestamps)
-        except MalformedPayload as error:
-            log.event("job.buried", level=log.ERROR, reason=str(error))
+        except (MalformedPayload, RecursionError, ValueError) as error:
+            # One that can be read and not written would stop all behind it, if it stayed.
+            log.event("job.buried", level=log.ERROR, source=source, reason=f"{type(error).__name__}: {error}")
             return member, None, b""
         return member, queue, payload
 

@@ -1,4 +1,4 @@
--- _finish.lua: acknowledge what the caller has finished. Included by fetch, ack and settle after _token.
+-- _finish.lua: acknowledge what the caller has finished. Included by fetch, ack and settle after _token and _types.
 --
 -- KEYS[3] retry   KEYS[4] dead   KEYS[5], [6] stat:processed, stat:failed   KEYS[7], [8] the same of this UTC day
 -- ARGV[3]  dead_cutoff   ARGV[4]  dead_max   ARGV[5]  seconds that a day's counters are kept
@@ -11,7 +11,6 @@
 --
 -- Whatever is counted or moved is counted or moved only where this call really removed its record.
 local dead_key, dead_cutoff, dead_max = KEYS[4], ARGV[3], ARGV[4]
---- include _types
 --- include _bury
 local at, note, closed = 6, "", false
 local function argument()

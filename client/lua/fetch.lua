@@ -7,6 +7,7 @@
 --          or what _token returns early
 -- atomic   so that every job is either in a queue or in the owner's record
 --- include _token
+--- include _types
 --- include _finish
 local call, want, mode = argument(), tonumber(argument()), argument()
 local names = {}

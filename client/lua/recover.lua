@@ -23,6 +23,14 @@ local function home(queue)
   if fits(dead_key, "zset") then return nil end
   return redis.error_reply("WRONGTYPE " .. key .. " is no list and " .. dead_key .. " is no sorted set")
 end
+-- Jobs without a source can only come from a damaged record; they are kept where somebody sees them.
+local function keep_strays(payloads)
+  for _, payload in ipairs(payloads) do bury(ARGV[3], payload) end
+  note = note .. #payloads .. " jobs of unknown source are in the dead set; "
+end
+local function no_place_for_strays()
+  if not fits(dead_key, "zset") then return redis.error_reply("WRONGTYPE " .. dead_key .. " is no sorted set") end
+end
 local function give_back(key, queue, payloads)
   for _, payload in ipairs(payloads) do
     if key then redis.call("RPUSH", key, payload) else bury(ARGV[3], payload) end
@@ -39,6 +47,10 @@ local words = {}
 for word in string.gmatch(redis.call("HGET", KEYS[1], "batch") or "", "[^\n]+") do words[#words + 1] = word end
 while #words > 2 and moved < limit do
   local queue, left = words[#words - 1], tonumber(words[#words])
+  if not left or left < 0 then
+    words = {}
+    break
+  end
   local key = home(queue)
   if type(key) == "table" then return key end
   local payloads = redis.call("RPOP", KEYS[2], math.min(left, limit - moved)) or {}
@@ -64,22 +76,21 @@ for _, entry in ipairs(fields) do
   if moved >= limit then break end
   local value = redis.call("HGET", KEYS[1], entry[1])
   local cut = string.find(value, "\n", 1, true)
-  local queue = string.sub(value, 1, cut - 1)
-  local key = home(queue)
+  local queue = cut and string.sub(value, 1, cut - 1)
+  local key
+  if cut then key = home(queue) else key = no_place_for_strays() end
   if type(key) == "table" then return key end
   redis.call("HDEL", KEYS[1], entry[1])
-  give_back(key, queue, {string.sub(value, cut + 1)})
+  if cut then give_back(key, queue, {string.sub(value, cut + 1)}) else keep_strays({value}) end
   left_over = left_over - 1
 end
 
 if #words > 2 or left_over > 0 then return {"MORE", moved, note, dropped} end
-
--- Members without a source can only come from a damaged record; they are kept where somebody sees them.
 if redis.call("EXISTS", KEYS[2]) == 1 then
-  if not fits(dead_key, "zset") then return redis.error_reply("WRONGTYPE " .. dead_key .. " is no sorted set") end
-  local strays = redis.call("RPOP", KEYS[2], math.max(limit - moved, 1))
-  for _, payload in ipairs(strays) do bury(ARGV[3], payload) end
-  return {"MORE", moved, note .. #strays .. " jobs of unknown source are in the dead set; ", dropped}
+  local refusal = no_place_for_strays()
+  if refusal then return refusal end
+  keep_strays(redis.call("RPOP", KEYS[2], math.max(limit - moved, 1)))
+  return {"MORE", moved, note, dropped}
 end
 redis.call("DEL", KEYS[1], KEYS[2])
 redis.call("ZREM", KEYS[3], ARGV[1])

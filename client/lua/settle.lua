@@ -7,6 +7,15 @@
 -- returns  {"OK", note, dropped, jobs given back}, or what _token returns early
 -- atomic   so that no job is in both places, or in none
 --- include _token
+--- include _types
+-- A batch leaves as a whole, so a member that fits nowhere could not stay in progress: it would be lost.
+if ARGV[6] == "1" and not resent and not fits(KEYS[4], "zset") then
+  for i = 10, #KEYS do
+    if not fits(KEYS[i], "list") then
+      return redis.error_reply("WRONGTYPE " .. KEYS[i] .. " is no list and " .. KEYS[4] .. " is no sorted set; nothing was changed")
+    end
+  end
+end
 --- include _finish
 local now = argument()
 local names = {}

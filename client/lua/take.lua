@@ -24,7 +24,8 @@ local function add(queue)
 end
 local record = redis.call("HGETALL", KEYS[1])
 for i = 1, #record, 2 do
-  if string.match(record[i], "^%d+%.%d+$") then add(string.match(record[i + 1], "^([^\n]*)\n")) end
+  local single = string.match(record[i], "^%d+%.%d+$") and string.match(record[i + 1], "^([^\n]*)\n")
+  if single then add(single) end
   if record[i] == "batch" then
     for queue in string.gmatch(record[i + 1], "\n([^\n]+)\n%d+") do add(queue) end
   end

@@ -14,8 +14,22 @@ from jobd.client.scripts import Fenced, Finished, Move, Resync, Settled, Taken, 
 from tests.protocol.reference import Refused, Request, age
 
 Fate = Literal["run", "done", "retry", "dead", "discard", "back"]
+Kind = Literal["fetch", "ack", "settle"]
 FATES: tuple[Fate, ...] = ("run", "done", "retry", "dead", "discard", "back")
+KINDS: tuple[Kind, ...] = ("fetch", "ack", "settle")
 Answer = Fenced | Resync | Settled | Taken | Refused
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a process is about to do. `fates` are dealt in turn to its jobs; an open batch is left or closed."""
+
+    kind: Kind
+    fates: Sequence[Fate]
+    close: bool
+    want: int
+    batch: bool
+    queues: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,8 @@ class Caller:
 
     owner: str
     token: str
-    calls: int = 0
+    calls: int = 7
+    """Number of the last call; the order of fields differs from that of their texts once it has two digits."""
     running: dict[str, Running] = field(default_factory=dict)
     ended: dict[bytes, Fate] = field(default_factory=dict)
     pending: Request | None = None
@@ -47,31 +62,26 @@ class Caller:
         """Whether a batch is open."""
         return any(job.batched for job in self.running.values())
 
-    def fetch(
-        self, now: float, fates: Sequence[Fate], *, close: bool, want: int, batch: bool, queues: Sequence[str]
-    ) -> Request:
-        """Acknowledge by `fates` and ask for up to `want` jobs."""
-        self._decide([fate if fate != "back" else "run" for fate in fates], close=close)
-        mode: Literal["batch", "single"] = "batch" if batch and (close or not self.has_batch) else "single"
-        made = self._request("fetch", now, close=close)
-        return replace(made, number=self.calls, want=want, mode=mode, queues=tuple(queues))
-
-    def ack(self, now: float, fates: Sequence[Fate], *, close: bool) -> Request:
-        """Acknowledge by `fates`."""
-        self._decide([fate if fate != "back" else "run" for fate in fates], close=close)
-        return self._request("ack", now, close=close)
-
-    def settle(self, now: float, fates: Sequence[Fate], *, close: bool) -> Request:
-        """Acknowledge and give back by `fates`."""
-        self._decide(fates, close=close)
-        made = self._request("settle", now, close=close)
-        jobs = sorted(self.running.values(), key=lambda job: age(job.field), reverse=True)
-        back = tuple(
-            ("" if job.batched else job.field, job.queue, job.payload)
-            for job in jobs
-            if self.fates[job.field] == "back"
+    def request(self, now: float, wish: Wish) -> Request:
+        """What this process sends when it wants `wish` and holds what it holds."""
+        close = wish.close and self.has_batch
+        self._decide(wish, close=close)
+        jobs = self._by_age()
+        decided = [(job, self.fates[job.field]) for job in jobs]
+        finished = Finished(
+            close_batch=close,
+            batch_done=sum(job.batched and fate == "done" for job, fate in decided),
+            stragglers=[_as_single(job) for job, fate in decided if close and job.batched and fate == "run"],
+            done=[job.field for job, fate in decided if not job.batched and fate == "done"],
+            moves=[m for job, fate in decided if (m := _move(job, fate, now)) is not None],
         )
-        return replace(made, back=back)
+        back = tuple(_as_given_back(job) for job, fate in reversed(decided) if fate == "back")
+        self.calls += 1
+        made = Request(wish.kind, self.owner, self.token, self._new_token(), now, finished, back=back)
+        if wish.kind != "fetch":
+            return made
+        mode: Literal["batch", "single"] = "batch" if wish.batch else "single"
+        return replace(made, number=self.calls, want=wish.want, mode=mode, queues=tuple(wish.queues))
 
     def settle_again(self, now: float) -> Request:
         """After a fail-over: tell the server what has ended, and give back what nobody here knows."""
@@ -79,18 +89,16 @@ class Caller:
         known = {job.payload: job for job in self.running.values()}
         members = [self._known_again("", queue, payload, known) for queue, payload in self.resync.batch]
         singles = [self._known_again(name, *job, known) for name, job in self.resync.jobs.items()]
-        stragglers = [(job.field, join_value(job.queue, job.payload)) for job, fate in members if fate == "run"]
         singles.sort(key=lambda entry: age(entry[0].field), reverse=True)
         finished = Finished(
             close_batch=bool(members),
             batch_done=sum(fate == "done" for _, fate in members),
-            stragglers=stragglers,
+            stragglers=[_as_single(job) for job, fate in members if fate == "run"],
             done=[job.field for job, fate in singles if fate == "done"],
             moves=[m for job, fate in [*members, *singles] if (m := _move(job, fate, now)) is not None],
         )
-        given_back = [job for job, fate in [*reversed(members), *singles] if fate == "back"]
+        back = tuple(_as_given_back(job) for job, fate in [*reversed(members), *singles] if fate == "back")
         self.calls += 1
-        back = tuple(("" if job.batched else job.field, job.queue, job.payload) for job in given_back)
         return Request("settle", self.owner, self.resync.token, self._new_token(), now, finished, back=back)
 
     def hear(self, request: Request, answer: Answer) -> None:
@@ -104,26 +112,14 @@ class Caller:
             self._end_jobs()
             self.resync = answer
 
-    def _decide(self, fates: Sequence[Fate], *, close: bool) -> None:
-        jobs = sorted(self.running.values(), key=lambda job: age(job.field))
-        wanted = {job.field: fates[i % len(fates)] if fates else "run" for i, job in enumerate(jobs)}
-        self.fates = {job.field: "run" if job.batched and not close else wanted[job.field] for job in jobs}
+    def _by_age(self) -> list[Running]:
+        return sorted(self.running.values(), key=lambda job: age(job.field))
 
-    def _request(self, kind: Literal["fetch", "ack", "settle"], now: float, *, close: bool) -> Request:
-        jobs = [(job, self.fates[job.field]) for job in sorted(self.running.values(), key=lambda job: age(job.field))]
-        finished = Finished(
-            close_batch=close and self.has_batch,
-            batch_done=sum(job.batched and fate == "done" for job, fate in jobs),
-            stragglers=[
-                (job.field, join_value(job.queue, job.payload))
-                for job, fate in jobs
-                if close and job.batched and fate == "run"
-            ],
-            done=[job.field for job, fate in jobs if not job.batched and fate == "done"],
-            moves=[m for job, fate in jobs if (m := _move(job, fate, now)) is not None],
-        )
-        self.calls += 1
-        return Request(kind, self.owner, self.token, self._new_token(), now, finished)
+    def _decide(self, wish: Wish, *, close: bool) -> None:
+        """Only a settle gives back, and a batch is left alone unless it is closed."""
+        fates = [fate if fate != "back" or wish.kind == "settle" else "run" for fate in wish.fates] or ["run"]
+        for i, job in enumerate(self._by_age()):
+            self.fates[job.field] = "run" if job.batched and not close else fates[i % len(fates)]
 
     def _new_token(self) -> str:
         return f"{self.calls}:{self.owner}"
@@ -156,9 +152,19 @@ class Caller:
         self.fates = {}
 
     def _admit(self, request: Request, jobs: Sequence[tuple[str, bytes]]) -> None:
+        """A second batch is never opened: its jobs are single."""
+        batched = request.mode == "batch" and not self.has_batch
         for i, (queue, payload) in enumerate(jobs, 1):
             name = f"{request.number}.{i}"
-            self.running[name] = Running(name, queue, payload, batched=request.mode == "batch")
+            self.running[name] = Running(name, queue, payload, batched)
+
+
+def _as_single(job: Running) -> tuple[str, bytes]:
+    return job.field, join_value(job.queue, job.payload)
+
+
+def _as_given_back(job: Running) -> tuple[str, str, bytes]:
+    return "" if job.batched else job.field, job.queue, job.payload
 
 
 def _move(job: Running, fate: Fate, now: float) -> Move | None:

@@ -33,6 +33,8 @@ from tests.protocol.state import Held
 KEYS = Keys("{test}:")
 LIMITS = DeadLimits(max_jobs=4, timeout=3_600.0)
 SPOILED = b"somebody wrote over this"
+ASIDE = "aside:"
+"""Before the name of a key: where its content lies while it is spoiled."""
 FACTS = {"boot": "b", "pid": "7"}
 Job = tuple[str, bytes]
 
@@ -64,9 +66,7 @@ class Request:
         """The call to send."""
         record = Record(KEYS, self.owner, self.expected, self.token, self.now, LIMITS)
         if self.kind == "fetch":
-            return fetch(
-                record, self.finished, call=self.number, want=self.want, mode=self.mode, queues=self.queues
-            )
+            return fetch(record, self.finished, call=self.number, want=self.want, mode=self.mode, queues=self.queues)
         if self.kind == "ack":
             return ack(record, self.finished)
         return settle(record, self.finished, self.back)
@@ -371,10 +371,6 @@ class Reference:
     def retire(self, identity: str) -> None:
         self.processes.pop(identity, None)
 
-    def spoilable(self, key: str) -> bool:
-        """Whether somebody may write over `key` without destroying anything that is ours."""
-        return key not in self.picture()
-
     def _forget(self, owner: str) -> None:
         self.owners.pop(owner, None)
         self.beats.pop(owner, None)
@@ -388,8 +384,7 @@ class Reference:
 
     def picture(self) -> dict[str, Held]:
         """Every key that Redis must hold, and nothing else."""
-        out: dict[str, object] = {key: SPOILED for key in self.spoiled}
-        out |= {KEYS.queue(name): jobs[::-1] for name, jobs in self.queues.items() if jobs}
+        out: dict[str, object] = {KEYS.queue(name): jobs[::-1] for name, jobs in self.queues.items() if jobs}
         out |= {key: str(value).encode() for key, value in self.counters.items()}
         for key, names in ((KEYS.queues, self.known), (KEYS.paused, set(self.paused))):
             out |= {key: frozenset(name.encode() for name in names)} if names else {}
@@ -403,7 +398,9 @@ class Reference:
             out[KEYS.jobs(owner)] = record.hash()
             out |= {KEYS.batch(owner): [payload for _, payload in record.batch]} if record.batch else {}
         days = {key for key in self.counters if key not in (KEYS.stat_processed, KEYS.stat_failed)}
-        return {key: Held(value, key in days) for key, value in out.items()} | self._views()
+        drawn = {key: Held(value, key in days) for key, value in out.items()} | self._views()
+        drawn |= {ASIDE + key: drawn.pop(key) for key in self.spoiled if key in drawn}
+        return drawn | {key: Held(SPOILED) for key in self.spoiled}
 
     def _views(self) -> dict[str, Held]:
         out: dict[str, Held] = {}

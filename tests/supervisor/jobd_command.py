@@ -149,7 +149,7 @@ class Jobd:
         for process in [psutil.Process(self.pid), *children]:
             process.kill()
         self.wait()
-        psutil.wait_procs(children, 5)
+        wait_until(lambda: all(map(has_ended, children)), "the end of all processes")
 
     def wait(self, seconds: float = 15.0) -> int:
         """The exit code, once the command has ended."""
@@ -211,10 +211,10 @@ class Jobd:
         """Let jobs that hold end."""
         self.release_file.touch()
 
-    def push(self, name: str, *args: Any) -> str:
+    def push(self, name: str, *args: Any, **options: Any) -> str:
         """Push one job into the default queue."""
         with contextlib.closing(Client(self.redis_url)) as client:
-            jid = client.push({"class": name, "args": list(args)})
+            jid = client.push({"class": name, "args": list(args), **options})
         assert jid is not None
         return jid
 
@@ -264,6 +264,14 @@ def _event(line: str) -> dict[str, Any] | None:
 def _kill_store(directory: Path) -> None:
     with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
         psutil.Process(int((directory / "server.lock").read_text().split()[0])).kill()
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or waits only for somebody to ask for its exit code."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def doubled(names: Iterable[str]) -> list[str]:

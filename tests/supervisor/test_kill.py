@@ -61,9 +61,6 @@ def test_jobs_of_a_killed_process_are_next_and_the_order_of_the_queue_stays(star
     jobd = start_jobd(processes=1, concurrency=1)
     jobd.push_many("hold", range(1))
     jobd.wait_for_lines("began", 1)
-    with jobd.redis() as client:
-        (record,) = client.scan_iter("jobd:*:jobs")
-        held = client.hget(record, "1.1")
     jobd.push_many("quick", range(50))
     waiting = jobd.queued()
     jobd.kill_everything()
@@ -73,7 +70,6 @@ def test_jobs_of_a_killed_process_are_next_and_the_order_of_the_queue_stays(star
     jobd.wait_for_lines("ended", 51)
     assert jobd.lines("ended")[0] == "0"
     assert jobd.lines("ended")[1:] == [str(n) for n in range(50)]
-    assert held is None or held.endswith(b"}")
 
 
 def test_after_the_kill_of_everything_the_next_start_runs_the_jobs_again(start_jobd: StartJobd) -> None:
@@ -156,7 +152,7 @@ def test_a_worker_process_killed_while_the_server_is_away_loses_nothing(start_jo
         server.stop()
         worker.kill()
         jobd.wait_for("child.ended")
-        jobd.wait_for("redis.lost", count=2)
+        jobd.wait_for("redis.lost")
         jobd.release()
         server.start()
         jobd.wait_for_lines("ended", 2)

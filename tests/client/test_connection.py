@@ -1,0 +1,540 @@
+"""Addresses of Redis, and the connections made from them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+import jobd
+from jobd.client import defaults
+from jobd.client.connection import Connector, mask, parse
+from jobd.client.errors import ConfigError, PushOutcomeUnknown, PushRefused, RedisUnavailable, StoreUnavailable
+from jobd.client.push import Client
+from jobd.client.server import ServerFacts, read_facts, refuse_too_old, warnings
+from jobd.supervisor.server_binary import server_binary
+from jobd.worker.config import WorkerConfig
+from tests.servers import RedisServer, ServerFailed
+from tests.waiting import wait_until
+
+DEBIAN_REDIS = Path("/usr/bin/redis-server")
+
+
+@pytest.fixture(scope="module")
+def locked_server() -> Iterator[RedisServer]:
+    """A server with a password and a user of its own."""
+    with RedisServer(password="right", tcp=True) as server:
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "worker", "on", ">its own", "~*", "&*", "+@all")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Iterator[Path]:
+    """A CA, and certificates that it has signed for the server and for a client."""
+    openssl = shutil.which("openssl")
+    if openssl is None or not DEBIAN_REDIS.exists():
+        pytest.skip("needs openssl and Debian's redis-server: the embedded server has no TLS")
+    with tempfile.TemporaryDirectory() as name:
+        make_certificates(openssl, Path(name))
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def tls_port(certificates: Path) -> Iterator[int]:
+    """The port of a server that asks clients for a certificate."""
+    files = {"ca-cert-file": "ca.pem", "cert-file": "server.pem", "key-file": "server.key"}
+    port = free_port()
+    args = ["--tls-port", str(port), "--bind", "127.0.0.1"]
+    for option, file in files.items():
+        args += [f"--tls-{option}", str(certificates / file)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_SERVER", str(DEBIAN_REDIS))
+        try:
+            server = RedisServer(args=args).start()
+        except ServerFailed:
+            pytest.skip(f"{DEBIAN_REDIS} has no TLS")
+    yield port
+    server.close()
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://localhost:6379/0",
+            "redis://localhost",
+            "redis://user:pass@[::1]:7000/15",
+            "rediss://db.example:6380/2?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            "unix:///run/redis.sock?db=3",
+            "unix://user:pass@/run/redis.sock",
+        ],
+    )
+    def test_addresses_of_one_server_go_to_redis_py_as_they_are(self, url: str) -> None:
+        address = parse(url)
+        assert address.url == url
+        assert address.sentinels == ()
+
+    @pytest.mark.parametrize(
+        ("url", "sentinels", "service", "server"),
+        [
+            ("redis+sentinel://a:1,b:2/main/3", (("a", 1), ("b", 2)), "main", "redis://sentinel/3"),
+            ("redis+sentinel://a/main", (("a", 26379),), "main", "redis://sentinel/0"),
+            ("redis+sentinel://[::1]:5/main", (("::1", 5),), "main", "redis://sentinel/0"),
+            ("rediss+sentinel://u:p@a:1/m", (("a", 1),), "m", "rediss://u:p@sentinel/0"),
+            ("redis+sentinel://a:1/m?db=2", (("a", 1),), "m", "redis://sentinel/0?db=2"),
+        ],
+    )
+    def test_sentinels_are_a_list_with_the_name_of_a_service(
+        self, url: str, sentinels: Any, service: str, server: str
+    ) -> None:
+        address = parse(url)
+        assert (address.sentinels, address.service, address.url) == (sentinels, service, server)
+
+    def test_an_embedded_address_is_a_socket(self, tmp_path: Path) -> None:
+        address = parse(f"embedded:{tmp_path}")
+        assert address.url == f"unix://{tmp_path}/valkey.sock"
+        assert address.shown == f"embedded:{tmp_path}"
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("http://localhost", "unknown scheme; write redis://, rediss://, unix://"),
+            ("localhost:6379", "unknown scheme"),
+            ("", "unknown scheme"),
+            ("redis://localhost/abc", "the database 'abc' is not a number"),
+            ("redis://localhost:port", "port"),
+            ("redis://localhost:99999", "ort out of range"),
+            ("redis://localhost?socket_timeout=soon", "socket_timeout"),
+            ("unix://", "names no socket"),
+            ("redis+sentinel://host:1", "write redis+sentinel://host:26379,host2:26379/service/0"),
+            ("redis+sentinel:///service", "write redis+sentinel://"),
+            ("redis+sentinel://h:1/service/x", "write redis+sentinel://"),
+            ("embedded://var", "write embedded:var/jobd"),
+            ("redis://:secret@host/x", "redis://:***@host/x"),
+        ],
+    )
+    def test_other_addresses_are_refused_with_the_address_and_the_remedy(self, url: str, says: str) -> None:
+        with pytest.raises(ConfigError, match="redis_url") as caught:
+            parse(url)
+        assert says in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("redis://:secret@host:1/0", "redis://:***@host:1/0"),
+            ("redis://user:secret@host", "redis://user:***@host"),
+            ("redis://user@host", "redis://user@host"),
+            ("unix:///s?password=secret&db=1", "unix:///s?password=***&db=1"),
+            (
+                "redis+sentinel://:secret@a:1/m?sentinel_password=other",
+                "redis+sentinel://:***@a:1/m?sentinel_password=***",
+            ),
+            ("redis://host", "redis://host"),
+        ],
+    )
+    def test_passwords_are_masked(self, url: str, shown: str) -> None:
+        assert mask(url) == shown
+
+    @pytest.mark.parametrize(
+        ("url", "read"),
+        [
+            ("redis://host/1?password_file={}", "redis://:p%40ss%2Fword@host/1"),
+            (
+                "redis://user@host:7/1?password_file={}&socket_timeout=3",
+                "redis://user:p%40ss%2Fword@host:7/1?socket_timeout=3",
+            ),
+            ("rediss://user:old@host?password_file={}", "rediss://user:p%40ss%2Fword@host"),
+            ("unix:///run/r.sock?password_file={}", "unix:///run/r.sock?password=p%40ss%2Fword"),
+        ],
+    )
+    def test_a_password_may_stand_in_a_file(self, tmp_path: Path, url: str, read: str) -> None:
+        secret = tmp_path / "secret"
+        secret.write_text("p@ss/word\n")
+        assert parse(url.format(secret)).url == read
+
+    def test_a_password_file_that_is_missing_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=f"password_file {tmp_path}/none: No such file"):
+            parse(f"redis://host?password_file={tmp_path}/none")
+
+
+class TestLogin:
+    def address(self, locked_server: RedisServer, login: str, tail: str = "") -> str:
+        return f"redis://{login}127.0.0.1:{locked_server.port}/0{tail}"
+
+    def test_a_user_of_the_acl_with_a_password_from_a_file(self, locked_server: RedisServer, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("its own\n")
+        url = self.address(locked_server, "worker@", f"?password_file={tmp_path}/secret")
+        with contextlib.closing(Connector(url)) as connector:
+            assert connector.client().execute_command("ACL", "WHOAMI") == b"worker"
+
+    @pytest.mark.parametrize("login", [":wrong@", "worker:wrong@", "nobody:right@", ""])
+    def test_a_refused_login_is_said_without_the_password(self, locked_server: RedisServer, login: str) -> None:
+        with (
+            contextlib.closing(Client(self.address(locked_server, login))) as client,
+            pytest.raises((RedisUnavailable, PushRefused)) as caught,
+        ):
+            client.push({"class": "x", "args": []})
+        assert "wrong" not in str(caught.value)
+        with locked_server.client() as redis:
+            assert redis.exists("queue:default") == 0
+
+    def test_a_login_that_fails_while_connecting_names_the_address(self, locked_server: RedisServer) -> None:
+        connector = Connector(self.address(locked_server, "worker:wrong@"))
+        with (
+            pytest.raises(
+                RedisUnavailable, match=rf"redis://worker:\*\*\*@127.0.0.1:{locked_server.port}/0: .*password"
+            ),
+            connector.connection(),
+        ):
+            pass
+
+
+class TestUnavailable:
+    def test_the_default_address_offers_the_embedded_store(self) -> None:
+        error = Connector(defaults.REDIS_URL).unavailable(RedisConnectionError("refused"))
+        assert str(error) == (
+            f"Redis at {defaults.REDIS_URL}: refused; set REDIS_URL, or start one with `jobd --embedded`"
+        )
+
+    def test_another_address_does_not(self) -> None:
+        error = Connector("redis://db.example").unavailable(RedisConnectionError("refused"))
+        assert str(error) == "Redis at redis://db.example: refused"
+
+    def test_an_embedded_store_that_does_not_run_says_how_to_start_it(self, tmp_path: Path) -> None:
+        connector = Connector(f"embedded:{tmp_path}")
+        with pytest.raises(StoreUnavailable, match=f"jobd --embedded {tmp_path}"), connector.connection():
+            pass
+
+    def test_nothing_connects_before_it_is_used(self) -> None:
+        connector = Connector("redis://nowhere.invalid:1")
+        connector.client()
+        connector.dedicated()
+        connector.dedicated(push=True)
+        connector.close()
+
+
+class TestSharing:
+    def test_threads_share_one_connector(self, redis_url: str, redis: Redis) -> None:
+        connector = Connector(redis_url)
+
+        def count() -> None:
+            for _ in range(50):
+                connector.client().incr("n")
+
+        threads = [threading.Thread(target=count) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        connector.close()
+        assert redis.get("n") == b"400"
+
+    def test_a_forked_child_has_connections_of_its_own(self, redis_url: str) -> None:
+        code = f"""
+import os
+from jobd.client.connection import Connector
+connector = Connector({redis_url!r})
+own = lambda: int(connector.client().execute_command("CLIENT", "ID"))
+before = own()
+child = os.fork()
+if not child:
+    first = own()
+    connector.close()
+    os._exit(10 if first != before else 11)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+assert own() == before
+connector.close()
+"""
+        subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=20)
+
+    def test_each_event_loop_has_connections_of_its_own(self, redis_url: str) -> None:
+        connector = Connector(redis_url)
+
+        async def client_id() -> int:
+            async with connector.aconnection() as connection:
+                await connection.send_command("CLIENT", "ID")
+                found: int = await connection.read_response()
+            await connector.aclose()
+            return found
+
+        assert asyncio.run(client_id()) != asyncio.run(client_id())
+
+    def test_a_connection_that_was_cut_while_idle_is_not_used_for_a_push(self, redis_url: str, redis: Redis) -> None:
+        with contextlib.closing(Client(redis_url)) as client:
+            for number in range(5):
+                client.push({"class": "x", "args": [number]})
+                redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert redis.llen("queue:default") == 5
+
+    def test_a_push_after_a_restart_of_the_server_works(self) -> None:
+        with RedisServer(appendonly=True) as server, contextlib.closing(Client(server.url)) as client:
+            client.push({"class": "x", "args": [1]})
+            server.restart()
+            client.push({"class": "x", "args": [2]})
+            with server.client() as redis:
+                assert redis.llen("queue:default") == 2
+
+    async def test_asyncio_does_not_use_a_cut_connection_either(self, redis_url: str, redis: Redis) -> None:
+        client = Client(redis_url)
+        for number in range(3):
+            await client.apush({"class": "x", "args": [number]})
+            redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await client.aclose()
+        assert redis.llen("queue:default") == 3
+
+    def test_a_connection_whose_reply_is_outstanding_is_not_used_again(self, redis_url: str, redis: Redis) -> None:
+        connector = Connector(redis_url, socket_timeout=0.05)
+        redis.set("later", "late")
+        with pytest.raises(RedisError):
+            answer(connector, "BLPOP", "nothing", 1)
+        assert connector.client().get("later") == b"late"
+        connector.close()
+
+    def test_a_refused_command_keeps_the_connection(self, redis_url: str) -> None:
+        connector = Connector(redis_url)
+        before = connector.client().execute_command("CLIENT", "ID")
+        with pytest.raises(RedisError):
+            answer(connector, "NONSENSE")
+        assert connector.client().execute_command("CLIENT", "ID") == before
+        connector.close()
+
+    def test_connections_are_named_and_speak_resp2_unless_messages_are_wanted(self, redis_url: str) -> None:
+        connector = Connector(redis_url)
+        facts = connector.client().client_info()
+        assert (facts["name"], facts["resp"]) == ("jobd", "2")
+        listener = connector.dedicated(push=True)
+        listener.connect()
+        listener.send_command("CLIENT", "INFO")
+        assert b" resp=3 " in listener.read_response()
+        listener.disconnect()
+        connector.close()
+
+
+class TestTls:
+    def address(self, port: int, certificates: Path, ca: str = "ca.pem") -> str:
+        own = f"ssl_certfile={certificates}/client.pem&ssl_keyfile={certificates}/client.key"
+        return f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificates}/{ca}&{own}"
+
+    def test_jobs_travel_over_tls_with_a_ca_and_a_client_certificate(self, tls_port: int, certificates: Path) -> None:
+        url = self.address(tls_port, certificates)
+        ran = threading.Event()
+
+        @jobd.job(name="over_tls")
+        def over_tls() -> None:
+            ran.set()
+
+        jobd.configure(redis_url=url)
+        with jobd.run(WorkerConfig(redis_url=url, concurrency=1)):
+            over_tls.perform_async()
+            assert ran.wait(5)
+
+    async def test_asyncio_too(self, tls_port: int, certificates: Path) -> None:
+        client = Client(self.address(tls_port, certificates))
+        assert await client.apush({"class": "x", "args": [], "queue": "other"})
+        await client.aclose()
+
+    def test_a_server_that_the_ca_did_not_sign_is_refused(self, tls_port: int, certificates: Path) -> None:
+        connector = Connector(self.address(tls_port, certificates, ca="other.pem"))
+        with pytest.raises(RedisUnavailable, match="certificate verify failed"), connector.connection():
+            pass
+
+
+class TestSentinel:
+    def test_the_master_is_found_and_a_worker_goes_on_after_a_failover(self) -> None:
+        ran: list[int] = []
+
+        @jobd.job(name="noted")
+        def noted(number: int) -> None:
+            ran.append(number)
+
+        with contextlib.ExitStack() as stack:
+            master = stack.enter_context(RedisServer(tcp=True))
+            follow = ["--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0"]
+            replica = stack.enter_context(RedisServer(tcp=True, args=follow))
+            sentinel = stack.enter_context(running_sentinel(master.port))
+            url = f"redis+sentinel://127.0.0.1:{sentinel}/mymaster/0"
+            jobd.configure(redis_url=url)
+            worker = jobd.run(WorkerConfig(redis_url=url, concurrency=2, heartbeat_interval=0.2, timeout=2))
+            stack.enter_context(worker)
+            noted.perform_async(1)
+            wait_until(lambda: ran == [1], "the first job")
+            with master.client() as client:
+                wait_until(lambda: client.get("stat:processed") == b"1", "the acknowledgement")
+                wait_until(lambda: replica_is_in_step(client), "the replica")
+            fail_over(sentinel)
+            wait_until(lambda: asked(replica, lambda client: client.role()[0]) == b"master", "the fail-over", 20)
+            master.kill()
+            numbers = itertools.count(2)
+            wait_until(lambda: push_is_taken(noted, next(numbers)), "a push to the new master", 15)
+            wait_until(lambda: len(ran) > 1, "a job after the fail-over", 15)
+            wait_until(
+                lambda: asked(replica, lambda client: client.get("stat:processed")) == b"%d" % len(ran), "all counted"
+            )
+
+    def test_without_sentinels_the_address_names_them_all(self) -> None:
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            connector = Connector(f"redis+sentinel://127.0.0.1:{holder.getsockname()[1]}/mymaster")
+            with (
+                pytest.raises(RedisUnavailable, match=r"redis\+sentinel://127.0.0.1:\d+/mymaster"),
+                connector.connection(),
+            ):
+                pass
+
+
+class TestServerFacts:
+    good = ServerFacts("Valkey", "9.0.0", "abc", "master", "noeviction", 0.0)
+
+    def facts(self, **changes: Any) -> ServerFacts:
+        return ServerFacts(**{**vars(self.good), **changes})
+
+    def test_a_real_server_tells_its_facts(self, redis: Redis) -> None:
+        facts = read_facts(redis)
+        assert facts.name in ("Valkey", "Redis")
+        assert (facts.role, facts.policy) == ("master", "noeviction")
+        assert abs(facts.skew) < 1
+        assert warnings(facts) == []
+        refuse_too_old(facts)
+
+    @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+    def test_a_policy_that_deletes_jobs_is_warned_about_with_the_command_that_mends_it(self, policy: str) -> None:
+        (warning,) = warnings(self.facts(policy=policy))
+        assert policy in warning
+        assert "redis-cli CONFIG SET maxmemory-policy noeviction" in warning
+
+    def test_a_replica_is_warned_about(self) -> None:
+        (warning,) = warnings(self.facts(role="slave"))
+        assert "refuses writes" in warning
+
+    @pytest.mark.parametrize(("skew", "shown"), [(7.04, "-7.0 s"), (-90.0, "+90.0 s")])
+    def test_a_clock_that_differs_is_warned_about(self, skew: float, shown: str) -> None:
+        (warning,) = warnings(self.facts(skew=skew))
+        assert f"differs by {shown}" in warning
+
+    def test_a_small_difference_and_a_server_that_hides_its_settings_are_not(self) -> None:
+        assert warnings(self.facts(skew=4.9, policy="", role="")) == []
+
+    @pytest.mark.parametrize(
+        ("name", "version", "fine"),
+        [
+            ("Redis", "6.2.0", True),
+            ("Redis", "10.0.1", True),
+            ("Valkey", "7.2.4", True),
+            ("Redis", "6.0.16", False),
+            ("Redis", "5.0", False),
+            ("Redis", "?", False),
+        ],
+    )
+    def test_old_servers_are_refused(self, name: str, version: str, fine: bool) -> None:
+        refusal = contextlib.nullcontext() if fine else pytest.raises(RedisUnavailable, match="too old")
+        with refusal:
+            refuse_too_old(self.facts(name=name, version=version))
+
+
+def answer(connector: Connector, *command: Any) -> Any:
+    """Send a command on a borrowed connection; returns the reply."""
+    with connector.connection() as connection:
+        connection.send_command(*command)
+        return connection.read_response()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def make_certificates(openssl: str, directory: Path) -> None:
+    """Two CAs (`ca.pem`, `other.pem`), and `server` and `client` signed by the first."""
+
+    def run(*args: str) -> None:
+        subprocess.run([openssl, *args], cwd=directory, check=True, capture_output=True)
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    for ca in ("ca", "other"):
+        run("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "2")
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
+        run("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signer)
+
+
+@contextlib.contextmanager
+def running_sentinel(master_port: int) -> Iterator[int]:
+    """A sentinel that watches `mymaster` and knows its replica; yields its port."""
+    with tempfile.TemporaryDirectory() as name:
+        port = free_port()
+        config = Path(name) / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {name}\nsentinel monitor mymaster 127.0.0.1 {master_port} 1\n"
+            "sentinel down-after-milliseconds mymaster 2000\nsentinel failover-timeout mymaster 5000\n"
+        )
+        program = os.environ.get("REDIS_SERVER") or str(server_binary())
+        process = subprocess.Popen([program, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: sentinel_knows_a_replica(port), "the sentinel knows the replica", 20)
+            yield port
+        finally:
+            process.kill()
+            process.wait()
+
+
+def sentinel_knows_a_replica(port: int) -> bool:
+    """Whether a fail-over would have somewhere to go."""
+    with contextlib.suppress(RedisError), Redis(port=port) as client:
+        state = client.sentinel_master("mymaster")
+        return bool(state["num-slaves"] == 1)
+    return False
+
+
+def replica_is_in_step(master: Redis) -> bool:
+    """Whether the only replica has all that the master has."""
+    info = master.info("replication")
+    replica = info.get("slave0", {})
+    return bool(replica.get("state") == "online" and replica.get("offset") == info["master_repl_offset"])
+
+
+def fail_over(port: int) -> None:
+    """Ask the sentinel for a fail-over until it sees a replica that is fit for it."""
+
+    def begun() -> bool:
+        with contextlib.suppress(RedisError), Redis(port=port) as client:
+            return bool(client.execute_command("SENTINEL", "FAILOVER", "mymaster"))
+        return False
+
+    wait_until(begun, "the sentinel begins a fail-over", 15)
+
+
+def push_is_taken(job: Any, number: int) -> bool:
+    """Push a job of this number; whether it is known to be in Redis."""
+    try:
+        return job.perform_async(number) is not None
+    except (RedisUnavailable, PushRefused, PushOutcomeUnknown):
+        return False
+
+
+def asked(server: RedisServer, question: Callable[[Redis], Any]) -> Any:
+    """The server's answer; None while it gives none, as a promoted one closes all its connections."""
+    with contextlib.suppress(RedisError), server.client() as client:
+        return question(client)
+    return None

@@ -1,0 +1,345 @@
+"""The ledger on a real server, behind a relay that loses requests and replies."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from jobd.client import scripts
+from jobd.client.connection import Connector
+from jobd.client.keys import Keys
+from jobd.client.scripts import DeadLimits, Move
+from jobd.worker.clock import ServerClock
+from jobd.worker.ledger import Aborted, Ledger
+from jobd.worker.outage import Outage
+from tests.protocol import state
+from tests.proxy import Loss, Proxy
+from tests.servers import RedisServer
+
+KEYS = Keys()
+SCRIPTS = ("register", "fetch", "ack", "settle", "leave")
+
+
+@dataclass
+class Setup:
+    """A ledger, the relay that it is connected through, and the server seen directly."""
+
+    ledger: Ledger
+    proxy: Proxy
+    redis: Redis
+    abort: threading.Event
+    owners: list[str] = field(default_factory=list)
+
+    def push(self, *payloads: bytes, queue: str = "default") -> None:
+        self.redis.sadd("queues", queue)
+        self.redis.lpush(f"queue:{queue}", *payloads)
+
+    def queued(self, queue: str = "default") -> list[bytes]:
+        """Jobs of a queue, the next one first."""
+        return list(reversed(cast("list[bytes]", self.redis.lrange(f"queue:{queue}", 0, -1))))
+
+    def held(self) -> set[bytes]:
+        """Bytes of the jobs in progress, of all owners."""
+        records = [entry.value for key, entry in state.read(self.redis).items() if key.endswith(":jobs")]
+        found: set[bytes] = set()
+        for record in records:
+            assert isinstance(record, dict)
+            jobs = (value for name, value in record.items() if scripts.is_job_field(name.decode()))
+            found |= {scripts.split_value(job)[1] for job in jobs}
+        return found
+
+    def processed(self) -> int:
+        count: Any = self.redis.get(KEYS.stat_processed)
+        return int(count or 0)
+
+    def recover(self) -> None:
+        """What another process does once this one is believed dead."""
+        connection = self.redis.connection_pool.get_connection()
+        owner = self.owners[-1]
+        takeover = scripts.send(connection, scripts.take(KEYS, owner, "another", None))
+        call = scripts.recover(KEYS, owner, takeover.queues, 1.0, DeadLimits())
+        assert scripts.send(connection, call).done
+        self.redis.connection_pool.release(connection)
+
+    def fail_over(self, act: Callable[[], object]) -> None:
+        """Let `act` happen, and the server forget it."""
+        saved = state.save(self.redis)
+        act()
+        state.restore(self.redis, saved)
+
+
+@pytest.fixture
+def setup(redis: Redis, redis_server: RedisServer) -> Iterator[Setup]:
+    for name in SCRIPTS:
+        redis.script_load(scripts.load(name).source)
+    with Proxy(redis_server.socket) as proxy:
+        connector = Connector(proxy.url, socket_timeout=0.5)
+        abort, owners = threading.Event(), list[str]()
+
+        def name_owner() -> str:
+            owners.append(f"owner-{len(owners) + 1}")
+            return owners[-1]
+
+        ledger = Ledger(
+            connector,
+            KEYS,
+            ServerClock(),
+            new_owner=name_owner,
+            facts={"pid": "1"},
+            limits=DeadLimits(),
+            outage=Outage(),
+            abort=abort,
+        )
+        yield Setup(ledger, proxy, redis, abort, owners)
+        abort.clear()
+        ledger.close()
+        connector.close()
+
+
+def calling(name: str) -> Callable[[bytes], bool]:
+    """Whether a request calls this script."""
+    digest = scripts.load(name).sha.encode()
+    return lambda request: digest in request
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+losses = pytest.mark.parametrize("loss", ["request", "reply", "silence"])
+
+
+@losses
+def test_a_fetch_whose_exchange_breaks_neither_loses_nor_doubles_a_job(setup: Setup, loss: Loss) -> None:
+    setup.push(b"1", b"2", b"3")
+    setup.proxy.lose(loss, calling("fetch"))
+    jobs = setup.ledger.fetch(2, ["default"])
+    setup.proxy.wait_until_lost()
+    assert [job.payload for job in jobs] == [b"1", b"2"]
+    assert (setup.held(), setup.queued()) == ({b"1", b"2"}, [b"3"])
+
+
+@losses
+def test_an_acknowledgement_whose_exchange_breaks_counts_once(setup: Setup, loss: Loss) -> None:
+    setup.push(b"1", b"2")
+    first, second = setup.ledger.fetch(2, ["default"])
+    setup.ledger.finish(first, None)
+    setup.ledger.finish(second, Move("", "retry", 99.0, b"2 again", 1, 1))
+    setup.proxy.lose(loss, calling("ack"))
+    setup.ledger.flush()
+    setup.proxy.wait_until_lost()
+    assert (setup.processed(), setup.held()) == (2, set())
+    assert setup.redis.zrange("retry", 0, -1) == [b"2 again"]
+
+
+@losses
+def test_giving_back_when_the_exchange_breaks_puts_each_job_back_once(setup: Setup, loss: Loss) -> None:
+    setup.push(b"1", b"2", b"3")
+    jobs = setup.ledger.fetch(2, ["default"])
+    setup.proxy.lose(loss, calling("settle"))
+    setup.ledger.give_back(jobs)
+    setup.proxy.wait_until_lost()
+    assert (setup.queued(), setup.held()) == ([b"1", b"2", b"3"], set())
+
+
+@losses
+def test_registering_when_the_exchange_breaks_keeps_the_name(setup: Setup, loss: Loss) -> None:
+    setup.push(b"1")
+    setup.proxy.lose(loss, calling("register"))
+    setup.ledger.fetch(1, ["default"])
+    setup.proxy.wait_until_lost()
+    assert setup.owners == ["owner-1"]
+    assert setup.redis.zrange(KEYS.owners, 0, -1) == [b"owner-1"]
+
+
+def test_a_lost_call_is_sent_again_byte_for_byte(setup: Setup) -> None:
+    for loss in ("reply", "request"):
+        setup.proxy.lose(loss, calling("fetch"))
+    setup.ledger.fetch(1, ["default"])
+    sent = [request for request in setup.proxy.requests if calling("fetch")(request)]
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+
+
+def test_what_is_finished_is_acknowledged_with_the_next_fetch(setup: Setup) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    assert setup.ledger.finish(job, None)
+    assert setup.processed() == 0
+    assert setup.ledger.fetch(1, ["default"]) == []
+    assert (setup.processed(), setup.held()) == (1, set())
+
+
+def test_a_job_is_finished_once(setup: Setup) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    assert setup.ledger.finish(job, None)
+    assert not setup.ledger.finish(job, None)
+    setup.ledger.flush()
+    assert setup.processed() == 1
+
+
+def test_jobs_go_back_to_their_own_queues_in_order_next_to_be_taken(setup: Setup) -> None:
+    setup.push(b"a1", b"a2", b"a3", queue="a")
+    setup.push(b"b1", b"b2", b"b3", queue="b")
+    jobs = setup.ledger.fetch(2, ["a"]) + setup.ledger.fetch(2, ["b"])
+    assert setup.ledger.give_back([jobs[3], jobs[0], jobs[2], jobs[1]]) == 4
+    assert (setup.queued("a"), setup.queued("b")) == ([b"a1", b"a2", b"a3"], [b"b1", b"b2", b"b3"])
+
+
+def test_a_job_that_is_finished_is_not_given_back(setup: Setup) -> None:
+    setup.push(b"1", b"2")
+    first, second = setup.ledger.fetch(2, ["default"])
+    setup.ledger.finish(first, None)
+    assert setup.ledger.give_back([first, second]) == 1
+    assert (setup.queued(), setup.processed()) == ([b"2"], 1)
+
+
+def test_a_fenced_owner_changes_nothing_and_goes_on_under_a_new_name(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup.push(b"1", b"2")
+    finished, running = setup.ledger.fetch(2, ["default"])
+    setup.ledger.finish(finished, Move("", "dead", 1.0, b"1 dead", 1, 1))
+    setup.recover()
+    with caplog.at_level(logging.INFO, "jobd"):
+        again = setup.ledger.fetch(1, ["default"])
+    assert events(caplog) == ["owner.fenced"]
+    assert (setup.ledger.owner, [job.payload for job in again]) == ("owner-2", [b"1"])
+    assert not setup.ledger.finish(running, None)
+    assert setup.ledger.give_back([running]) == 0
+    assert (setup.processed(), setup.redis.exists("dead"), setup.queued()) == (0, 0, [b"2"])
+
+
+def test_a_refused_beat_fences_with_the_next_call(setup: Setup) -> None:
+    setup.push(b"1")
+    setup.ledger.fetch(1, ["default"])
+    connection = setup.redis.connection_pool.get_connection()
+    assert setup.ledger.beat(lambda call: scripts.send(connection, call))
+    setup.recover()
+    assert not setup.ledger.beat(lambda call: scripts.send(connection, call))
+    setup.redis.connection_pool.release(connection)
+    assert [job.payload for job in setup.ledger.fetch(1, ["default"])] == [b"1"]
+    assert setup.ledger.owner == "owner-2"
+
+
+def test_a_server_that_came_back_empty_is_met_with_a_new_owner(setup: Setup) -> None:
+    setup.push(b"1")
+    [old] = setup.ledger.fetch(1, ["default"])
+    setup.redis.flushall()
+    setup.push(b"2")
+    assert [job.payload for job in setup.ledger.fetch(1, ["default"])] == [b"2"]
+    assert not setup.ledger.finish(old, None)
+
+
+def test_after_a_fail_over_a_forgotten_acknowledgement_is_told_again(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup.push(b"done", b"moved", b"runs")
+    done, moved, _ = setup.ledger.fetch(3, ["default"])
+
+    def work() -> None:
+        setup.ledger.finish(done, None)
+        setup.ledger.flush()
+        setup.ledger.finish(moved, Move("", "retry", 5.0, b"moved again", 1, 1))
+        setup.ledger.flush()
+
+    setup.fail_over(work)
+    assert setup.held() == {b"done", b"moved", b"runs"}
+    with caplog.at_level(logging.INFO, "jobd"):
+        setup.ledger.fetch(1, ["default"])
+    assert events(caplog) == ["owner.resynced"]
+    assert (setup.held(), setup.processed(), setup.queued()) == ({b"runs"}, 2, [])
+    assert setup.redis.zrange("retry", 0, -1) == [b"moved again"]
+    assert setup.owners == ["owner-1"]
+
+
+def test_after_a_fail_over_what_nobody_knows_goes_back_and_what_runs_stays(setup: Setup) -> None:
+    setup.push(b"runs", b"unknown", b"waits")
+    jobs = setup.ledger.fetch(2, ["default"])
+
+    def work() -> None:
+        setup.ledger.give_back(jobs[1:])
+        setup.ledger.fetch(0, ["default"])
+
+    setup.fail_over(work)
+    assert setup.held() == {b"runs", b"unknown"}
+    assert setup.ledger.fetch(0, ["default"]) == []
+    assert (setup.held(), setup.queued()) == ({b"runs"}, [b"unknown", b"waits"])
+    assert setup.ledger.finish(jobs[0], None)
+
+
+def test_after_a_fail_over_what_just_finished_is_acknowledged_too(setup: Setup) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    setup.fail_over(lambda: [setup.ledger.fetch(0, ["default"]) for _ in range(2)])
+    setup.ledger.finish(job, None)
+    setup.ledger.flush()
+    assert (setup.held(), setup.processed()) == (set(), 1)
+
+
+def test_abort_ends_the_wait_for_a_server_that_does_not_answer(setup: Setup) -> None:
+    setup.ledger.fetch(0, ["default"])
+    for _ in range(100):
+        setup.proxy.lose("request")
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(setup.ledger.fetch, 1, ["default"])
+        setup.proxy.wait_until_lost()
+        setup.abort.set()
+        with pytest.raises(Aborted):
+            waiting.result(5)
+    setup.proxy.pass_everything()
+
+
+def test_a_clean_close_leaves_no_entry(setup: Setup) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    setup.ledger.finish(job, None)
+    assert setup.ledger.close()
+    left = [key for key in state.read(setup.redis) if not key.startswith(KEYS.stat_processed)]
+    assert left == [KEYS.queues]
+
+
+def test_a_close_with_jobs_in_progress_leaves_them_for_recovery(setup: Setup) -> None:
+    setup.push(b"1")
+    setup.ledger.fetch(1, ["default"])
+    assert not setup.ledger.close()
+    assert setup.redis.zrange(KEYS.owners, 0, -1) == [b"owner-1"]
+    setup.recover()
+    assert setup.queued() == [b"1"]
+
+
+def test_threads_share_one_ledger_and_each_job_is_fetched_once(setup: Setup) -> None:
+    setup.push(*(str(i).encode() for i in range(200)))
+
+    def work(_: int) -> list[bytes]:
+        done = []
+        while jobs := setup.ledger.fetch(3, ["default"]):
+            done += [job.payload for job in jobs if setup.ledger.finish(job, None)]
+        return done
+
+    with ThreadPoolExecutor(4) as threads:
+        done = [payload for found in threads.map(work, range(4)) for payload in found]
+    assert (len(done), len(set(done))) == (200, 200)
+    setup.ledger.flush()
+    assert (setup.processed(), setup.held()) == (200, set())
+
+
+def test_giving_back_after_a_fail_over_leaves_nothing_that_nobody_knows(setup: Setup) -> None:
+    setup.push(b"runs", b"unknown")
+    jobs = setup.ledger.fetch(2, ["default"])
+
+    def lost_calls() -> None:
+        setup.ledger.give_back(jobs[1:])
+        setup.ledger.fetch(0, ["default"])
+
+    setup.fail_over(lost_calls)
+    setup.ledger.give_back(jobs[:1])
+    assert (setup.held(), setup.queued()) == (set(), [b"runs", b"unknown"])
