@@ -26,7 +26,7 @@ from jobd.worker import log
 from jobd.worker.process import identity_of, new_nonce
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGCHLD)
-TICK = 1.0
+MIN_TICK, TICK = 0.02, 1.0
 KILL_AFTER = 2.5
 """Seconds after `timeout` at which children that have not ended by themselves are killed."""
 HEALTHY_AFTER = 60.0
@@ -117,9 +117,15 @@ class Master:
                 self._fork(slot)
 
     def _wait(self) -> None:
-        for key, _ in self._selector.select(TICK):
+        for key, _ in self._selector.select(self._pause()):
             if isinstance(key.data, Child):
                 self._listen_to(key.data)
+
+    def _pause(self) -> float:
+        """Seconds until something is to be done, a tick at most."""
+        starts = [slot.start_at for slot in self._slots if slot.child is None]
+        due = starts if self._stop_at is None else [self._stop_at]
+        return max(MIN_TICK, min([TICK, *(at - time.monotonic() for at in due)]))
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):

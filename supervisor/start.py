@@ -78,9 +78,7 @@ def _check_redis(config: Config) -> ServerFacts:
 def _run_here(config: Config, store: Store | None) -> int:
     """Everything in this one process, for debuggers and small machines."""
     try:
-        return serve(
-            config, signals=SignalPipe(SINGLE_SIGNALS), on_tick=store.check if store else lambda: None
-        )
+        return serve(config, signals=SignalPipe(SINGLE_SIGNALS), on_tick=store.check if store else lambda: None)
     except ApplicationError as error:
         print(f"jobd: {error}", file=sys.stderr)
         return exits.CHILDREN_CANNOT_BOOT

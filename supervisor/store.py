@@ -184,9 +184,7 @@ class Store:
 
     def _failure(self, server: Server, cause: str) -> StoreUnavailable:
         lines = store_directory.last_lines(self._log, server.log_from)
-        return StoreUnavailable(
-            f"the embedded store does not start: {cause}. {self._log} ends with:\n{lines}"
-        )
+        return StoreUnavailable(f"the embedded store does not start: {cause}. {self._log} ends with:\n{lines}")
 
     def _watch(self, server: Server) -> None:
         if not server.alive():
@@ -207,9 +205,7 @@ class Store:
         try:
             lock = store_directory.try_lock(self._server_lock)
             if lock is None:
-                raise StoreUnavailable(
-                    f"{self._server_lock} is still held by a child of the server that ended"
-                )
+                raise StoreUnavailable(f"{self._server_lock} is still held by a child of the server that ended")
             self._server = self._launch(lock)
         except (StoreUnavailable, OSError) as error:
             log.error("%s", error)

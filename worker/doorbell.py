@@ -88,7 +88,7 @@ class Doorbell:
         """Have the server watch the queues. True when there is work already, or nothing can be heard here."""
         if self._connection is None and not self._connect():
             return True
-        connection = self._connection
+        connection: Any = self._connection
         names = [("LLEN", self._keys.queue(name)) for name in self._queues]
         connection.send_packed_command(connection.pack_commands([*names, ("SMEMBERS", self._keys.paused)]))
         rang, lengths = False, []

@@ -160,9 +160,9 @@ class LineHandler(logging.Handler):
 
 def install(form: LogFormat | None, level: str, stream: TextIO | None = None) -> None:
     """Give the logger `jobd` its handler: coloured on a terminal, plain elsewhere, unless `form` says otherwise."""
-    stream = stream or sys.stderr
-    handler = LineHandler(stream)
-    handler.setFormatter(Formatter(form or ("pretty" if stream.isatty() else "plain")))
+    target = stream or sys.stderr
+    handler = LineHandler(target)
+    handler.setFormatter(Formatter(form or ("pretty" if target.isatty() else "plain")))
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(LEVELS[level])

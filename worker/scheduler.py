@@ -38,7 +38,8 @@ class Scheduler:
         timestamps: Timestamps,
     ) -> None:
         self._connector, self._keys, self._clock, self._outage = connector, keys, clock, outage
-        self._identity, self._limits, self._timestamps = identity, limits, timestamps
+        self._identity, self._limits = identity, limits
+        self._timestamps: Timestamps = timestamps
         self._reports = log.Reports()
 
     def tick(self) -> float:

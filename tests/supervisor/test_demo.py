@@ -24,7 +24,7 @@ def test_with_enough_time_every_job_meets_its_fate(tmp_path: Path) -> None:
         "dies",
         "later",
     ]
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("jobd-demo-*")) == []
 
 
 def test_with_too_little_time_it_fails_and_says_which_jobs_missed_theirs(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class TestStop:
         begun = time.monotonic()
         jobd.signal(signal.SIGTERM)
         assert jobd.wait() == exits.OK
-        assert time.monotonic() - begun < 0.5 + 3 + 0.3
+        assert time.monotonic() - begun < 0.5 + 3 + 0.2  # for the master's own end
         assert jobd.count("child.killed") == 1
         jobd.start()
         jobd.wait_for_lines("began", 2)
@@ -255,8 +255,7 @@ class TestChildren:
             [moment(event["ts"]) for event in jobd.events(name)] for name in ("child.ended", "process.ready")
         )
         pauses = [after - before for before, after in zip(ended, ready[1:], strict=True)]
-        assert pauses[0] < 0.5 < pauses[1] < pauses[2]
-        assert pauses[2] > 1.0
+        assert pauses[0] < 0.5 <= pauses[1] < 1.0 <= pauses[2] < 2.0
         jobd.signal(signal.SIGTERM)
         assert jobd.wait() == exits.OK
 

@@ -1,6 +1,6 @@
 """Redis goes away and comes back: work goes on by itself, nothing is lost or doubled, and waiting costs little.
 
-`JOBD_OUTAGE_SECONDS` sets how long Redis stays away [4].
+`JOBD_OUTAGE_SECONDS` sets how long Redis stays away [3].
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import Jobd, doubled
 from tests.waiting import wait_until
 
-OUTAGE_SECONDS = float(os.environ.get("JOBD_OUTAGE_SECONDS", "4"))
+OUTAGE_SECONDS = float(os.environ.get("JOBD_OUTAGE_SECONDS", "3"))
 MAX_CPU_SHARE = 0.05
 
 
