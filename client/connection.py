@@ -274,7 +274,8 @@ class Connector:
     def dedicated(self, *, push: bool = False) -> Any:
         """A connection of redis-py for one owner, not yet open; it belongs to the caller, who opens and closes it.
 
-        It must be opened with `connect`: only that asks the sentinels for the server. With `push` it speaks RESP3, so that the server may send messages by itself.
+        It must be opened with `connect`: only that asks the sentinels for the server. With `push` it speaks RESP3, so
+        that the server may send messages by itself.
         """
         pool = self.pool
         if not push:

@@ -47,6 +47,9 @@ MAX_WAIT = 2.0
 POLL_MIN = 0.005
 POLL_MAX = 0.05
 """Bounds of the polling interval where the server offers no client tracking."""
+LOST_RACE_UNIT = 0.0003
+LOST_RACE_DOUBLINGS = 7
+"""A process that was woken for a job which another one took waits a random part of the unit, doubled this often at most."""
 RECONNECT_MIN = 0.05
 RECONNECT_MAX = 1.0
 

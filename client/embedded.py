@@ -73,9 +73,7 @@ class EmbeddedAddress:
         place = str(self.directory)
         if self.directory.is_dir() and not os.access(self.directory, os.X_OK):
             owner = self.directory.stat().st_uid
-            return StoreUnavailable(
-                f"the embedded store in {place} is private to uid {owner}: run as that user"
-            )
+            return StoreUnavailable(f"the embedded store in {place} is private to uid {owner}: run as that user")
         found = "refuses connections" if _exists(self.socket) else "is not there"
         return StoreUnavailable(
             f"no jobd runs on {place} (its socket {self.socket} {found}). "

@@ -69,7 +69,6 @@ def serve(
         while watch.goes_on(TITLE_INTERVAL):
             pass
     _end_at_the_latest_in(config.timeout + HARD_EXIT_AFTER, watch.code)
-    worker.quiet()
     setproctitle(title(config, len(worker.running), quiet=True))
     worker.stop()
     return watch.code

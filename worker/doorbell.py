@@ -8,6 +8,7 @@ anybody pushes, pauses, renames or flushes. A server or proxy without tracking i
 from __future__ import annotations
 
 import os
+import random
 import select
 import time
 from collections.abc import Sequence
@@ -49,6 +50,11 @@ class Wakeup:
         os.close(self._write_end)
 
 
+def lost_race_pause(races: int, chance: float) -> float:
+    """Seconds to wait after so many rings in a row that led to nothing; `chance` is from 0 up to 1."""
+    return float(chance * defaults.LOST_RACE_UNIT * 2 ** min(races, defaults.LOST_RACE_DOUBLINGS))
+
+
 class Doorbell:
     """Waits for work in some queues. Used by one thread at a time."""
 
@@ -61,24 +67,29 @@ class Doorbell:
         self._opened = 0.0
         self._tracking = True
         self._poll = defaults.POLL_MIN
+        self._lost_races = 0
 
     def wait(self) -> None:
         """Return when there may be work, when woken, and at the latest after two seconds."""
+        if self._lost_races:
+            # One push wakes every idle process: whoever came too late makes room for the others.
+            self._wakeup.wait(lost_race_pause(self._lost_races, random.random()))
         if not self._tracking:
             self._wakeup.wait(self._poll)
             self._poll = min(self._poll * 2, defaults.POLL_MAX)
             return
         try:
-            if not self._armed():
-                self._listen()
+            rang = self._armed() or self._listen()
+            self._lost_races = self._lost_races + 1 if rang else 0
         except (RedisError, RedisUnavailable, OSError) as error:
             self._outage.failed(error, self._opened)
             self._hang_up()
             self._wakeup.wait(defaults.RECONNECT_MIN)
 
     def worked(self) -> None:
-        """Note that a fetch found something: polling becomes eager again."""
+        """Note that a fetch found something: waiting becomes eager again."""
         self._poll = defaults.POLL_MIN
+        self._lost_races = 0
 
     def close(self) -> None:
         """Close the connection."""
@@ -105,7 +116,8 @@ class Doorbell:
         ]
         return rang or bool(waiting)
 
-    def _listen(self) -> None:
+    def _listen(self) -> bool:
+        """Wait for a message; True when one came."""
         poller = select.poll()
         poller.register(self._connection._sock, select.POLLIN)
         poller.register(self._wakeup.fd, select.POLLIN)
@@ -113,6 +125,8 @@ class Doorbell:
             fd != self._wakeup.fd for fd, _ in poller.poll(defaults.MAX_WAIT * 1000)
         ):
             self._read()
+            return True
+        return False
 
     def _read(self) -> Any:
         """The next reply; an error as a value; None for a message that the server sent by itself."""

@@ -34,6 +34,23 @@ _PLAIN = re.compile(r'[^\x00-\x20\x7f-\x9f\u2028\u2029"=]+')
 _CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
+class Event:
+    """What happened: a stable name and its values. As text: `name key=value …`."""
+
+    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+        self.name, self.values = name, values
+
+    def __str__(self) -> str:
+        return self.name + "".join(f" {key}={_word(value)}" for key, value in self.values.items())
+
+
+def event_of(record: logging.LogRecord) -> Event:
+    """The event in a record; a record that some other code sent to the logger becomes one without values."""
+    if isinstance(record.args, tuple) and len(record.args) == 1 and isinstance(record.args[0], Event):
+        return record.args[0]
+    return Event(record.getMessage().replace("\n", " "), {})
+
+
 def event(
     name: str, *, level: int = INFO, exc_info: BaseException | None = None, threshold: int | None = None, **values: Any
 ) -> None:
@@ -41,17 +58,10 @@ def event(
     wanted = logger.isEnabledFor(level) if threshold is None else level >= threshold
     if not wanted:
         return
-    record = logger.makeRecord(
-        logger.name,
-        level,
-        __file__,
-        0,
-        name,
-        (),
-        (type(exc_info), exc_info, exc_info.__traceback__) if exc_info else None,
-    )
-    record.jobd_values = {key: value for key, value in values.items() if value is not None}
-    logger.handle(record)
+    message = Event(name, {key: value for key, value in values.items() if value is not None})
+    trace = (type(exc_info), exc_info, exc_info.__traceback__) if exc_info else None
+    # As an extra argument the event is there for formatters that know it; any other prints its text.
+    logger.handle(logger.makeRecord(logger.name, level, __file__, 0, "%s", (message,), trace))
 
 
 class Sparingly:
@@ -101,11 +111,10 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its line break."""
-        values: Mapping[str, Any] = getattr(record, "jobd_values", {})
         trace = self.formatException(record.exc_info) if record.exc_info else None
         if self._form == "json":
-            return _json_line(record, values, trace)
-        line = _plain_line(record, values, colour=self._form == "pretty")
+            return _json_line(record, event_of(record), trace)
+        line = _plain_line(record, event_of(record), colour=self._form == "pretty")
         return f"{line}\n{trace}" if trace else line
 
 
@@ -113,9 +122,9 @@ def _stamp(record: logging.LogRecord) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
 
 
-def _json_line(record: logging.LogRecord, values: Mapping[str, Any], trace: str | None) -> str:
+def _json_line(record: logging.LogRecord, event: Event, trace: str | None) -> str:
     fields: dict[str, Any] = {"ts": _stamp(record), "pid": record.process, "level": record.levelname.lower()}
-    fields |= {"event": record.getMessage(), **values}
+    fields |= {"event": event.name, **event.values}
     if trace:
         fields["trace"] = trace
     return json.dumps(fields, ensure_ascii=False, default=str)
@@ -124,12 +133,11 @@ def _json_line(record: logging.LogRecord, values: Mapping[str, Any], trace: str 
 _COLOURS = {DEBUG: "\033[2m", INFO: "\033[32m", WARNING: "\033[33m", ERROR: "\033[31m"}
 
 
-def _plain_line(record: logging.LogRecord, values: Mapping[str, Any], *, colour: bool) -> str:
-    details = "".join(f" {key}={_word(value)}" for key, value in values.items())
-    name = record.getMessage().replace("\n", " ")
+def _plain_line(record: logging.LogRecord, event: Event, *, colour: bool) -> str:
+    text = str(event)
     if colour:
-        name = f"{_COLOURS.get(record.levelno, '')}{name}\033[0m"
-    return f"{_stamp(record)} {record.process} {record.levelname} {name}{details}"
+        text = f"{_COLOURS.get(record.levelno, '')}{event.name}\033[0m{text.removeprefix(event.name)}"
+    return f"{_stamp(record)} {record.process} {record.levelname} {text}"
 
 
 def _word(value: Any) -> str:

@@ -49,9 +49,4 @@ class Buried:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
-    """It was interrupted by the end of the process: back to its queue. Not an attempt."""
-
-
-Outcome: TypeAlias = Done | RetryAt | Dead | Discarded | Deferred | Buried | Requeue
+Outcome: TypeAlias = Done | RetryAt | Dead | Discarded | Deferred | Buried

@@ -23,7 +23,7 @@ from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Aborted, Fetched, Ledger
-from jobd.worker.outcome import Buried, Dead, Deferred, Discarded, Done, Outcome, Requeue, RetryAt
+from jobd.worker.outcome import Buried, Dead, Deferred, Discarded, Done, Outcome, RetryAt
 from jobd.worker.retry import RetryPolicy, after_failure, error_message, unknown_class
 
 
@@ -148,9 +148,6 @@ class Processor:
         return outcome
 
     def _settle(self, fetched: Fetched, outcome: Outcome, move: Move | None) -> None:
-        if isinstance(outcome, Requeue):
-            self._ledger.give_back([fetched])
-            return
         if not self._ledger.finish(fetched, move):
             hint = "it was given back or recovered meanwhile, and runs twice"
             log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)

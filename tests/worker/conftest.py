@@ -13,6 +13,7 @@ from redis import Redis
 
 import jobd
 from jobd.client import push, settings
+from jobd.worker import log
 from jobd.worker.config import WorkerConfig
 from jobd.worker.process import WorkerProcess
 
@@ -33,11 +34,12 @@ class Events(logging.Handler):
     @property
     def names(self) -> list[str]:
         """The names in order."""
-        return [record.getMessage() for record in list(self.records)]
+        return [log.event_of(record).name for record in list(self.records)]
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """The values of each event of this name."""
-        return [vars(record)["jobd_values"] for record in list(self.records) if record.getMessage() == name]
+        found = [log.event_of(record) for record in list(self.records)]
+        return [dict(event.values) for event in found if event.name == name]
 
 
 @pytest.fixture(autouse=True)

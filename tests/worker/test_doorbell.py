@@ -17,7 +17,8 @@ import jobd
 from jobd.client import defaults, scripts
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
-from jobd.worker.doorbell import Doorbell, Wakeup
+from jobd.worker import doorbell
+from jobd.worker.doorbell import Doorbell, Wakeup, lost_race_pause
 from jobd.worker.outage import Outage
 from tests.servers import RedisServer
 from tests.waiting import wait_until
@@ -284,3 +285,28 @@ def test_polling_is_eager_after_work_and_lazy_without(redis: Redis, redis_server
         redis.execute_command("ACL DELUSER plain")
         connector.close()
         wakeup.close()
+
+
+def test_the_pause_after_a_lost_race_doubles_up_to_a_bound() -> None:
+    longest = [lost_race_pause(races, 1.0) for races in (1, 2, 3, 7, 50)]
+    assert longest == pytest.approx([0.0006, 0.0012, 0.0024, 0.0384, 0.0384])
+    assert lost_race_pause(3, 0.0) == 0.0
+
+
+def test_a_process_that_keeps_losing_races_pauses_before_it_listens_again(
+    bell: Doorbell, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    def no_pause(races: int, chance: float) -> float:
+        pauses.append(races)
+        return 0.0
+
+    monkeypatch.setattr(doorbell, "lost_race_pause", no_pause)
+    redis.lpush("queue:a", "a job that somebody else takes each time")
+    for _ in range(3):
+        bell.wait()
+    assert pauses == [1, 2]
+    bell.worked()
+    bell.wait()
+    assert pauses == [1, 2]

@@ -16,6 +16,7 @@ from jobd.client import scripts
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
 from jobd.client.scripts import DeadLimits, Move
+from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.ledger import Aborted, Ledger
 from jobd.worker.outage import Outage
@@ -110,7 +111,7 @@ def calling(name: str) -> Callable[[bytes], bool]:
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records]
+    return [log.event_of(record).name for record in caplog.records]
 
 
 losses = pytest.mark.parametrize("loss", ["request", "reply", "silence"])
