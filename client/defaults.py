@@ -49,7 +49,7 @@ POLL_MAX = 0.05
 """Bounds of the polling interval where the server offers no client tracking."""
 LOST_RACE_UNIT = 0.0003
 LOST_RACE_DOUBLINGS = 7
-"""A process that was woken for a job which another one took waits a random part of the unit, doubled this often at most."""
+"""Woken for a job that another process took, one waits a random part of the unit, doubled this often at most."""
 RECONNECT_MIN = 0.05
 RECONNECT_MAX = 1.0
 

@@ -206,7 +206,7 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The call was carried out. `note` says what is wrong with a key, if anything; `dropped` entries left the dead set."""
+    """The call was carried out. `note` says what is wrong with a key, if anything; `dropped` left the dead set."""
 
     note: str
     dropped: int

@@ -71,13 +71,13 @@ class Doorbell:
 
     def wait(self) -> None:
         """Return when there may be work, when woken, and at the latest after two seconds."""
-        if self._lost_races:
-            # One push wakes every idle process: whoever came too late makes room for the others.
-            self._wakeup.wait(lost_race_pause(self._lost_races, random.random()))
         if not self._tracking:
             self._wakeup.wait(self._poll)
             self._poll = min(self._poll * 2, defaults.POLL_MAX)
             return
+        if self._lost_races:
+            # One push wakes every idle process: whoever came too late makes room for the others.
+            self._wakeup.wait(lost_race_pause(self._lost_races, random.random()))
         try:
             rang = self._armed() or self._listen()
             self._lost_races = self._lost_races + 1 if rang else 0

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -385,7 +386,8 @@ def test_a_directory_with_a_long_path_gets_a_short_socket_that_every_client_find
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / ("long" * 30)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "r"))
+    runtime = tempfile.TemporaryDirectory()  # tmp_path itself may be too long for a socket
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime.name)
     store = Store(directory)
     store.start()
     try:
@@ -396,6 +398,7 @@ def test_a_directory_with_a_long_path_gets_a_short_socket_that_every_client_find
         assert saved(store) == [b"a job"]
     finally:
         store.stop()
+        runtime.cleanup()
 
 
 def test_without_a_server_program_the_message_says_what_to_install(
