@@ -23,8 +23,9 @@ $(VENV)/.with-tools: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/jobd demo
 
+# Compiled files are wanted: without them a second run would start seconds later.
 test: $(VENV)/.with-tools
-	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 # The protocol's model test with more steps than the ordinary suite takes, and the long outage.
 chaos: $(VENV)/.with-tools
