@@ -25,6 +25,8 @@ Timestamps = Literal["s", "ms"]
 
 ACTIVE_JOB_WRAPPERS = frozenset({"Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"})
 
+MAX_NESTING = 100
+"""Levels that Ruby's parser reads; it would lose a deeper job when it promotes it."""
 _FIRST_MS = 10**11
 """A time from here on is milliseconds: as seconds it would be the year 5138."""
 _MAX_BACKTRACE = 1_000_000
@@ -61,7 +63,25 @@ def decode(raw: bytes | str) -> dict[str, Any]:
         raise MalformedPayload(f"the payload is not JSON: {error}") from None
     if not isinstance(payload, dict):
         raise MalformedPayload(f"the payload is a JSON {type(payload).__name__}, not an object")
+    if _openings(raw) > MAX_NESTING and _depth(payload) > MAX_NESTING:
+        raise MalformedPayload(f"the payload is nested too deeply: over {MAX_NESTING} levels")
     return payload
+
+
+def _openings(raw: bytes | str) -> int:
+    """A bound for the depth that costs next to nothing, since most payloads are flat."""
+    if isinstance(raw, str):
+        return raw.count("[") + raw.count("{")
+    return raw.count(b"[") + raw.count(b"{")
+
+
+def _depth(payload: object) -> int:
+    """Levels of arrays and objects; without recursion, whose limit differs between versions of Python."""
+    deepest, level = 0, [payload]
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        deepest += 1
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
+    return deepest
 
 
 def normalise(

@@ -470,9 +470,12 @@ def make_certificates(openssl: str, directory: Path) -> None:
         subprocess.run([openssl, *args], cwd=directory, check=True, capture_output=True)
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    ca_options = ["-days", "2", "-addext", "keyUsage=critical,keyCertSign"]
     for ca in ("ca", "other"):
-        run("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "2")
-    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+        run("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", *ca_options)
+    # Python 3.13 verifies strictly: it wants to see whose key signed, and what a key may be used for.
+    extensions = "subjectAltName=IP:127.0.0.1\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    (directory / "names").write_text(extensions)
     for name in ("server", "client"):
         run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]

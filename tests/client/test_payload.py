@@ -235,3 +235,19 @@ def test_arguments_of_a_wrong_shape_are_malformed(fields: dict[str, Any]) -> Non
 def test_text_is_made_fit_to_be_written() -> None:
     assert payload.clean_text("a\ud800é", 10) == "a?é"
     assert len(payload.clean_text("x" * 20_000)) == 10_000
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_a_payload_is_read_up_to_100_levels_as_ruby_does(opening: bytes, closing: bytes) -> None:
+    def nested(levels: int) -> bytes:
+        inner = levels - 1
+        return b'{"class":"A","args":' + opening * inner + b"1" + closing * inner + b"}"
+
+    assert payload.decode(nested(100))["class"] == "A"
+    with pytest.raises(MalformedPayload, match="over 100 levels"):
+        payload.decode(nested(101))
+
+
+def test_a_wide_payload_is_not_a_deep_one() -> None:
+    wide = b'{"class":"A","args":[' + b",".join([b"[1]"] * 500) + b"]}"
+    assert len(payload.decode(wide)["args"]) == 500
