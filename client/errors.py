@@ -12,7 +12,7 @@ JobdError
 │   └── StoreUnavailable       … because the embedded store is not running, or cannot be started
 ├── PushRefused            Redis answered with an error: nothing was pushed
 ├── PushOutcomeUnknown     the connection broke before the answer: the job may be in Redis
-└── AlreadyRunning         another jobd owns the directory of the embedded store
+└── AlreadyRunning         another jobd owns the pidfile or the embedded store, or the pidfile is a stranger's
 """
 
 from __future__ import annotations
@@ -85,4 +85,4 @@ class StoreUnavailable(RedisUnavailable):
 
 
 class AlreadyRunning(JobdError):
-    """Another jobd owns this embedded store."""
+    """Another jobd owns this pidfile or this embedded store, or the pidfile is no file of jobd's."""

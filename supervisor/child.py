@@ -18,7 +18,7 @@ from jobd.supervisor.serve import serve
 from jobd.supervisor.signals import SignalPipe
 from jobd.worker import log
 
-SIGNALS = (signal.SIGTERM, signal.SIGTSTP, signal.SIGTTIN)
+SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def cli() -> None:
 
     \b
     jobd -C config.yml -e production      run jobs as the file says
+    jobd -d -L log/jobd.log -C config.yml the same in the background
     jobd -r app.jobs -q critical -q low   two queues in strict order
     jobd --embedded -r app.jobs           with a store of its own in var/jobd
     jobd check -C config.yml --show       is the file right, and what does each value come from?
@@ -58,6 +59,8 @@ def _config_options(command: Any) -> Any:
         click.option("-r", "--require", multiple=True, metavar="MODULE", help="Module with jobs; may be repeated."),
         click.option("-t", "--timeout", type=float, metavar="SECONDS", help="Time for running jobs when stopping."),
         click.option("-g", "--tag", help="Name shown in the process title and in views."),
+        click.option("-L", "--logfile", metavar="FILE", help="Log to FILE instead of standard error."),
+        click.option("-P", "--pidfile", metavar="FILE", help="Write the master's process id to FILE, and lock it."),
         click.option("-v", "--verbose", is_flag=True, default=None, help="Log more."),
         click.option("--processes", type=int, metavar="N", help="Worker processes; 0 runs all in this one."),
         click.option(
@@ -81,12 +84,13 @@ def _load(path: Path | None, environment: str | None, embedded: str | None, **fl
 
 @cli.command()
 @_config_options
+@click.option("-d", "--daemon", is_flag=True, help="Run in the background; return once every process is ready.")
 @click.option("--check", is_flag=True, help="Check settings and Redis, then exit.")
 @click.pass_context
-def start(ctx: click.Context, /, check: bool, **options: Any) -> None:
+def start(ctx: click.Context, /, daemon: bool, check: bool, **options: Any) -> None:
     """Run jobs until TERM or INT."""
     config = _load(**options)
-    ctx.exit(server.check(config) if check else server.start(config))
+    ctx.exit(server.check(config) if check else server.start(config, daemon=daemon))
 
 
 @cli.command()
@@ -120,8 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return exits.FAILED
     except JobdError as error:
-        for line in str(error).splitlines():
-            print(f"jobd: {line}", file=sys.stderr)
+        exits.complain(str(error))
         return exits.code_for(error)
     return code if isinstance(code, int) else exits.OK
 

@@ -41,8 +41,9 @@ def start_directory() -> str:
 class Config(WorkerConfig):
     """All settings of one `jobd`. Times are seconds.
 
-    `processes` 0 runs everything in one process without forking. `logformat` None means pretty on a terminal
-    and plain elsewhere. `boot_timeout` is how long a child may take until it is ready. `environments` names
+    `processes` 0 runs everything in one process without forking. `pidfile` and `logfile` are relative to the
+    directory of the start; without a `logfile` the log goes to standard error. `logformat` None means pretty on a
+    terminal and plain elsewhere. `boot_timeout` is how long a child may take until it is ready. `environments` names
     environment sections beside the usual ones. `sources` tells where each value comes from; `notices` are
     remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
     """
@@ -52,6 +53,8 @@ class Config(WorkerConfig):
         "redis_url": checks.redis_url,
         "processes": checks.whole_number(0, 1_000),
         "verbose": checks.switch,
+        "pidfile": checks.optional(checks.path),
+        "logfile": checks.optional(checks.path),
         "logformat": checks.optional(checks.one_of(*get_args(LogFormat))),
         "boot_timeout": checks.seconds(0.1, 24 * 3600),
         "environments": checks.tuple_of(checks.name),
@@ -61,6 +64,8 @@ class Config(WorkerConfig):
     tag: str = field(default_factory=start_directory)
     processes: int = field(default_factory=cores)
     verbose: bool = False
+    pidfile: str | None = None
+    logfile: str | None = None
     logformat: LogFormat | None = None
     boot_timeout: float = defaults.BOOT_TIMEOUT
     environments: tuple[str, ...] = ()

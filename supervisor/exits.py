@@ -1,6 +1,8 @@
-"""Exit codes of `jobd`, and which error ends with which."""
+"""Exit codes of `jobd`, which error ends with which, and the words that go with them."""
 
 from __future__ import annotations
+
+import sys
 
 from jobd.client.errors import (
     AlreadyRunning,
@@ -19,6 +21,8 @@ ALREADY_RUNNING = 73
 REDIS_UNAVAILABLE = 75
 PARENT_LOST = 76
 CONFIG = 78
+INTERRUPTED_TWICE = 130
+QUIT = 131
 
 _CODES: tuple[tuple[type[JobdError], int], ...] = (
     (ConfigError, CONFIG),
@@ -32,3 +36,12 @@ _CODES: tuple[tuple[type[JobdError], int], ...] = (
 def code_for(error: JobdError) -> int:
     """The exit code that stands for `error`."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def complain(text: str) -> None:
+    """Print to standard error why jobd ends: each line under its name, a traceback as it is."""
+    message, trace, frames = text.partition("Traceback (most recent call last):")
+    for line in message.splitlines():
+        print(f"jobd: {line}", file=sys.stderr)
+    if trace:
+        print(trace + frames, file=sys.stderr)

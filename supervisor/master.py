@@ -7,30 +7,48 @@ and under which names they hold jobs; when one dies, its replacement gives those
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from setproctitle import setproctitle
 
+from jobd.client.defaults import STORE_STOP_TIMEOUT
 from jobd.client.version import VERSION
 from jobd.supervisor import exits
 from jobd.supervisor.child import Birth, run_child
 from jobd.supervisor.config import Config
+from jobd.supervisor.notify import Notifier
+from jobd.supervisor.serve import DEBOUNCE
 from jobd.supervisor.signals import SignalPipe
 from jobd.supervisor.store import Store
 from jobd.worker import log
 from jobd.worker.process import identity_of, new_nonce
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGCHLD)
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGUSR1,
+    signal.SIGCHLD,
+)
+IGNORED = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTOU)
+"""Their default would be the end of the master, or of its output."""
 MIN_TICK, TICK = 0.02, 1.0
 KILL_AFTER = 2.5
 """Seconds after `timeout` at which children that have not ended by themselves are killed."""
 HEALTHY_AFTER = 60.0
 """Seconds after which a child's death no longer counts as one of a series."""
+HARD_STOP = 2.0
+"""Seconds that children get to give their jobs back when they are to stop now."""
 FIRST_DELAY, MAX_DELAY = 0.5, 30.0
 
 
@@ -59,6 +77,7 @@ class Child:
     recovers: list[str]
     """Those of them that belong to children before it; it gives their jobs back before it is ready."""
     loaded: bool = False
+    ready: bool = False
     why_failed: str = ""
     killed: bool = False
     unread: bytes = b""
@@ -75,11 +94,34 @@ class Slot:
     recover: list[str] = field(default_factory=list)
 
 
+class Announcer(Protocol):
+    """Whoever waits for the start: told once that it worked, or why not."""
+
+    def ready(self) -> None: ...
+    def failed(self, code: int, text: str) -> None: ...
+
+
+class Inherited(Protocol):
+    """Something of the master's that a fork copies."""
+
+    def after_fork_in_child(self) -> None: ...
+
+
 class Master:
     """Keeps `config.processes` worker processes running."""
 
-    def __init__(self, config: Config, store: Store | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store | None,
+        starting: Announcer,
+        notifier: Notifier,
+        inherited: Sequence[Inherited],
+    ) -> None:
+        """`inherited` is what belongs to the master alone: each child lets go of it."""
         self._config, self._store = config, store
+        self._starting, self._notifier, self._inherited = starting, notifier, inherited
+        self._announced = False
         self._slots = [Slot(number) for number in range(1, config.processes + 1)]
         self._signals = SignalPipe(SIGNALS)
         self._selector = selectors.DefaultSelector()
@@ -87,7 +129,10 @@ class Master:
         self._quiet = False
         self._ever_loaded = False
         self._stop_at: float | None = None
+        self._interrupted_at: float | None = None
         self._code = exits.OK
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_IGN)
 
     def run(self) -> int:
         """Supervise until told to stop; returns the exit code."""
@@ -98,8 +143,10 @@ class Master:
             for number in self._signals.read():
                 self._on_signal(number)
             self._reap()
+            self._announce()
             self._kill_unloaded()
             self._kill_overdue()
+            self._notifier.watchdog()
             if self._store:
                 self._store.check()
         self._selector.close()
@@ -125,14 +172,23 @@ class Master:
         """Seconds until something is to be done, a tick at most."""
         starts = [slot.start_at for slot in self._slots if slot.child is None]
         due = starts if self._stop_at is None else [self._stop_at]
-        return max(MIN_TICK, min([TICK, *(at - time.monotonic() for at in due)]))
+        tick = min(TICK, (self._notifier.watchdog_interval or math.inf) / 4)
+        return max(MIN_TICK, min([tick, *(at - time.monotonic() for at in due)]))
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        if number == signal.SIGTERM:
             self._stop()
+        elif number == signal.SIGINT:
+            self._on_interrupt()
+        elif number == signal.SIGQUIT:
+            self._stop_now(exits.QUIT)
+        elif number == signal.SIGUSR1:
+            log.reopen()
+            self._forward(number)
         elif number == signal.SIGTSTP:
             self._quiet = True
-            log.event("master.quiet")
+            log.event("master.quiet", hint="no new jobs; kill -STOP suspends instead")
+            self._notifier.status("quiet")
             self._forward(number)
         elif number == signal.SIGTTIN:
             self._forward(number)
@@ -141,7 +197,33 @@ class Master:
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self._config.timeout + KILL_AFTER
             log.event("master.stopping", timeout=self._config.timeout)
+            self._notifier.stopping()
+            self._notifier.extend(self._config.timeout + KILL_AFTER + STORE_STOP_TIMEOUT)
             self._forward(signal.SIGTERM)
+
+    def _on_interrupt(self) -> None:
+        now = time.monotonic()
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+            self._stop()
+        elif now - self._interrupted_at > DEBOUNCE:
+            self._stop_now(exits.INTERRUPTED_TWICE)
+
+    def _stop_now(self, code: int) -> None:
+        """Have jobs given back at once; what does not end then is killed."""
+        self._code = self._code or code
+        self._stop_at = min(self._stop_at or math.inf, time.monotonic() + HARD_STOP)
+        log.event("master.stopping_now", level=log.WARNING)
+        self._notifier.stopping()
+        self._forward(signal.SIGQUIT)
+
+    def _announce(self) -> None:
+        """Say once that every child is ready, to whoever started jobd."""
+        if not self._announced and self._stop_at is None and all(s.child and s.child.ready for s in self._slots):
+            self._announced = True
+            log.event("master.ready", children=len(self._slots))
+            self._starting.ready()
+            self._notifier.ready(f"{len(self._slots)} worker processes")
 
     def _forward(self, number: signal.Signals) -> None:
         for child in self._children():
@@ -169,15 +251,15 @@ class Master:
     def _forget_in_child(self, own: tuple[int, int]) -> None:
         """Close what belongs to the master: a sibling that keeps a pipe open would hide the master's end."""
         signal.set_wakeup_fd(-1)
-        for number in SIGNALS:
+        for number in (*SIGNALS, *IGNORED):
             signal.signal(number, signal.SIG_DFL)
         self._selector.close()
         self._signals.close()
         others = [fd for child in self._children() for fd in (child.status_fd, child.alive_fd)]
         for fd in (*own, *others):
             os.close(fd)
-        if self._store:
-            self._store.after_fork_in_child()
+        for each in self._inherited:
+            each.after_fork_in_child()
 
     def _listen_to(self, child: Child) -> None:
         try:
@@ -196,6 +278,7 @@ class Master:
             case "loaded":
                 child.loaded = self._ever_loaded = True
             case "ready":
+                child.ready = True
                 child.owners = [owner for owner in child.owners if owner not in child.recovers]
             case "owner" if event["owner"] not in child.owners:
                 child.owners.append(event["owner"])
@@ -246,7 +329,9 @@ class Master:
 
     def _give_up(self, why: str) -> None:
         """No child ever worked: a service that cannot start must say so and end."""
-        sys.stderr.write(f"jobd: {why}\n")
+        if self._config.logfile:  # else the log and the message would stand in one place
+            log.event("child.cannot_boot", level=log.ERROR, why=why)
+        self._starting.failed(exits.CHILDREN_CANNOT_BOOT, why)
         self._code = exits.CHILDREN_CANNOT_BOOT
         self._stop()
 

@@ -8,6 +8,7 @@ import selectors
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Self
@@ -25,6 +26,8 @@ from jobd.worker.process import WorkerProcess
 HARD_EXIT_AFTER = 2.0
 """Seconds after `timeout` at which the process ends, whatever its threads do."""
 TITLE_INTERVAL = 2.0
+DEBOUNCE = 1.0
+"""Seconds within which a second INT is taken for an echo of the first: terminals and their wrappers repeat it."""
 
 _REMOTE = {"TSTP": signal.SIGTSTP, "TERM": signal.SIGTERM, "TTIN": signal.SIGTTIN}
 
@@ -68,10 +71,32 @@ def serve(
         on_ready()
         while watch.goes_on(TITLE_INTERVAL):
             pass
-    _end_at_the_latest_in(config.timeout + HARD_EXIT_AFTER, watch.code)
+    return _stop(config, worker, signals, watch)
+
+
+def _stop(config: Config, worker: WorkerProcess, signals: SignalPipe, watch: _Watch) -> int:
+    code = watch.code
+    began = time.monotonic()
+
+    def hurry(with_code: int) -> None:
+        nonlocal code
+        code = with_code
+        worker.hurry()
+
+    def interrupted() -> None:
+        if time.monotonic() - began > DEBOUNCE:
+            hurry(exits.INTERRUPTED_TWICE)
+
+    signals.wait_no_longer_for(signal.SIGQUIT, lambda: hurry(exits.QUIT))
+    if signals.catches(signal.SIGINT):
+        signals.wait_no_longer_for(signal.SIGINT, interrupted)
+    if signal.SIGQUIT in signals.read():  # came after the last look
+        hurry(exits.QUIT)
+    timeout = 0.0 if watch.at_once else config.timeout
+    _end_at_the_latest_in(timeout + HARD_EXIT_AFTER, code)
     setproctitle(title(config, len(worker.running), quiet=True))
-    worker.stop()
-    return watch.code
+    worker.stop(timeout)
+    return code
 
 
 class _Watch:
@@ -90,6 +115,8 @@ class _Watch:
         self._selector = selectors.DefaultSelector()
         self.code = exits.OK
         """The exit code, once it is time to end."""
+        self.at_once = False
+        """Whether running jobs go back without being waited for."""
 
     def __enter__(self) -> Self:
         self._selector.register(self._signals.fd, selectors.EVENT_READ)
@@ -109,9 +136,13 @@ class _Watch:
                 log.event("process.master_lost", level=log.ERROR)
                 self.code = exits.PARENT_LOST
                 return False
-        for number in self._signals.read():
-            if number in (signal.SIGTERM, signal.SIGINT):
-                return False
+        numbers = self._signals.read()
+        if signal.SIGQUIT in numbers:
+            self.code, self.at_once = exits.QUIT, True
+            return False
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            return False
+        for number in numbers:
             _on_signal(number, self._worker)
         return True
 
@@ -119,6 +150,8 @@ class _Watch:
 def _on_signal(number: signal.Signals, worker: WorkerProcess) -> None:
     if number == signal.SIGTSTP:
         worker.quiet()
+    elif number == signal.SIGUSR1:
+        log.reopen()
     elif number == signal.SIGTTIN:
         log.event("process.stacks", stacks=_stacks())
 

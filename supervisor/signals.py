@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class SignalPipe:
@@ -25,6 +25,14 @@ class SignalPipe:
             return [signal.Signals(number) for number in os.read(self.fd, 4096)]
         except BlockingIOError:
             return []
+
+    def catches(self, number: signal.Signals) -> bool:
+        """Whether `number` is among the signals caught."""
+        return number in self._signals
+
+    def wait_no_longer_for(self, number: signal.Signals, act: Callable[[], None]) -> None:
+        """Have `act` done at once when `number` comes, in between whatever the main thread waits for."""
+        signal.signal(number, lambda *_: act())
 
     def close(self) -> None:
         """Stop catching: the signals have their default effect again."""

@@ -73,6 +73,13 @@ def text(value: object) -> str | None:
     return "must not hold control characters or line breaks" if _CONTROL.search(value) else None
 
 
+def path(value: object) -> str | None:
+    """A check for the path of a file."""
+    if not isinstance(value, str) or not value or value.endswith("/") or "\0" in value:
+        return "must be the path of a file, such as tmp/pids/jobd.pid"
+    return None
+
+
 def name(value: object) -> str | None:
     """A check for the names of environments, labels and capsules."""
     if value == "":

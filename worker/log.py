@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, TextIO
+
+from jobd.client.errors import ConfigError
+from jobd.worker.log_file import LogFile
 
 LogFormat = Literal["pretty", "plain", "json"]
 
@@ -30,6 +35,8 @@ LEVELS = {
 logger = logging.getLogger("jobd")
 
 _TEXTS_KEPT = 1_000
+_FAILURE_INTERVAL = 60.0
+"""Seconds between two lines on a log file that cannot be opened anew for the same reason."""
 _PLAIN = re.compile(r'[^\x00-\x20\x7f-\x9f\u2028\u2029"=]+')
 _CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
@@ -58,10 +65,16 @@ def event(
     wanted = logger.isEnabledFor(level) if threshold is None else level >= threshold
     if not wanted:
         return
+    logger.handle(_record(name, level, values, exc_info))
+
+
+def _record(
+    name: str, level: int, values: Mapping[str, Any], exc_info: BaseException | None = None
+) -> logging.LogRecord:
     message = Event(name, {key: value for key, value in values.items() if value is not None})
     trace = (type(exc_info), exc_info, exc_info.__traceback__) if exc_info else None
     # As an extra argument the event is there for formatters that know it; any other prints its text.
-    logger.handle(logger.makeRecord(logger.name, level, __file__, 0, "%s", (message,), trace))
+    return logger.makeRecord(logger.name, level, __file__, 0, "%s", (message,), trace)
 
 
 class Sparingly:
@@ -103,19 +116,41 @@ class Reports:
 
 
 class Formatter(logging.Formatter):
-    """Writes a record as one line; a traceback follows on lines of its own, or inside the JSON."""
+    """Writes a record as one line; a traceback follows on lines of its own, or inside the JSON.
 
-    def __init__(self, form: LogFormat) -> None:
+    For the journal (`journal`) every line begins with its priority, and has no time, which the journal notes itself.
+    """
+
+    def __init__(self, form: LogFormat, *, journal: bool = False) -> None:
         super().__init__()
         self._form: LogFormat = form
+        self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its line break."""
+        text = self._text(record)
+        if not self._journal:
+            return text
+        priority = _priority(record.levelno)
+        return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+
+    def _text(self, record: logging.LogRecord) -> str:
         trace = self.formatException(record.exc_info) if record.exc_info else None
         if self._form == "json":
             return _json_line(record, event_of(record), trace)
         line = _plain_line(record, event_of(record), colour=self._form == "pretty")
+        if not self._journal:
+            line = f"{_stamp(record)} {line}"
         return f"{line}\n{trace}" if trace else line
+
+
+def _priority(level: int) -> int:
+    """syslog's number for a level."""
+    if level >= ERROR:
+        return 3
+    if level >= WARNING:
+        return 4
+    return 6 if level >= INFO else 7
 
 
 def _stamp(record: logging.LogRecord) -> str:
@@ -137,7 +172,7 @@ def _plain_line(record: logging.LogRecord, event: Event, *, colour: bool) -> str
     text = str(event)
     if colour:
         text = f"{_COLOURS.get(record.levelno, '')}{event.name}\033[0m{text.removeprefix(event.name)}"
-    return f"{_stamp(record)} {record.process} {record.levelname} {text}"
+    return f"{record.process} {record.levelname} {text}"
 
 
 def _word(value: Any) -> str:
@@ -166,11 +201,112 @@ class LineHandler(logging.Handler):
             return
 
 
-def install(form: LogFormat | None, level: str, stream: TextIO | None = None) -> None:
-    """Give the logger `jobd` its handler: coloured on a terminal, plain elsewhere, unless `form` says otherwise."""
-    target = stream or sys.stderr
-    handler = LineHandler(target)
-    handler.setFormatter(Formatter(form or ("pretty" if target.isatty() else "plain")))
+class LogFileHandler(logging.Handler):
+    """Writes records to a log file; those that find no room there are counted, and the next one tells how many.
+
+    Nothing that becomes of the file stops the work: a full disk, a folder that is gone, a file that was rotated.
+    """
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self._file = file
+        self._failures = Sparingly(_FAILURE_INTERVAL)
+        self._lost = 0
+        self._lost_by = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, after what there is to tell of the file itself."""
+        try:
+            text = "".join(f"{self.format(each)}\n" for each in (*self._notices(), record))
+        except Exception:
+            self.handleError(record)
+            return
+        if self._file.append(text.encode("utf-8", "backslashreplace")):
+            self._lost = 0
+        else:
+            self._lost += 1
+
+    def reopen(self) -> None:
+        """Go on in the file that is now at the path; if that fails, in the old one, and say so there."""
+        try:
+            self._file.reopen()
+        except OSError as error:
+            event("log.not_reopened", level=ERROR, path=self._file.path, error=error)
+
+    def fileno(self) -> int:
+        """The file's descriptor; the same number as long as the handler is open."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the file too. May come twice."""
+        self._file.close()
+        super().close()
+
+    def _notices(self) -> Iterator[logging.LogRecord]:
+        try:
+            self._file.follow()
+        except OSError as error:
+            if self._failures.allows(str(error)):
+                yield _record("log.not_reopened", ERROR, {"path": self._file.path, "error": error})
+        if self._lost_by != os.getpid():
+            # What was lost before a fork is for the parent to tell.
+            self._lost, self._lost_by = 0, os.getpid()
+        if self._lost:
+            yield _record("log.lost", WARNING, {"records": self._lost})
+
+
+def install(form: LogFormat | None, level: str, destination: TextIO | Path | str | None = None) -> None:
+    """Give the logger `jobd` its handler, in place of any other.
+
+    `destination` is a stream, by default standard error, or the path of a file to append to. Unless `form` says
+    otherwise lines are coloured on a terminal and plain elsewhere. Raises ConfigError if the file cannot be opened;
+    the handler before it stays then.
+    """
+    if isinstance(destination, (Path, str)):
+        handler: logging.Handler = LogFileHandler(_open(Path(destination)))
+        handler.setFormatter(Formatter(form or "plain"))
+    else:
+        stream = destination or sys.stderr
+        handler = LineHandler(stream)
+        handler.setFormatter(Formatter(form or ("pretty" if stream.isatty() else "plain"), journal=_is_journal(stream)))
+    before = _log_file_handler()
     logger.handlers[:] = [handler]
+    if before:
+        before.close()
     logger.propagate = False
     logger.setLevel(LEVELS[level])
+
+
+def reopen() -> None:
+    """Open the installed log file anew, after it was rotated. Never raises; does nothing for a stream."""
+    if handler := _log_file_handler():
+        handler.reopen()
+
+
+def fileno() -> int | None:
+    """The descriptor of the installed log file, for a daemon to keep and to send its output to; None for a stream."""
+    handler = _log_file_handler()
+    return handler.fileno() if handler else None
+
+
+def _log_file_handler() -> LogFileHandler | None:
+    return next((handler for handler in logger.handlers if isinstance(handler, LogFileHandler)), None)
+
+
+def _open(path: Path) -> LogFile:
+    try:
+        return LogFile(path)
+    except OSError as error:
+        raise ConfigError(
+            f"logfile = {str(path)!r}: cannot be opened ({error.strerror}); name a file that this user may write to, "
+            "with -L or logfile:"
+        ) from error
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether systemd says in `$JOURNAL_STREAM`, as device:inode, that this stream leads to its journal."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

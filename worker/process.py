@@ -37,6 +37,10 @@ _AFTER_DEADLINE = 1.5
 """Seconds after the end of `timeout` at which the process stops trying to tell Redis."""
 
 
+_GLANCE = 0.1
+"""Seconds between two looks whether a stop is to hurry."""
+
+
 def new_nonce() -> str:
     """The part of an identity that makes each start of a process another one: 12 hex digits."""
     return os.urandom(6).hex()
@@ -83,6 +87,7 @@ class WorkerProcess:
         self._facts = host.read_facts(master_pid or os.getpid())
         self._owners: set[str] = set()
         self._stopped_clean: bool | None = None
+        self._hurried = False
         self._unknown = log.Sparingly(math.inf)
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
         self._recovery = self._make_recovery()
@@ -127,6 +132,10 @@ class WorkerProcess:
         self._wakeup.set()
         self._heartbeat.hurry()
         log.event("process.quiet", identity=self.identity, running=len(self.running))
+
+    def hurry(self) -> None:
+        """Have a running `stop` wait no longer. May be called from a signal handler."""
+        self._hurried = True
 
     def stop(self, timeout: float | None = None) -> bool:
         """Finish what runs, within `timeout` seconds [as configured], and give the rest back.
@@ -175,7 +184,13 @@ class WorkerProcess:
 
     def _wait_for_jobs(self, deadline: float) -> bool:
         processors = [p for pool in self._pools for p in pool.processors]
-        return all(processor.join(deadline - time.monotonic()) for processor in processors)
+        return all(self._joined(processor, deadline) for processor in processors)
+
+    def _joined(self, processor: Processor, deadline: float) -> bool:
+        while not processor.join(min(deadline - time.monotonic(), _GLANCE)):
+            if self._hurried or time.monotonic() >= deadline:
+                return False
+        return True
 
     def _leave(self) -> bool:
         try:

@@ -281,7 +281,7 @@ class TestMistakes:
             "redis_url: 'redis:'",
             "redis_url: ''",
             "heartbeat_interval: 21",
-            "pidfile: a.pid",
+            "max_memory: 512MB",
             "metrics: 127.0.0.1:9394",
             "1: 2",
         ],
