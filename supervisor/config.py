@@ -42,7 +42,7 @@ class Config(WorkerConfig):
     """All settings of one `jobd`. Times are seconds.
 
     `processes` 0 runs everything in one process without forking. `logformat` None means pretty on a terminal
-    and plain elsewhere. `boot_timeout` is how long a child may take until it is ready. `environments` names
+    and plain elsewhere. `boot_timeout` is how long a child may take to import the application. `environments` names
     environment sections beside the usual ones. `sources` tells where each value comes from; `notices` are
     remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
     """
