@@ -26,21 +26,44 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from jobd.client import defaults
 from jobd.client.embedded import EmbeddedAddress
 from jobd.client.errors import ConfigError, RedisUnavailable
+from jobd.client.redaction import mask
 
 LOST = (RedisConnectionError, RedisTimeoutError, OSError)
 """A connection broke or was too slow: what was sent may have been carried out."""
 
+_OPTIONS = frozenset(
+    {
+        *("db", "username", "password", "password_file", "client_name", "max_connections"),
+        *("socket_timeout", "socket_connect_timeout", "health_check_interval", "retry_on_timeout"),
+    }
+)
+_TLS_OPTIONS = frozenset(
+    {
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
+        *("ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers"),
+    }
+)
+"""What may stand in the query of a `redis_url`. redis-py takes more, with which jobd could not read the replies."""
+
 _SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or embedded:"
 _NO_LIMIT = 2**31 - 1
+
+
+def is_readonly(error: BaseException) -> bool:
+    """Whether a server answered that it is a replica: a connection that outlived a fail-over must be given up.
+
+    Redis before 7.0 tells it in the middle of a script's error.
+    """
+    return isinstance(error, ReadOnlyError) or (isinstance(error, ResponseError) and "READONLY" in str(error))
 
 
 @dataclass(frozen=True)
@@ -63,16 +86,10 @@ class Address:
         return mask(self.url)
 
 
-def mask(url: str) -> str:
-    """`url` with its passwords replaced by `***`."""
-    url = re.sub(r"(?<=[?&])(password|sentinel_password)=[^&]*", r"\1=***", url)
-    return re.sub(r"(://[^:/@?]*):[^@/]*@", r"\1:***@", url)
-
-
 def parse(url: str) -> Address:
     """Understand a `redis_url`.
 
-    Accepted: `redis://`, `rediss://` (with `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` in the query), `unix://`,
+    Accepted: `redis://`, `rediss://` (with `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` … in the query), `unix://`,
     `redis+sentinel://host:26379,host2:26379/service/0` (also `rediss+sentinel://`), `embedded:DIRECTORY`. A password
     may stand in a file: `?password_file=/run/secrets/redis`. Raises ConfigError naming the url.
     """
@@ -84,16 +101,35 @@ def parse(url: str) -> Address:
         return _parse_sentinel(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(f"redis_url {mask(url)!r}: unknown scheme; write {_SCHEMES}")
+    _refuse_unknown_options(url)
     url = _with_password_file(url)
-    try:
-        options = parse_url(url)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"redis_url {mask(url)!r}: {error}") from None
+    options = _connection_options(url, shown=url)
     if parts.scheme == "unix" and not options.get("path"):
         raise ConfigError(f"redis_url {mask(url)!r}: names no socket; write unix:///path/to/socket")
     if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdigit():
         raise ConfigError(f"redis_url {mask(url)!r}: the database {parts.path.strip('/')!r} is not a number")
     return Address(url)
+
+
+def _refuse_unknown_options(url: str) -> None:
+    parts = urlsplit(url)
+    known = _OPTIONS if parts.scheme == "unix" else _OPTIONS | {"socket_keepalive"}
+    if parts.scheme.startswith("rediss"):
+        known |= _TLS_OPTIONS
+    if parts.scheme.endswith("+sentinel"):
+        known |= {"sentinel_password"}
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if name in _TLS_OPTIONS - known:
+            raise ConfigError(f"redis_url {mask(url)!r}: {name} is for TLS; write rediss:// or remove it")
+        if name not in known:
+            raise ConfigError(f"redis_url {mask(url)!r}: jobd takes no option {name}; remove it")
+
+
+def _connection_options(url: str, *, shown: str) -> Mapping[str, Any]:
+    try:
+        return dict(parse_url(url))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"redis_url {mask(shown)!r}: {error}") from None
 
 
 def _with_password_file(url: str) -> str:
@@ -117,6 +153,7 @@ def _with_password_file(url: str) -> str:
 
 
 def _parse_sentinel(url: str) -> Address:
+    _refuse_unknown_options(url)
     scheme, _, rest = _with_password_file(url).partition("://")
     place, _, query = rest.partition("?")
     hosts, _, path = place.partition("/")
@@ -130,6 +167,7 @@ def _parse_sentinel(url: str) -> Address:
         sentinels.append((unquote(name).strip("[]"), int(port)))
     tail = f"?{query}" if query else ""
     base = f"{scheme.removesuffix('+sentinel')}://{user}{at}sentinel/{database or 0}{tail}"
+    _connection_options(base, shown=url)
     return Address(base, sentinels=tuple(sentinels), service=unquote(service))
 
 
@@ -241,10 +279,9 @@ class Connector:
             raise self.unavailable(error) from error
         try:
             yield connection
-        except ResponseError:
-            raise
-        except BaseException:
-            connection.disconnect()
+        except BaseException as error:
+            if not isinstance(error, ResponseError) or is_readonly(error):
+                connection.disconnect()
             raise
         finally:
             pool.release(connection)
@@ -263,10 +300,9 @@ class Connector:
             raise self.unavailable(error) from error
         try:
             yield connection
-        except ResponseError:
-            raise
-        except BaseException:
-            await connection.disconnect(nowait=True)
+        except BaseException as error:
+            if not isinstance(error, ResponseError) or is_readonly(error):
+                await connection.disconnect(nowait=True)
             raise
         finally:
             await pool.release(connection)
@@ -292,6 +328,10 @@ class Connector:
         """Say why there is no connection, and what to do."""
         if self.address.embedded and isinstance(error, LOST):
             return self.address.embedded.unavailable()
+        if isinstance(error, MasterNotFoundError):
+            # redis-py's own text spells out its objects.
+            remedy = "start the sentinels, or mend their addresses or the name of the service"
+            return RedisUnavailable(f"Redis at {self.address.shown}: no sentinel names a reachable master; {remedy}")
         remedy = ""
         if self.address.url == defaults.REDIS_URL and isinstance(error, LOST):
             remedy = "; set REDIS_URL, or start one with `jobd --embedded`"

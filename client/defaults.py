@@ -18,7 +18,7 @@ CONNECT_TIMEOUT = 5.0
 SOCKET_TIMEOUT = 5.0
 
 BOOT_TIMEOUT = 60.0
-"""A child that is not ready after this long counts as failed."""
+"""A child that has not imported the application after this long counts as failed."""
 CONCURRENCY = 10
 TIMEOUT = 25.0
 GIVE_BACK_MARGIN = 0.5

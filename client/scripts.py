@@ -401,8 +401,8 @@ def heartbeat(
 
 
 def retire(keys: Keys, identity: str) -> Call[None]:
-    """Take a process that has ended out of the views."""
-    own = [keys.process(identity), keys.work(identity), keys.workers(identity), keys.processes]
+    """Take a process that has ended out of the views, and end its promoting lease."""
+    own = [keys.process(identity), keys.work(identity), keys.workers(identity), keys.processes, keys.scheduler]
     return Call(load("retire"), own, [identity], _nothing)
 
 

@@ -43,9 +43,9 @@ class Config(WorkerConfig):
 
     `processes` 0 runs everything in one process without forking. `pidfile` and `logfile` are relative to the
     directory of the start; without a `logfile` the log goes to standard error. `logformat` None means pretty on a
-    terminal and plain elsewhere. `boot_timeout` is how long a child may take until it is ready. `environments` names
-    environment sections beside the usual ones. `sources` tells where each value comes from; `notices` are
-    remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
+    terminal and plain elsewhere. `boot_timeout` is how long a child may take to import the application.
+    `environments` names environment sections beside the usual ones. `sources` tells where each value comes from;
+    `notices` are remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
     """
 
     CHECKS: ClassVar[Mapping[str, Check]] = {

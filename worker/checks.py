@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from jobd.client.redaction import mask
+
 Check = Callable[[object], str | None]
 """Says what is wrong with a value and what to write instead; None when it is fine."""
 
@@ -22,7 +24,6 @@ URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)[^\W\d][^\s,\[\]]*|\.{0,2}/\S*")
-_PASSWORD = re.compile(r":(?!//)\S+(?=@)|(?<=password)=[^&#]*")
 
 
 def whole_number(low: int, high: int) -> Check:
@@ -154,11 +155,6 @@ def capsule_name(value: object) -> str | None:
     if value == "default":
         return "the default capsule is set by the top-level concurrency and queues; choose another name"
     return name(value)
-
-
-def mask(url: str) -> str:
-    """The text without the passwords of addresses in it."""
-    return _PASSWORD.sub(lambda found: f"{found[0][0]}***", url)
 
 
 def display(value: object) -> str:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import ResponseError
 
 from jobd.client import scripts
-from jobd.client.connection import Connector
+from jobd.client.connection import Connector, is_readonly
 from jobd.client.keys import Keys
 from jobd.client.scripts import Call, DeadLimits, Fenced, Finished, Move, Record, Resync, Settled, Taken
 from jobd.worker import log
@@ -281,13 +281,19 @@ class Ledger:
                     self._connection = self._connect()
                 reply = scripts.send(self._connection, call)
             except Exception as error:  # whatever it was: only an answer to this very call says what became of it
-                if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
-                    self._disconnect()
-                self._outage.failed(error, self._opened)
+                self._note_failure(error)
                 self._abort.wait(backoff.pause())
             else:
                 self._outage.works()
                 return reply
+
+    def _note_failure(self, error: Exception) -> None:
+        if isinstance(error, ResponseError) and not is_readonly(error):
+            # Redis is there: as an outage it would be over with the next beat, and not be told again.
+            self._reports.refused(error)
+            return
+        self._disconnect()
+        self._outage.failed(error, self._opened)
 
     def _connect(self) -> Any:
         connection, self._opened = self._connector.dedicated(), time.monotonic()

@@ -114,6 +114,12 @@ class Reports:
         if dropped:
             event("dead.trimmed", level=WARNING, jobs=dropped)
 
+    def refused(self, error: Exception) -> None:
+        """Log that Redis refuses a call that has to be repeated until it is accepted."""
+        if self._notes.allows(str(error)):
+            hint = "nothing is fetched or acknowledged until this is mended"
+            event("redis.refused", level=ERROR, error=f"{type(error).__name__}: {error}", hint=hint)
+
 
 class Formatter(logging.Formatter):
     """Writes a record as one line; a traceback follows on lines of its own, or inside the JSON.

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from jobd.client import scripts
-from jobd.client.connection import Connector
+from jobd.client.connection import Connector, is_readonly
 from jobd.client.keys import Keys
 from jobd.client.scripts import DeadLimits
 from jobd.worker import log
@@ -91,6 +93,15 @@ class Recovery:
         return {name: value.decode() for name, value in zip(_FACTS, values, strict=True) if value is not None}
 
     def _recover(self, owner: str, score: float | None, why: str) -> None:
+        try:
+            self._give_back(owner, score, why)
+        except ResponseError as error:
+            if is_readonly(error):
+                raise
+            # A damaged key of one owner must not keep the jobs of all others from going back.
+            self._reports.tell(f"{owner} cannot be recovered: {error}")
+
+    def _give_back(self, owner: str, score: float | None, why: str) -> None:
         with self._connector.connection() as connection:
             takeover = scripts.send(connection, scripts.take(self._keys, owner, self._identity(), score))
             if takeover.state == "ALIVE":

@@ -23,9 +23,10 @@ from redis.exceptions import RedisError
 
 import jobd
 from jobd.client import defaults
-from jobd.client.connection import Connector, mask, parse
+from jobd.client.connection import Connector, parse
 from jobd.client.errors import ConfigError, PushOutcomeUnknown, PushRefused, RedisUnavailable, StoreUnavailable
 from jobd.client.push import Client
+from jobd.client.redaction import mask
 from jobd.client.server import ServerFacts, read_facts, refuse_too_old, warnings
 from jobd.supervisor.server_binary import server_binary
 from jobd.worker.config import WorkerConfig
@@ -127,6 +128,14 @@ class TestAddresses:
             ("redis+sentinel://h:1/service/x", "write redis+sentinel://"),
             ("embedded://var", "write embedded:var/jobd"),
             ("redis://:secret@host/x", "redis://:***@host/x"),
+            ("redis://host?foo=1", "jobd takes no option foo; remove it"),
+            ("redis://host?sentinel_password=secret", "jobd takes no option sentinel_password"),
+            ("unix:///s?socket_keepalive=1", "jobd takes no option socket_keepalive"),
+            ("redis://host?decode_responses=true", "jobd takes no option decode_responses"),
+            ("redis://host?ssl_cert_reqs=none", "ssl_cert_reqs is for TLS; write rediss:// or remove it"),
+            ("redis+sentinel://h:1/service?protocol=3", "jobd takes no option protocol"),
+            ("redis+sentinel://h:1/service?socket_timeout=soon", "socket_timeout"),
+            ("redis+sentinel://:sec/secret@h:1/service", "redis+sentinel://:***@h:1/service"),
         ],
     )
     def test_other_addresses_are_refused_with_the_address_and_the_remedy(self, url: str, says: str) -> None:
@@ -141,6 +150,8 @@ class TestAddresses:
             ("redis://:secret@host:1/0", "redis://:***@host:1/0"),
             ("redis://user:secret@host", "redis://user:***@host"),
             ("redis://user@host", "redis://user@host"),
+            ("redis://:sec@ret@host", "redis://:***@host"),
+            ("redis://:sec/ret@host:1/0", "redis://:***@host:1/0"),
             ("unix:///s?password=secret&db=1", "unix:///s?password=***&db=1"),
             (
                 "redis+sentinel://:secret@a:1/m?sentinel_password=other",
@@ -388,15 +399,17 @@ class TestSentinel:
                 lambda: asked(replica, lambda client: client.get("stat:processed")) == b"%d" % len(ran), "all counted"
             )
 
-    def test_without_sentinels_the_address_names_them_all(self) -> None:
+    def test_without_sentinels_the_address_names_them_all_and_the_remedy_follows(self) -> None:
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))
-            connector = Connector(f"redis+sentinel://127.0.0.1:{holder.getsockname()[1]}/mymaster")
-            with (
-                pytest.raises(RedisUnavailable, match=r"redis\+sentinel://127.0.0.1:\d+/mymaster"),
-                connector.connection(),
-            ):
+            place = f"127.0.0.1:{holder.getsockname()[1]}/mymaster"
+            connector = Connector(f"redis+sentinel://:secret@{place}")
+            with pytest.raises(RedisUnavailable) as caught, connector.connection():
                 pass
+        assert str(caught.value) == (
+            f"Redis at redis+sentinel://{place}: no sentinel names a reachable master; "
+            "start the sentinels, or mend their addresses or the name of the service"
+        )
 
 
 class TestServerFacts:

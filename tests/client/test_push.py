@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -337,13 +338,25 @@ def test_a_key_of_a_wrong_type_refuses_the_push(client: jobd.Client, redis: Redi
         client.push({"class": "A", "args": [], "wait": 60})
 
 
-def test_a_replica_refuses_the_push() -> None:
-    with RedisServer() as server, server.client() as admin:
+def test_a_replica_refuses_the_push_and_loses_the_connection() -> None:
+    # After a fail-over the same address may lead to another server, to which only a new connection goes.
+    with RedisServer() as server, server.client() as admin, contextlib.closing(jobd.Client(server.url)) as client:
+        client.push({"class": "A", "args": []})
         admin.execute_command("REPLICAOF", "127.0.0.1", "1")
-        client = jobd.Client(server.url)
         with pytest.raises(PushRefused, match="it is a replica"):
             client.push({"class": "A", "args": []})
-        client.close()
+        wait_until(lambda: len(admin.client_list()) == 1, "the connection to be closed")
+
+
+async def test_a_replica_loses_the_connection_of_an_asyncio_push_too() -> None:
+    with RedisServer() as server, server.client() as admin:
+        client = jobd.Client(server.url)
+        await client.apush({"class": "A", "args": []})
+        admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(PushRefused, match="it is a replica"):
+            await client.apush({"class": "A", "args": []})
+        await asyncio.to_thread(wait_until, lambda: len(admin.client_list()) == 1, "the connection to be closed")
+        await client.aclose()
 
 
 def test_a_user_without_the_right_is_refused() -> None:

@@ -464,3 +464,11 @@ def test_a_retired_process_is_seen_nowhere(owner: Owner) -> None:
     shown = {key for key in state.read(owner.redis) if key not in (KEYS.owners, KEYS.jobs("one"))}
     assert shown == {"processes", "q", "q:work", "q:workers"}
     assert owner.redis.smembers(KEYS.processes) == {b"q"}
+
+
+def test_a_retired_process_hands_the_promoting_lease_over_at_once_and_takes_nobody_elses(owner: Owner) -> None:
+    assert owner.send(scripts.lead(KEYS, "p", 60.0))
+    owner.send(scripts.retire(KEYS, "q"))
+    assert not owner.send(scripts.lead(KEYS, "q", 60.0))
+    owner.send(scripts.retire(KEYS, "p"))
+    assert owner.send(scripts.lead(KEYS, "q", 60.0))

@@ -23,6 +23,7 @@ from jobd.worker.outage import Outage
 from tests.protocol import state
 from tests.proxy import Loss, Proxy
 from tests.servers import RedisServer
+from tests.waiting import wait_until
 
 KEYS = Keys()
 SCRIPTS = ("register", "fetch", "ack", "settle", "leave")
@@ -36,6 +37,7 @@ class Setup:
     proxy: Proxy
     redis: Redis
     abort: threading.Event
+    outage: Outage
     owners: list[str] = field(default_factory=list)
 
     def push(self, *payloads: bytes, queue: str = "default") -> None:
@@ -82,7 +84,7 @@ def setup(redis: Redis, redis_server: RedisServer) -> Iterator[Setup]:
         redis.script_load(scripts.load(name).source)
     with Proxy(redis_server.socket) as proxy:
         connector = Connector(proxy.url, socket_timeout=0.5)
-        abort, owners = threading.Event(), list[str]()
+        abort, outage, owners = threading.Event(), Outage(), list[str]()
 
         def name_owner() -> str:
             owners.append(f"owner-{len(owners) + 1}")
@@ -95,10 +97,10 @@ def setup(redis: Redis, redis_server: RedisServer) -> Iterator[Setup]:
             new_owner=name_owner,
             facts={"pid": "1"},
             limits=DeadLimits(),
-            outage=Outage(),
+            outage=outage,
             abort=abort,
         )
-        yield Setup(ledger, proxy, redis, abort, owners)
+        yield Setup(ledger, proxy, redis, abort, outage, owners)
         abort.clear()
         ledger.close()
         connector.close()
@@ -108,6 +110,11 @@ def calling(name: str) -> Callable[[bytes], bool]:
     """Whether a request calls this script."""
     digest = scripts.load(name).sha.encode()
     return lambda request: digest in request
+
+
+def connections(redis: Redis) -> set[str]:
+    """The connections that the server has now."""
+    return {entry["id"] for entry in cast("list[dict[str, str]]", redis.client_list())}
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -284,6 +291,41 @@ def test_after_a_fail_over_what_just_finished_is_acknowledged_too(setup: Setup) 
     setup.ledger.finish(job, None)
     setup.ledger.flush()
     assert (setup.held(), setup.processed()) == (set(), 1)
+
+
+def test_a_refusal_is_told_also_when_an_outage_has_just_ended(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    setup.outage.failed(OSError("away"))
+    setup.outage.works()
+    setup.redis.set("retry", "text")
+    setup.ledger.finish(job, Move("", "retry", 99.0, b"1 again", 1, 1))
+    caplog.clear()
+    with ThreadPoolExecutor() as threads:
+        flushing = threads.submit(setup.ledger.flush)
+        try:
+            wait_until(lambda: "redis.refused" in events(caplog), "the refusal in the log", seconds=3)
+        finally:
+            setup.redis.delete("retry")
+        flushing.result(10)
+    assert events(caplog) == ["redis.refused"]
+    assert (setup.redis.zrange("retry", 0, -1), setup.held()) == ([b"1 again"], set())
+
+
+def test_a_server_that_became_a_replica_is_left_for_a_new_connection(setup: Setup) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    setup.ledger.finish(job, None)
+    before = connections(setup.redis)
+    setup.redis.replicaof("127.0.0.1", "1")
+    with ThreadPoolExecutor() as threads:
+        flushing = threads.submit(setup.ledger.flush)
+        try:
+            wait_until(lambda: before - connections(setup.redis), "the old connection to be closed", seconds=3)
+        finally:
+            setup.redis.replicaof("NO", "ONE")
+        flushing.result(10)
+    assert (setup.processed(), setup.held()) == (1, set())
 
 
 def test_abort_ends_the_wait_for_a_server_that_does_not_answer(setup: Setup) -> None:

@@ -239,6 +239,24 @@ def test_named_owners_are_recovered_at_once_and_unknown_ones_are_no_harm(
     assert queued(redis) == [b"1"]
 
 
+def test_an_owner_whose_keys_are_damaged_does_not_keep_others_from_recovery(
+    recovery: Recovery, connector: Connector, watch: Watch, redis: Redis, events: Events
+) -> None:
+    enter(connector, "first", [b'{"a": 1}'])
+    redis.rename("jobd:first:jobs", "kept")
+    redis.set("jobd:first:jobs", "text")
+    enter(connector, "second", [b'{"a": 2}'])
+    recovery.expired()
+    watch.now += LEASE
+    recovery.expired()
+    assert queued(redis) == [b'{"a": 2}']
+    [damage] = events.named("redis.damaged")
+    assert str(damage["note"]).startswith("first cannot be recovered: WRONGTYPE")
+    redis.rename("kept", "jobd:first:jobs")
+    recovery.expired()
+    assert queued(redis) == [b'{"a": 1}', b'{"a": 2}']
+
+
 def test_an_entry_without_a_record_is_removed(recovery: Recovery, redis: Redis, watch: Watch, events: Events) -> None:
     redis.zadd("jobd:procs", {"ghost": 1.0})
     recovery.expired()
