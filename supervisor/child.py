@@ -15,10 +15,10 @@ from jobd.supervisor import exits
 from jobd.supervisor.application import ApplicationError
 from jobd.supervisor.config import Config
 from jobd.supervisor.serve import serve
-from jobd.supervisor.signals import SignalPipe
+from jobd.supervisor.signals import CONTROL, SignalPipe
 from jobd.worker import log
 
-SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGUSR1)
+SIGNALS = tuple(number for number in CONTROL if number != signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,20 +26,12 @@ from jobd.supervisor.child import Birth, run_child
 from jobd.supervisor.config import Config
 from jobd.supervisor.notify import Notifier
 from jobd.supervisor.serve import DEBOUNCE
-from jobd.supervisor.signals import SignalPipe
+from jobd.supervisor.signals import CONTROL, SignalPipe
 from jobd.supervisor.store import Store
 from jobd.worker import log
 from jobd.worker.process import identity_of, new_nonce
 
-SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGUSR1,
-    signal.SIGCHLD,
-)
+SIGNALS = (*CONTROL, signal.SIGCHLD)
 IGNORED = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTOU)
 """Their default would be the end of the master, or of its output."""
 MIN_TICK, TICK = 0.02, 1.0

@@ -6,6 +6,16 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 
+CONTROL = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGUSR1,
+)
+"""What jobd is controlled by; `docs/running.md` says what each does."""
+
 
 class SignalPipe:
     """Catches signals; each arrives as one byte at `fd`, to be read by a selector's loop."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -21,18 +20,9 @@ from jobd.supervisor.master import Master
 from jobd.supervisor.notify import Notifier
 from jobd.supervisor.pidfile import Pidfile
 from jobd.supervisor.serve import serve
-from jobd.supervisor.signals import SignalPipe
+from jobd.supervisor.signals import CONTROL, SignalPipe
 from jobd.supervisor.store import Store
 from jobd.worker import log
-
-SINGLE_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGUSR1,
-)
 
 
 def start(config: Config, *, daemon: bool = False) -> int:
@@ -148,7 +138,7 @@ def _run_here(config: Config, store: Store | None, starting: Starting | Foregrou
             store.check()
 
     try:
-        return serve(config, signals=SignalPipe(SINGLE_SIGNALS), on_ready=on_ready, on_tick=on_tick)
+        return serve(config, signals=SignalPipe(CONTROL), on_ready=on_ready, on_tick=on_tick)
     except ApplicationError as error:
         starting.failed(exits.CHILDREN_CANNOT_BOOT, str(error))
         return exits.CHILDREN_CANNOT_BOOT

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from jobd.client import push, settings
 from tests.servers import RedisServer
 
 
@@ -31,3 +32,14 @@ def redis(redis_server: RedisServer, redis_url: str) -> Iterator[Redis]:
     """A client of the empty database; replies are bytes."""
     with redis_server.client() as client:
         yield client
+
+
+@pytest.fixture
+def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No settings, and no address in the environment."""
+    for variable in settings.URL_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    settings.reset()
+    yield
+    push.default_client().close()
+    settings.reset()

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 import jobd
-from jobd.client import push, settings
 
 
 @pytest.fixture(autouse=True)
-def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No settings, and no address in the environment."""
-    for variable in settings.URL_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-    settings.reset()
-    yield
-    push.default_client().close()
-    settings.reset()
+def each_test_has_fresh_settings(fresh_settings: None) -> None:
+    """Whether it asks for them or not."""
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from redis import Redis
 
 import jobd
-from jobd.client import push, settings
 from jobd.worker import log
 from jobd.worker.config import WorkerConfig
 from jobd.worker.process import WorkerProcess
@@ -43,14 +42,8 @@ class Events(logging.Handler):
 
 
 @pytest.fixture(autouse=True)
-def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No settings, and no address in the environment."""
-    for variable in settings.URL_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-    settings.reset()
-    yield
-    push.default_client().close()
-    settings.reset()
+def each_test_has_fresh_settings(fresh_settings: None) -> None:
+    """Whether it asks for them or not."""
 
 
 @pytest.fixture(autouse=True)
