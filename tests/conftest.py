@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from redis import Redis
 
 from jobd.client import push, settings
 from tests.servers import RedisServer
+
+# How long an example takes says something about the machine and nothing about jobd.
+hypothesis_settings.register_profile("jobd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("jobd")
 
 
 @pytest.fixture(scope="session")
