@@ -85,7 +85,7 @@ def _load(path: Path | None, environment: str | None, embedded: str | None, **fl
 @cli.command()
 @_config_options
 @click.option("-d", "--daemon", is_flag=True, help="Run in the background; return once every process is ready.")
-@click.option("--check", is_flag=True, help="Check settings and Redis, then exit.")
+@click.option("--check", is_flag=True, help="Check settings and Redis, without importing the application, then exit.")
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, check: bool, **options: Any) -> None:
     """Run jobs until TERM or INT."""
@@ -100,7 +100,7 @@ def check(show_values: bool, **options: Any) -> None:
     """Check a configuration without starting anything."""
     config = _load(**options)
     for notice in config.notices:
-        click.echo(f"jobd: {notice}", err=True)
+        exits.complain(notice)
     click.echo(show(config) if show_values else "the configuration is right")
 
 

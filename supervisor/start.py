@@ -93,6 +93,8 @@ def _supervise(config: Config, pidfile: Pidfile | None, starting: Starting | For
 
 def check(config: Config) -> int:
     """Try what a start would do before it forks: settings, store and server. Raises JobdError."""
+    for notice in config.notices:
+        exits.complain(notice)
     store = _open_store(config)
     try:
         facts = _check_redis(config)

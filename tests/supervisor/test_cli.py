@@ -91,6 +91,13 @@ def test_an_environment_without_a_section_is_fine(tmp_path: Path, redis_url: str
     assert "environment production" in done.stdout
 
 
+def test_check_of_a_start_tells_of_keys_without_effect_too(tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "c.yml").write_text(f"environment: x\nredis_url: {redis_url}\n")
+    done = run_jobd("-C", "c.yml", "--check", cwd=tmp_path)
+    assert done.returncode == exits.OK
+    assert done.stderr.startswith("jobd: c.yml:1: environment is not used")
+
+
 def test_check_of_a_start_leaves_no_embedded_store_behind(tmp_path: Path) -> None:
     done = run_jobd("--embedded", "store", "--check", cwd=tmp_path)
     assert done.returncode == exits.OK, done.stderr
