@@ -101,7 +101,7 @@ class TestStop:
         assert jobd.wait() == exits.OK
         assert time.monotonic() - begun < 0.5 + 3 + 0.2  # for the master's own end
         assert jobd.count("child.killed") == 1
-        jobd.start()
+        jobd.launch()  # the job may stop its process before that can say that it is ready
         jobd.wait_for_lines("began", 2)
 
     def test_the_title_says_what_goes_on(self, start_jobd: StartJobd) -> None:
