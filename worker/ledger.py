@@ -232,18 +232,17 @@ class Ledger:
         return self._settle(entries, close_batch=bool(reply.batch))
 
     def _settle(self, entries: Sequence[tuple[str, str, bytes]], *, close_batch: bool = False) -> int:
-        while True:
-            acks = self._drain()
-            finished = replace(_finished(acks), close_batch=close_batch)
-            reply = self._exchange(scripts.settle, finished, entries)
-            if isinstance(reply, Settled):
-                self._confirm(acks, reply.note, reply.dropped)
-                return reply.given_back
-            if isinstance(reply, Resync):
-                # What was to go back is known to nobody now, so this gives it back together with the rest.
-                return self._resync(reply, acks)
-            self._lose_owner(acks)
-            return 0
+        acks = self._drain()
+        finished = replace(_finished(acks), close_batch=close_batch)
+        reply = self._exchange(scripts.settle, finished, entries)
+        if isinstance(reply, Settled):
+            self._confirm(acks, reply.note, reply.dropped)
+            return reply.given_back
+        if isinstance(reply, Resync):
+            # What was to go back is known to nobody now, so this gives it back together with the rest.
+            return self._resync(reply, acks)
+        self._lose_owner(acks)
+        return 0
 
     def _drain(self) -> list[Ack]:
         acks: list[Ack] = []

@@ -86,6 +86,7 @@ def test_no_thread_and_no_descriptor_is_left(run_worker: RunWorker, redis: Redis
     for number in range(1, 4):
         with run_worker(concurrency=4):
             block.perform_async(number)
+            # mypy infers no type for a lambda with a default
             wait_until(lambda wanted=number: redis.get("stat:processed") == b"%d" % (wanted + 1), "the job done")  # type: ignore[misc]
         wait_until(lambda: threads() == [], "the threads to end")
     assert descriptors() == before
@@ -108,6 +109,7 @@ def test_what_ends_within_the_timeout_is_done(run_worker: RunWorker, redis: Redi
         block.perform_async(2)
         wait_until(lambda: len(calls) == 2, "both at work")
         block.perform_async(3)
+        # wait_until returns None, so `or` goes on
         threading.Thread(target=lambda: wait_until(lambda: worker.is_quiet, "it stops") or release.set()).start()  # type: ignore[func-returns-value]
     assert redis.get("stat:processed") == b"2"
     assert redis.llen("queue:default") == 1

@@ -274,6 +274,7 @@ def test_a_thread_survives_what_nobody_foresaw(run_worker: RunWorker, redis: Red
                 raise RuntimeError("odd")
             return order()
 
+        # the test replaces a method
         pool.fetcher.next = odd  # type: ignore[method-assign]
         record.perform_async(1)
         wait_until(first.is_set, "the fault")
@@ -610,6 +611,7 @@ def test_what_a_thread_finished_is_acknowledged_while_others_still_work(
         wait_until(lambda: calls == [1], "the long job at work")
         for number in range(5):
             record.perform_async(number)
+            # mypy infers no type for a lambda with a default
             wait_until(lambda wanted=number + 1: stat(redis, "processed") == wanted, "the short job counted")  # type: ignore[misc]
             assert in_progress(redis) == 1
         release.set()
