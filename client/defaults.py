@@ -19,12 +19,18 @@ SOCKET_TIMEOUT = 5.0
 
 BOOT_TIMEOUT = 60.0
 """A child that has not imported the application after this long counts as failed."""
+HANG_TIMEOUT = 45.0
+"""Shorter than the lease: a child that hangs is killed before others take its jobs."""
+MIN_HANG_TIMEOUT = 3.0
+RESTART_PROBE = 5.0
 CONCURRENCY = 10
 TIMEOUT = 25.0
 GIVE_BACK_MARGIN = 0.5
 """Unfinished jobs go back this long before `timeout` ends."""
 
 MAX_RETRIES = 25
+MAX_CRASHES = 3
+"""A job that ran when its process crashed this often goes to the dead set."""
 DEAD_MAX_JOBS = 10_000
 DEAD_TIMEOUT = 180 * 24 * 3600.0
 UNKNOWN_CLASS_TIMEOUT = 24 * 3600.0

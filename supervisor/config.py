@@ -20,6 +20,7 @@ from jobd.worker.checks import Check, display
 from jobd.worker.config import Capsule, WorkerConfig
 
 LogFormat = Literal["pretty", "plain", "json"]
+MemoryKind = Literal["rss", "uss"]
 
 ENVIRONMENT_VARIABLES = ("JOBD_ENV", "APP_ENV")
 VARIABLES = {"redis_url": ("JOBD_REDIS_URL", "REDIS_URL")}
@@ -43,7 +44,10 @@ class Config(WorkerConfig):
 
     `processes` 0 runs everything in one process without forking. `pidfile` and `logfile` are relative to the
     directory of the start; without a `logfile` the log goes to standard error. `logformat` None means pretty on a
-    terminal and plain elsewhere. `boot_timeout` is how long a child may take to import the application.
+    terminal and plain elsewhere. `boot_timeout` is how long a child may take to import the application, `hang_timeout`
+    how long it may give no sign of life later, and `restart_probe` how long the first process of a rolling restart has
+    to stay up before others follow. `max_memory` (bytes, measured as `memory_kind`) and `max_jobs` say when a child is
+    replaced. `preload` has the master import the application. `metrics` is where to listen for scrapes.
     `environments` names environment sections beside the usual ones. `sources` tells where each value comes from;
     `notices` are remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
     """
@@ -57,6 +61,15 @@ class Config(WorkerConfig):
         "logfile": checks.optional(checks.path),
         "logformat": checks.optional(checks.one_of(*get_args(LogFormat))),
         "boot_timeout": checks.seconds(0.1, 24 * 3600),
+        "hang_timeout": checks.seconds(defaults.MIN_HANG_TIMEOUT, 24 * 3600),
+        "restart_probe": checks.seconds(0, 3600),
+        "max_memory": checks.optional(checks.size),
+        "memory_kind": checks.one_of(*get_args(MemoryKind)),
+        "max_jobs": checks.optional(checks.whole_number(1, 1_000_000_000)),
+        "preload": checks.switch,
+        "metrics": checks.optional(checks.listening_address),
+        "metrics_cluster": checks.switch,
+        "metrics_per_job": checks.switch,
         "environments": checks.tuple_of(checks.name),
     }
 
@@ -68,6 +81,15 @@ class Config(WorkerConfig):
     logfile: str | None = None
     logformat: LogFormat | None = None
     boot_timeout: float = defaults.BOOT_TIMEOUT
+    hang_timeout: float = defaults.HANG_TIMEOUT
+    restart_probe: float = defaults.RESTART_PROBE
+    max_memory: int | None = None
+    memory_kind: MemoryKind = "rss"
+    max_jobs: int | None = None
+    preload: bool = False
+    metrics: str | None = None
+    metrics_cluster: bool = False
+    metrics_per_job: bool = True
     environments: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     notices: tuple[str, ...] = field(default=(), repr=False, compare=False)
@@ -153,9 +175,9 @@ def _outside(flags: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[La
 
 
 def _lease_problems(own: Layer, file: FileSettings) -> list[str]:
-    """Compare lease and heartbeat as they come together in this and in every other environment."""
+    """Compare lease, heartbeat and hang_timeout as they come together in this and in every other environment."""
     layers = (own, *(file.base | section for section in file.sections.values()))
-    return [problem for layer in layers if (problem := _lease_problem(layer))]
+    return [problem for layer in layers for problem in (_lease_problem(layer), _hang_problem(layer)) if problem]
 
 
 def _lease_problem(layer: Layer) -> str | None:
@@ -170,12 +192,32 @@ def _lease_problem(layer: Layer) -> str | None:
     return f"{place}: the lease of {display(length)} seconds {problem}; set lease too"
 
 
+def _hang_problem(layer: Layer) -> str | None:
+    lease, hang = layer.get("lease"), layer.get("hang_timeout")
+    length = lease.value if lease else defaults.LEASE
+    if hang is None or hang.value < length:
+        return None
+    return (
+        f"{hang.place} = {display(hang.value)}: must be shorter than the lease of {display(length)} seconds, "
+        "or others take the jobs of a process that only hangs"
+    )
+
+
+def hang_timeout_for(lease: float) -> float:
+    """The `hang_timeout` that goes with a lease, unless one is set: three quarters of it, 45 s at most."""
+    return max(defaults.MIN_HANG_TIMEOUT, min(defaults.HANG_TIMEOUT, 0.75 * lease))
+
+
 def _build(layer: Layer, environment: str, chosen_by: str, notices: tuple[str, ...]) -> Config:
     values = {key: setting.value for key, setting in layer.items()}
     sources = dict.fromkeys(SETTINGS, "default") | {key: setting.source for key, setting in layer.items()}
     sources["environment"] = chosen_by
     if values.get("verbose"):
         values["log_level"], sources["log_level"] = "debug", f"verbose ({sources['verbose']})"
+    if "lease" in values and "hang_timeout" not in values:
+        values["hang_timeout"] = hang_timeout_for(values["lease"])
+        if values["hang_timeout"] != defaults.HANG_TIMEOUT:
+            sources["hang_timeout"] = f"lease ({sources['lease']})"
     concurrency = values.get("concurrency", defaults.CONCURRENCY)
     capsules = [
         Capsule(name=each.name, queues=each.queues, concurrency=each.concurrency or concurrency)
@@ -192,6 +234,8 @@ def _shown(config: Config, key: str) -> str:
         return f"{{{', '.join(map(_shown_capsule, value))}}}"
     if key == "logformat" and value is None:
         return "by destination"
+    if key in ("max_memory", "max_jobs") and value is None:
+        return "no limit"
     return display(value)
 
 

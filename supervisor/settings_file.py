@@ -105,7 +105,8 @@ class Reader:
             return self._capsules(node, place)
         if key in ITEM_CHECKS:
             return self._list(node, place, ITEM_CHECKS[key])
-        return self._scalar(node, place, self.checks[key])
+        found = self._scalar(node, place, self.checks[key])
+        return checks.parse_size(found) if key in SIZES else found
 
     def _scalar(self, node: Node, place: Place, check: Check) -> Any:
         """The value that passes `check`, or None."""
@@ -292,6 +293,9 @@ ITEM_CHECKS: Mapping[str, Check] = {
     "labels": checks.name,
     "environments": checks.name,
 }
+
+SIZES = ("max_memory",)
+"""Keys whose text stands for a number of bytes."""
 
 
 def _queue_parts(node: Node) -> list[Node]:

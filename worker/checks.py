@@ -22,6 +22,10 @@ MAX_SHOWN = 200
 """Characters of a value that a message repeats."""
 URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "embedded")
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMG]?)(?:i?B)?", re.IGNORECASE)
+_UNITS = ("", "K", "M", "G")
+_SMALLEST_SIZE, _LARGEST_SIZE = 1024**2, 1000 * 1024**3
+_LAST_PORT = 65535
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)[^\W\d][^\s,\[\]]*|\.{0,2}/\S*")
 
@@ -129,6 +133,34 @@ def queues(value: object) -> str | None:
     if 0 in weights and any(weights):
         return f"mixes weight 0 with others; give all 0 or all 1 to {MAX_WEIGHT}"
     return None
+
+
+def size(value: object) -> str | None:
+    """A check for numbers of bytes, as text with a unit (`512MB`) or as they are."""
+    return None if parse_size(value) is not None else "must be a size such as 512MB or 1.5GB, from 1MB to 1000GB"
+
+
+def parse_size(value: object) -> int | None:
+    """The bytes that a text with the unit KB, MB or GB (powers of 1024), or a number, says; None if it is no size."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    found = _SIZE.fullmatch(str(value))
+    if found is None:
+        return None
+    size = round(float(found[1]) * 1024 ** _UNITS.index(found[2].upper()))
+    return size if _SMALLEST_SIZE <= size <= _LARGEST_SIZE else None
+
+
+def listening_address(value: object) -> str | None:
+    """A check for where to listen: host and port, or the path of a unix socket."""
+    if problem := text(value):
+        return problem
+    if "/" in str(value):
+        return path(value)
+    host, _, port = str(value).rpartition(":")
+    if host and port.isdecimal() and 0 < int(port) <= _LAST_PORT:
+        return None
+    return "must be host and port, such as 127.0.0.1:9394, or the path of a unix socket"
 
 
 def tuple_of(check: Check) -> Check:

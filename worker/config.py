@@ -66,6 +66,7 @@ class WorkerConfig:
         "require": checks.tuple_of(checks.module_name),
         "timeout": checks.seconds(0, 24 * 3600),
         "max_retries": checks.whole_number(0, 1_000),
+        "max_crashes": checks.whole_number(1, 1_000),
         "dead_max_jobs": checks.whole_number(1, 100_000_000),
         "dead_timeout": checks.seconds(1, checks.CENTURY),
         "unknown_class_timeout": checks.seconds(0, checks.CENTURY),
@@ -86,6 +87,7 @@ class WorkerConfig:
     require: tuple[str, ...] = ()
     timeout: float = defaults.TIMEOUT
     max_retries: int = defaults.MAX_RETRIES
+    max_crashes: int = defaults.MAX_CRASHES
     dead_max_jobs: int = defaults.DEAD_MAX_JOBS
     dead_timeout: float = defaults.DEAD_TIMEOUT
     unknown_class_timeout: float = defaults.UNKNOWN_CLASS_TIMEOUT

@@ -155,6 +155,24 @@ class TestSections:
         )
         assert refused("lease: 15") == ("c.yml:1: lease = 15: must be more than two heartbeats (20 seconds)",)
 
+    def test_the_hang_limit_is_shorter_than_the_lease_in_each_environment(self, refused: Refuse) -> None:
+        problem = "must be shorter than the lease of 60 seconds, or others take the jobs of a process that only hangs"
+        assert refused("hang_timeout: 60") == (f"c.yml:1: hang_timeout = 60: {problem}",)
+        assert refused("test:\n  hang_timeout: 90") == (f"c.yml:2: test.hang_timeout = 90: {problem}",)
+
+    @pytest.mark.parametrize(("lease", "limit"), [(30, 22.5), (600, 45), (60, 45), (21, 15.75)])
+    def test_the_hang_limit_follows_the_lease(self, read: Load, lease: float, limit: float) -> None:
+        assert read(f"lease: {lease}").hang_timeout == limit
+        assert read(f"lease: {lease}\nhang_timeout: 5").hang_timeout == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512MB", 512 << 20), ("1.5 GB", 3 << 29), ("2048kib", 2 << 20), ("1G", 1 << 30), ("2000000", 2_000_000)],
+)
+def test_sizes_are_read_as_bytes(read: Load, text: str, size: int) -> None:
+    assert read(f"max_memory: {text}").max_memory == size
+
 
 class TestSidekiqsSpelling:
     def test_a_sidekiq_file_works(self, read: Load) -> None:
@@ -281,8 +299,16 @@ class TestMistakes:
             "redis_url: 'redis:'",
             "redis_url: ''",
             "heartbeat_interval: 21",
-            "max_memory: 512MB",
-            "metrics: 127.0.0.1:9394",
+            "max_memory: plenty",
+            "max_memory: 100",
+            "max_memory: 1e9",
+            "max_jobs: 0",
+            "hang_timeout: 2",
+            "memory_kind: pss",
+            "preload: 1",
+            "metrics: 9394",
+            "metrics: ':9394'",
+            "metrics: 127.0.0.1:99999",
             "1: 2",
         ],
     )
