@@ -31,6 +31,11 @@ GIVE_BACK_MARGIN = 0.5
 MAX_RETRIES = 25
 MAX_CRASHES = 3
 """A job that ran when its process crashed this often goes to the dead set."""
+MAX_HOST_CRASHES = 10
+"""The same when it was in progress while its host was lost, of which it is rarely the cause."""
+CRASH_TTL = 72 * 3600
+MAX_STACKS = 200_000
+"""Characters of a crashed process' stacks that are kept with a dead job."""
 DEAD_MAX_JOBS = 10_000
 DEAD_TIMEOUT = 180 * 24 * 3600.0
 UNKNOWN_CLASS_TIMEOUT = 24 * 3600.0

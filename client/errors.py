@@ -12,6 +12,7 @@ JobdError
 │   └── StoreUnavailable       … because the embedded store is not running, or cannot be started
 ├── PushRefused            Redis answered with an error: nothing was pushed
 ├── PushOutcomeUnknown     the connection broke before the answer: the job may be in Redis
+├── PortUnavailable        an address to listen on cannot be had
 └── AlreadyRunning         another jobd owns the pidfile or the embedded store, or the pidfile is a stranger's
 """
 
@@ -82,6 +83,10 @@ class PushOutcomeUnknown(JobdError):
 
 class StoreUnavailable(RedisUnavailable):
     """The embedded store is not running, or cannot be started here."""
+
+
+class PortUnavailable(JobdError):
+    """An address to listen on cannot be had: it is taken, forbidden, or none of this machine's."""
 
 
 class AlreadyRunning(JobdError):

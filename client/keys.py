@@ -26,6 +26,7 @@ class Keys:
     owners: str = field(init=False)
     paused_by: str = field(init=False)
     scheduler: str = field(init=False)
+    suspects: str = field(init=False)
 
     def __post_init__(self) -> None:
         names = {
@@ -40,6 +41,7 @@ class Keys:
             "owners": "jobd:procs",
             "paused_by": "jobd:paused-by",
             "scheduler": "jobd:scheduler",
+            "suspects": "jobd:suspects",
         }
         for attribute, name in names.items():
             object.__setattr__(self, attribute, self.namespace + name)
@@ -79,6 +81,14 @@ class Keys:
     def jobs(self, owner: str) -> str:
         """HASH, an owner's record: last token, facts about its host, single running jobs."""
         return f"{self.namespace}jobd:{owner}:jobs"
+
+    def crashes(self, jid: str) -> str:
+        """STRING, how often a process crashed while it ran this job; expires. `suspects` (SET) holds such jids."""
+        return f"{self.namespace}jobd:crashes:{jid}"
+
+    def host_crashes(self, jid: str) -> str:
+        """STRING, how often this job was in progress when the whole of its host, or its master, was lost; expires."""
+        return f"{self.namespace}jobd:host-crashes:{jid}"
 
 
 def _utc_day(now: float) -> str:

@@ -220,6 +220,8 @@ class Taken:
     note: str
     dropped: int
     jobs: Sequence[tuple[str, bytes]]
+    suspects: bool = False
+    """Some jid in Redis is suspected of crashing its process; False without jobs."""
 
 
 def _pair_runs(runs: Sequence[Any], payloads: Sequence[bytes]) -> list[tuple[str, bytes]]:
@@ -263,7 +265,10 @@ def _settled(reply: Sequence[Any]) -> Fenced | Resync | Settled:
 
 
 def _taken(reply: Sequence[Any]) -> Fenced | Resync | Taken:
-    return _refusal(reply) or Taken(_text(reply[1]), int(reply[2]), _pair_runs(reply[3], reply[4]))
+    if refusal := _refusal(reply):
+        return refusal
+    _, note, dropped, runs, payloads, suspects = reply
+    return Taken(_text(note), int(dropped), _pair_runs(runs, payloads), bool(suspects))
 
 
 def ack(record: Record, finished: Finished) -> Call[Fenced | Resync | Settled]:
@@ -275,9 +280,9 @@ def fetch(
     record: Record, finished: Finished, *, call: int, want: int, mode: Literal["batch", "single"], queues: Sequence[str]
 ) -> Call[Fenced | Resync | Taken]:
     """Acknowledge finished jobs and take up to `want` (at most 1,000) from `queues`, tried in their order."""
-    names = [record.keys.queue(name) for name in queues]
+    own = [*record._keys(), record.keys.paused, record.keys.suspects]
     arguments = [*record._arguments(finished), call, want, mode, len(queues), *queues]
-    return Call(load("fetch"), [*record._keys(), record.keys.paused, *names], arguments, _taken)
+    return Call(load("fetch"), [*own, *map(record.keys.queue, queues)], arguments, _taken)
 
 
 def settle(
@@ -329,28 +334,63 @@ def take(keys: Keys, owner: str, by: str, score: float | None) -> Call[Takeover]
 
 
 @dataclass(frozen=True, slots=True)
+class Blame:
+    """A single job in progress that the end of its process is held against.
+
+    With `dead` these bytes go to the dead set instead of the job to its queue, and its counts end. Else one more crash
+    counts, or with `host` one more loss of a host.
+    """
+
+    field: str
+    jid: str
+    host: bool = False
+    dead: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
-    """One step of a recovery: `done` when nothing is left."""
+    """One step of a recovery: `done` when nothing is left. `blamed` are fields, also of jobs that are dead now."""
 
     done: bool
     given_back: int = 0
     note: str = ""
     dropped: int = 0
+    blamed: Sequence[str] = ()
 
 
 def _recovered(reply: Sequence[Any]) -> Recovered:
     if reply[0] == b"GONE":
         return Recovered(done=True)
-    return Recovered(reply[0] == b"DONE", int(reply[1]), _text(reply[2]), int(reply[3]))
+    state, given_back, note, dropped, blamed = reply
+    return Recovered(state == b"DONE", int(given_back), _text(note), int(dropped), tuple(map(_text, blamed)))
 
 
 def recover(
-    keys: Keys, owner: str, queues: Sequence[str], now: float, limits: DeadLimits, limit: int = defaults.RECOVER_LIMIT
+    keys: Keys,
+    owner: str,
+    queues: Sequence[str],
+    now: float,
+    limits: DeadLimits,
+    *,
+    blames: Sequence[Blame] = (),
+    limit: int = defaults.RECOVER_LIMIT,
 ) -> Call[Recovered]:
     """Give back up to `limit` jobs of an owner that `take` has marked; `queues` are those that `take` named."""
-    own = [keys.jobs(owner), keys.batch(owner), keys.owners, keys.queues, keys.dead]
-    arguments = [owner, limit, repr(now), *limits.arguments(now), *queues]
-    return Call(load("recover"), [*own, *map(keys.queue, queues)], arguments, _recovered)
+    counters = [keys.stat_processed, keys.stat_failed, keys.stat_processed_on(now), keys.stat_failed_on(now)]
+    own = [keys.jobs(owner), keys.batch(owner), keys.owners, keys.queues, keys.dead, *counters, keys.suspects]
+    own += map(keys.queue, queues)
+    arguments: list[Argument] = [owner, limit, repr(now), *limits.arguments(now)]
+    arguments += (defaults.STAT_TTL, defaults.CRASH_TTL, len(queues), *queues)
+    for blame in blames:
+        counts = keys.crashes(blame.jid), keys.host_crashes(blame.jid)
+        own += reversed(counts) if blame.host else counts
+        arguments += (blame.field, blame.jid, blame.dead)
+    return Call(load("recover"), own, arguments, _recovered)
+
+
+def absolve(keys: Keys, jid: str) -> Call[bool]:
+    """Forget the crashes of a job that has come to an end. False: there were none."""
+    return Call(load("absolve"), [keys.suspects, keys.crashes(jid), keys.host_crashes(jid)], [jid], bool)
 
 
 @dataclass(frozen=True, slots=True)

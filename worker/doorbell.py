@@ -7,6 +7,7 @@ anybody pushes, pauses, renames or flushes. A server or proxy without tracking i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -25,11 +26,12 @@ from jobd.worker.outage import Outage
 
 
 class Wakeup:
-    """Ends a wait from another thread. Once set it stays set, for all who wait."""
+    """Ends a wait from another thread. Once set it stays set, for all who wait, until it is cleared."""
 
     def __init__(self) -> None:
         self.fd, self._write_end = os.pipe()
-        os.set_blocking(self._write_end, False)
+        for end in (self.fd, self._write_end):
+            os.set_blocking(end, False)
 
     def set(self) -> None:
         """Wake everybody who waits, now and later."""
@@ -37,6 +39,12 @@ class Wakeup:
             os.write(self._write_end, b"!")
         except BlockingIOError:
             return
+
+    def clear(self) -> None:
+        """Let whoever waits from now on wait. By the thread that sets it."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.fd, 4096):
+                pass
 
     def wait(self, timeout: float) -> None:
         """Wait up to `timeout` seconds."""

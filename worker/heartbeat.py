@@ -1,25 +1,33 @@
-"""Shows that a process lives and what it does: renews its leases, writes Sidekiq's heartbeat, takes remote signals."""
+"""Shows that a process lives and what it does: renews its leases, writes Sidekiq's heartbeat, takes remote signals.
+
+With each beat it has the jobs of dead processes given back, and if asked it reads the cluster's figures.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import psutil
+from redis.exceptions import RedisError
 
 from jobd.client import defaults, scripts
 from jobd.client.connection import Connector
+from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.client.version import VERSION
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
+from jobd.worker.cluster import read_figures
 from jobd.worker.config import WorkerConfig
 from jobd.worker.host import hostname
 from jobd.worker.ledger import Ledger
 from jobd.worker.outage import Outage
 from jobd.worker.processor import InProgress
-from jobd.worker.recovery import Recovery
+from jobd.worker.recovery import Orphan, Recovery
 
 SIGNALS = ("TSTP", "TERM", "TTIN")
 """What others may send through Redis; anything else is ignored."""
@@ -43,10 +51,15 @@ class Heartbeat:
         running: Callable[[], Sequence[InProgress]],
         is_quiet: Callable[[], bool],
         on_signal: Callable[[str], None],
+        on_cluster: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        """`on_cluster` is given the figures of `cluster.read_figures` with each beat."""
         self._config, self._connector, self._keys, self._clock, self._outage = config, connector, keys, clock, outage
         self._identity, self._ledgers, self._recovery = identity, ledgers, recovery
-        self._running, self._is_quiet, self._on_signal = running, is_quiet, on_signal
+        self._running, self._is_quiet = running, is_quiet
+        self._on_signal, self._on_cluster = on_signal, on_cluster
+        self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
+        self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
         self._process = psutil.Process()
         self._info = msgspec.json.encode(process_info(config, identity, clock.now(), embedded=embedded)).decode()
 
@@ -61,6 +74,7 @@ class Heartbeat:
             # Redis has forgotten them: they are obeyed whatever comes next.
             for name in signals:
                 self._take_signal(name)
+            self._recover_orphans()
             if all(alive):
                 self._recovery.expired()
             else:
@@ -68,7 +82,15 @@ class Heartbeat:
         except BaseException:
             self._recovery.forget()
             raise
+        self._tell_figures()
         return self._config.heartbeat_interval
+
+    def recover(self, orphans: Sequence[Orphan], done: Callable[[Sequence[str]], None]) -> None:
+        """Have the next beat that reaches Redis recover `orphans`, and then call `done` with their owners.
+
+        From any thread; `done` is called by the one that beats.
+        """
+        self._orphans.append((orphans, done))
 
     def retire(self) -> None:
         """Disappear from the views. Raises redis-py's errors."""
@@ -89,6 +111,23 @@ class Heartbeat:
         }
         work = {item.thread: item.as_json() for item in running}
         return scripts.heartbeat(self._keys, self._identity, defaults.HEARTBEAT_TTL, fields, work)
+
+    def _recover_orphans(self) -> None:
+        while self._orphans:
+            orphans, done = self._orphans[0]
+            self._recovery.named(orphans)
+            self._orphans.popleft()
+            done([orphan.owner for orphan in orphans])
+
+    def _tell_figures(self) -> None:
+        if self._on_cluster is None:
+            return
+        try:
+            figures = read_figures(self._connector.client(), self._keys, self._queues, self._clock.now())
+        except (RedisError, RedisUnavailable, OSError) as error:
+            self._outage.failed(error)
+        else:
+            self._on_cluster(figures)
 
     def _take_signal(self, name: str) -> None:
         if name in SIGNALS:

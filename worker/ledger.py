@@ -37,19 +37,27 @@ class Aborted(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fetched:
-    """A job in progress: its field in the record, its source queue, and the bytes as they were in Redis."""
+    """A job in progress: its field in the record, its source queue, and the bytes as they were in Redis.
+
+    `suspects`: when it was fetched, some job was suspected of crashes, perhaps this one.
+    """
 
     field: str
     queue: str
     payload: bytes
+    suspects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What is to become of a finished job: with no move it succeeded and just leaves."""
+    """What is to become of a finished job: with no move it succeeded and just leaves.
+
+    `note` belongs to whoever finished it.
+    """
 
     field: str
     move: Move | None
+    note: object = None
 
 
 class Ledger:
@@ -66,14 +74,19 @@ class Ledger:
         limits: DeadLimits,
         outage: Outage,
         abort: threading.Event,
+        on_acknowledged: Callable[[object], None] = lambda note: None,
+        on_given_back: Callable[[Fetched], None] = lambda job: None,
     ) -> None:
         """`new_owner` names the owner, at first and after each fencing; `facts` are about its host.
 
-        `abort` ends the wait for a server that does not answer.
+        `abort` ends the wait for a server that does not answer. `on_acknowledged` hears once of the note of each job
+        whose acknowledgement Redis has confirmed, `on_given_back` of each job that `give_back` has returned to its
+        queue. Both are called under the ledger's lock: they must neither call it nor raise.
         """
         self._connector, self._keys, self._clock = connector, keys, clock
         self._new_owner, self._facts, self._limits = new_owner, facts, limits
         self._outage, self._abort, self._reports = outage, abort, log.Reports()
+        self._on_acknowledged, self._on_given_back = on_acknowledged, on_given_back
         self._lock = threading.Lock()
         self._connection: Any = None
         self._opened = 0.0
@@ -109,18 +122,18 @@ class Ledger:
                 if isinstance(reply, Taken):
                     self.fetched_at = self._clock.now()
                     self._confirm(acks, reply.note, reply.dropped)
-                    return self._admit(number, reply.jobs)
+                    return self._admit(number, reply)
                 self._repair(reply, acks)
 
-    def finish(self, job: Fetched, move: Move | None) -> bool:
+    def finish(self, job: Fetched, move: Move | None, note: object = None) -> bool:
         """Note that `job` is finished; the next call acknowledges it. False when it is no longer this owner's.
 
-        `move` says where it goes; its field is filled in here.
+        `move` says where it goes; its field is filled in here. `note` is for `on_acknowledged`.
         """
         if self._running.get(job.field) is not job:
             return False
         # Noted before it leaves: whoever looks in between must not take the job for one that nobody knows.
-        self._finished.append(Ack(job.field, None if move is None else replace(move, field=job.field)))
+        self._finished.append(Ack(job.field, None if move is None else replace(move, field=job.field), note))
         return self._running.pop(job.field, None) is job
 
     def flush(self) -> None:
@@ -141,7 +154,11 @@ class Ledger:
             if not mine and not self._finished:
                 return 0
             entries = [(job.field, job.queue, job.payload) for job in sorted(mine, key=_age, reverse=True)]
-            return self._settle(entries)
+            if not self._settle(entries):
+                return 0
+            for job in mine:
+                self._on_given_back(job)
+            return len(mine)
 
     def mark_fenced(self) -> None:
         """Note that a beat was refused: the next call finds out and takes a new owner."""
@@ -214,7 +231,7 @@ class Ledger:
         self._remembered.clear()
         self._fenced.clear()
 
-    def _resync(self, reply: Resync, acks: Sequence[Ack]) -> int:
+    def _resync(self, reply: Resync, acks: Sequence[Ack]) -> bool:
         """A fail-over made the server forget calls: tell it again what is finished, give back what nobody knows."""
         self._finished.extendleft(reversed(acks))
         running = set(self._running)
@@ -231,18 +248,19 @@ class Ledger:
         self._token = reply.token
         return self._settle(entries, close_batch=bool(reply.batch))
 
-    def _settle(self, entries: Sequence[tuple[str, str, bytes]], *, close_batch: bool = False) -> int:
+    def _settle(self, entries: Sequence[tuple[str, str, bytes]], *, close_batch: bool = False) -> bool:
+        """Acknowledge what is finished and give `entries` back. False when the owner is lost, and they with it."""
         acks = self._drain()
         finished = replace(_finished(acks), close_batch=close_batch)
         reply = self._exchange(scripts.settle, finished, entries)
         if isinstance(reply, Settled):
             self._confirm(acks, reply.note, reply.dropped)
-            return reply.given_back
+            return True
         if isinstance(reply, Resync):
             # What was to go back is known to nobody now, so this gives it back together with the rest.
             return self._resync(reply, acks)
         self._lose_owner(acks)
-        return 0
+        return False
 
     def _drain(self) -> list[Ack]:
         acks: list[Ack] = []
@@ -252,13 +270,18 @@ class Ledger:
 
     def _confirm(self, acks: Sequence[Ack], note: str, dropped: int) -> None:
         for ack in acks:
+            # One that is remembered was confirmed before a fail-over made the server forget it.
+            if ack.field not in self._remembered:
+                self._on_acknowledged(ack.note)
             self._remembered[ack.field] = ack
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
         self._reports.tell(note, dropped)
 
-    def _admit(self, number: int, jobs: Sequence[tuple[str, bytes]]) -> list[Fetched]:
-        fetched = [Fetched(f"{number}.{i}", queue, payload) for i, (queue, payload) in enumerate(jobs, 1)]
+    def _admit(self, number: int, taken: Taken) -> list[Fetched]:
+        fetched = [
+            Fetched(f"{number}.{i}", queue, payload, taken.suspects) for i, (queue, payload) in enumerate(taken.jobs, 1)
+        ]
         self._running.update((job.field, job) for job in fetched)
         return fetched
 

@@ -17,7 +17,8 @@ class Outage:
         self._lock = threading.Lock()
         self._since: float | None = None
         self._back_at = 0.0
-        self.last_contact = time.monotonic()
+        self.last_contact = 0.0
+        """When Redis last answered, in monotonic seconds; 0.0 before it ever has."""
 
     def failed(self, error: BaseException, opened: float | None = None) -> None:
         """Note that a call failed; the first one of an outage is logged.

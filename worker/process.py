@@ -1,20 +1,22 @@
-"""One process that runs jobs: puts its parts together, starts them, quiets and stops them.
+"""One process that runs jobs: puts its parts together, starts them, quiets, resumes and stops them.
 
-Parts: for each capsule a ledger, a doorbell, a fetcher and a pool of threads; one heartbeat, one scheduler.
+Parts: for each capsule a ledger, a doorbell, a fetcher and a pool of threads; one heartbeat, one scheduler, one pulse.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from jobd.client import defaults, settings
+from jobd.client import defaults, registry, settings
 from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
@@ -25,17 +27,20 @@ from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.doorbell import Doorbell, Wakeup
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
-from jobd.worker.ledger import Aborted, Ledger
+from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outage import Backoff, Outage
+from jobd.worker.page import Count, Page
 from jobd.worker.periodic import Periodic
-from jobd.worker.processor import InProgress, Processor
-from jobd.worker.recovery import Recovery
+from jobd.worker.processor import InProgress, Processor, dead_of_crashes, given_back
+from jobd.worker.recovery import Orphan, Recovery
 from jobd.worker.retry import RetryPolicy
 from jobd.worker.scheduler import Scheduler
+from jobd.worker.suspects import Suspects
 
 _AFTER_DEADLINE = 1.5
 """Seconds after the end of `timeout` at which the process stops trying to tell Redis."""
 
+_PULSE_INTERVAL = 1.0
 
 _GLANCE = 0.1
 """Seconds between two looks whether a stop is to hurry."""
@@ -59,7 +64,10 @@ class _Pool:
 
 
 class WorkerProcess:
-    """Runs jobs until it is stopped. `start` is called once; `stop` after it, by the same thread, perhaps twice."""
+    """Runs jobs until it is stopped. `start` is called once; `stop` after it, by the same thread, perhaps twice.
+
+    That thread calls `quiet` and `resume` too.
+    """
 
     def __init__(
         self,
@@ -68,32 +76,40 @@ class WorkerProcess:
         nonce: str | None = None,
         master_pid: int | None = None,
         embedded: bool = False,
+        page: Page | None = None,
         on_owner: Callable[[str], None] = lambda owner: None,
         on_signal: Callable[[str], None] = lambda name: None,
+        on_cluster: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """`on_owner` hears of each name under which jobs are held, before any is fetched under it.
+        """`page` has a place for each thread of all capsules, in their order [a page of its own].
 
-        `on_signal` hears of signals sent through Redis: TSTP, TERM or TTIN. Raises ConfigError.
+        `on_owner` hears of each name under which jobs are held, before any is fetched under it. `on_signal` hears of
+        signals sent through Redis: TSTP, TERM or TTIN. `on_cluster` hears with each heartbeat what
+        `cluster.read_figures` returns; without it nothing is read. Raises ConfigError.
         """
         self.config = config
-        self._nonce = nonce or new_nonce()
+        self.page = page or Page(sum(capsule.concurrency for capsule in config.all_capsules))
+        self._nonce, self._on_owner = nonce or new_nonce(), on_owner
         self.identity = identity_of(os.getpid(), self._nonce)
-        self._on_owner = on_owner
         self._connector = Connector(settings.redis_url(config.redis_url))
         self._keys = Keys(config.namespace or settings.current().namespace)
+        self._suspects = Suspects(self._connector, self._keys)
         self._clock, self._outage = ServerClock(), Outage()
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())
         self._owners: set[str] = set()
+        self._stopping = self._hurried = False
         self._stopped_clean: bool | None = None
-        self._hurried = False
         self._unknown = log.Sparingly(math.inf)
+        self._numbers = itertools.count()
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
         self._recovery = self._make_recovery()
-        self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal)
+        self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal, on_cluster=on_cluster)
         self._heartbeat = Periodic("heartbeat", self._heartbeat_part.tick, self._outage)
         self._scheduler = Periodic("scheduler", self._make_scheduler().tick, self._outage)
+        self._pulse = Periodic("pulse", self._beat, self._outage)
+        self._pulse.start()
 
     @property
     def running(self) -> list[InProgress]:
@@ -103,17 +119,24 @@ class WorkerProcess:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it has stopped taking jobs."""
+        """Whether it takes no jobs."""
         return self._quiet.is_set()
 
-    def start(self, recover: Sequence[str] = (), wait: Callable[[float], bool] | None = None) -> bool:
-        """Begin to take jobs, once Redis answers. `recover` names owners whose process is known to have died.
+    @property
+    def idle(self) -> bool:
+        """Whether it takes no jobs and runs none any more."""
+        return self.is_quiet and not self.running and not any(pool.ledger.running for pool in self._pools)
+
+    def start(self, recover: Sequence[Orphan] = (), wait: Callable[[float], bool] | None = None) -> bool:
+        """Begin to take jobs, once Redis answers. `recover` are owners whose process is known to have ended.
 
         Between attempts to reach Redis it calls `wait` with a number of seconds; when that returns False, nothing is
         started and nothing is to be stopped. Returns whether it was started.
         """
         if not self._first_contact(recover, wait or self._wait):
+            self._pulse.stop(1.0)
             return False
+        self._know_jobs()
         self._heartbeat.start()
         self._scheduler.start()
         for pool in self._pools:
@@ -123,15 +146,36 @@ class WorkerProcess:
         return True
 
     def quiet(self) -> None:
-        """Take no more jobs; what runs goes on. There is no way back for this process."""
+        """Take no jobs until `resume`; what runs goes on."""
         if self._quiet.is_set():
             return
         self._quiet.set()
+        self.page.set_quiet(True)
         for pool in self._pools:
             pool.fetcher.quiet()
         self._wakeup.set()
         self._heartbeat.hurry()
         log.event("process.quiet", identity=self.identity, running=len(self.running))
+
+    def resume(self) -> None:
+        """Take jobs again after `quiet`; without effect once `stop` was called."""
+        if not self._quiet.is_set() or self._stopping:
+            return
+        self._quiet.clear()
+        self.page.set_quiet(False)
+        self._wakeup.clear()
+        for pool in self._pools:
+            pool.fetcher.resume()
+        self._heartbeat.hurry()
+        log.event("process.resumed", identity=self.identity)
+
+    def recover(self, orphans: Sequence[Orphan], done: Callable[[Sequence[str]], None]) -> None:
+        """Give back the jobs of processes that ended, and then call `done` with their owners. From any thread.
+
+        It is tried again until Redis answers; `done` is called by another thread.
+        """
+        self._heartbeat_part.recover(orphans, done)
+        self._heartbeat.hurry()
 
     def hurry(self) -> None:
         """Have a running `stop` wait no longer. May be called from a signal handler."""
@@ -147,7 +191,10 @@ class WorkerProcess:
             return self._stopped_clean
         timeout = self.config.timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
+        self._stopping = True
         self.quiet()
+        for pool in self._pools:
+            pool.fetcher.close()
         self._scheduler.stop(1.0)
         giving_up = threading.Timer(timeout + _AFTER_DEADLINE, self._give_up)
         giving_up.daemon = True
@@ -164,7 +211,29 @@ class WorkerProcess:
     def _concurrency(self) -> int:
         return sum(len(pool.processors) for pool in self._pools)
 
-    def _first_contact(self, recover: Sequence[str], wait: Callable[[float], bool]) -> bool:
+    def _beat(self) -> float:
+        self.page.beat(time.monotonic())
+        self.page.saw_redis(self._outage.last_contact)
+        return _PULSE_INTERVAL
+
+    def _know_jobs(self) -> None:
+        """Show the jobs that this process may run, before it runs any."""
+        mine = {name for capsule in self.config.all_capsules for name in capsule.names}
+        under = {"queue": defaults.QUEUE, **settings.current().default_options}
+        for name in registry.names():
+            handler = registry.lookup(name)
+            queue = {**under, **handler.options}["queue"] if handler else None
+            if queue in mine:
+                self.page.know(queue, name)
+
+    def _acknowledged(self, note: object) -> None:
+        if isinstance(note, Count):
+            self.page.count(*note)
+
+    def _given_back(self, job: Fetched) -> None:
+        self.page.count(*given_back(job))
+
+    def _first_contact(self, recover: Sequence[Orphan], wait: Callable[[float], bool]) -> bool:
         backoff = Backoff()
         while True:
             try:
@@ -208,6 +277,7 @@ class WorkerProcess:
         return all(empty)
 
     def _close(self) -> None:
+        self._pulse.stop(1.0)
         for pool in self._pools:
             pool.doorbell.close()
         self._connector.close()
@@ -246,6 +316,8 @@ class WorkerProcess:
             limits=self._limits,
             outage=self._outage,
             abort=self._abort,
+            on_acknowledged=self._acknowledged,
+            on_given_back=self._given_back,
         )
         bell = Doorbell(self._connector, self._keys, capsule.names, wakeup=self._wakeup, outage=self._outage)
         fetcher = Fetcher(capsule, ledger, bell, random.Random())
@@ -255,7 +327,17 @@ class WorkerProcess:
             timestamps=config.timestamps,
         )
         processors = [
-            Processor(fetcher, ledger, clock, policy, unknown=self._unknown, name=f"jobd-{capsule.name}-{i}")
+            Processor(
+                fetcher,
+                ledger,
+                clock,
+                policy,
+                self._suspects,
+                page=self.page,
+                number=next(self._numbers),
+                unknown=self._unknown,
+                name=f"jobd-{capsule.name}-{i}",
+            )
             for i in range(1, capsule.concurrency + 1)
         ]
         return _Pool(ledger, bell, fetcher, processors)
@@ -270,9 +352,18 @@ class WorkerProcess:
             is_own=self._owners.__contains__,
             limits=self._limits,
             lease=self.config.lease,
+            max_crashes=self.config.max_crashes,
+            timestamps=self.config.timestamps,
+            on_death=lambda job: self.page.count(*dead_of_crashes(job)),
         )
 
-    def _make_heartbeat(self, *, embedded: bool, on_signal: Callable[[str], None]) -> Heartbeat:
+    def _make_heartbeat(
+        self,
+        *,
+        embedded: bool,
+        on_signal: Callable[[str], None],
+        on_cluster: Callable[[dict[str, Any]], None] | None,
+    ) -> Heartbeat:
         return Heartbeat(
             self.config,
             self._connector,
@@ -286,6 +377,7 @@ class WorkerProcess:
             running=lambda: self.running,
             is_quiet=self._quiet.is_set,
             on_signal=on_signal,
+            on_cluster=on_cluster,
         )
 
     def _make_scheduler(self) -> Scheduler:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,10 +21,13 @@ from jobd.client.errors import MalformedPayload
 from jobd.client.scripts import Move
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
+from jobd.worker.crash import Accused, jid_of
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outcome import Buried, Dead, Deferred, Discarded, Done, Outcome, RetryAt
+from jobd.worker.page import OTHER, Count, Page, Result
 from jobd.worker.retry import RetryPolicy, after_failure, error_message, unknown_class
+from jobd.worker.suspects import Suspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ class InProgress:
         return msgspec.json.encode({"queue": self.job.queue, "payload": text, "run_at": int(self.started)})
 
 
+class Run(NamedTuple):
+    """What became of a job, and what is counted of it: its name if it is registered, how long it ran and waited."""
+
+    outcome: Outcome
+    job: str = OTHER
+    seconds: float = 0.0
+    waited: float | None = None
+
+
 class Processor:
     """One thread of a capsule's pool."""
 
@@ -50,14 +62,21 @@ class Processor:
         ledger: Ledger,
         clock: ServerClock,
         policy: RetryPolicy,
+        suspects: Suspects,
         *,
+        page: Page,
+        number: int,
         unknown: log.Sparingly,
         name: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`unknown` lets the name of each unknown class be logged once for all threads; `jitter` is from 0 up to 1."""
+        """`number` is the thread's place in the page. `unknown` lets each unknown class be logged once for all threads.
+
+        `jitter` is from 0 up to 1.
+        """
         self._fetcher, self._ledger, self._clock, self._policy = fetcher, ledger, clock, policy
-        self._unknown, self._jitter = unknown, jitter
+        self._page, self._number = page, number
+        self._suspects, self._unknown, self._jitter = suspects, unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._in_progress: InProgress | None = None
 
@@ -90,52 +109,59 @@ class Processor:
                 self._fetcher.rest(1.0)
 
     def _process(self, fetched: Fetched) -> None:
+        jid = jid_of(fetched.payload) if fetched.suspects else ""
+        suspected = self._suspects.has(jid)
         self._in_progress = InProgress(_thread_id(), fetched, self._clock.now())
         try:
-            outcome = self._execute(fetched)
-            move = move_for(outcome, self._clock.now())
+            run = self._execute(fetched)
+            move = move_for(run.outcome, self._clock.now())
         except Exception as error:
             # A defect of ours must not cost the job: its bytes are kept where somebody sees them.
-            outcome = Buried(fetched.payload, f"jobd failed on it: {type(error).__name__}: {error}")
-            move = move_for(outcome, self._clock.now())
+            run = Run(Buried(fetched.payload, f"jobd failed on it: {type(error).__name__}: {error}"))
+            move = move_for(run.outcome, self._clock.now())
             log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
         finally:
+            self._page.end(self._number)
             self._in_progress = None
-        self._settle(fetched, outcome, move)
+        self._settle(fetched, run, move)
+        if suspected and not isinstance(run.outcome, RetryAt | Deferred):
+            # Only once Redis has the end of the job: a crash before that is one more.
+            self._ledger.flush()
+            self._suspects.absolve(jid)
 
-    def _execute(self, fetched: Fetched) -> Outcome:
+    def _execute(self, fetched: Fetched) -> Run:
         try:
             fields = _completed(wire.decode(fetched.payload))
             job = running_job(fields, queue=fetched.queue)
         except MalformedPayload as error:
-            return Buried(fetched.payload, str(error))
-        handler = next(filter(None, map(registry.lookup, wire.dispatch_names(fields))), None)
+            return Run(Buried(fetched.payload, str(error)))
+        handler = _handler_of(fields)
         if handler is None:
-            return self._defer(fields, fetched.queue)
+            return Run(self._defer(fields, fetched.queue))
         if fields.get("retry") is None:
             options = {"retry": True, **settings.current().default_options, **handler.options}
             fields = {**options, **fields, "retry": options["retry"]}
         return self._call(handler, job, fields)
 
-    def _call(self, handler: registry.Handler, job: RunningJob, fields: dict[str, Any]) -> Outcome:
+    def _call(self, handler: registry.Handler, job: RunningJob, fields: dict[str, Any]) -> Run:
         line = _job_line(job, fields)
+        waited = None if job.enqueued_at is None else max(self._clock.now() - job.enqueued_at, 0.0)
         log.event("job.start", **line)
         started = time.monotonic()
+        self._page.begin(self._number, job.jid, started)
         try:
             run_job(handler, job, settings.current().server_stack)
         except BaseException as error:  # also SystemExit: a job must not end the thread that runs it
-            outcome = after_failure(
-                fields,
-                error,
-                queue=job.queue,
-                now=self._clock.now(),
-                jitter=self._jitter(),
-                policy=self._policy,
-            )
-            _log_failure(line, outcome, error, seconds=time.monotonic() - started, now=self._clock.now())
-            return outcome
-        log.event("job.done", **line, seconds=round(time.monotonic() - started, 6))
-        return Done()
+            outcome, seconds = self._judge(job, fields, error), time.monotonic() - started
+            _log_failure(line, outcome, error, seconds=seconds, now=self._clock.now())
+            return Run(outcome, handler.name, seconds, waited)
+        seconds = time.monotonic() - started
+        log.event("job.done", **line, seconds=round(seconds, 6))
+        return Run(Done(), handler.name, seconds, waited)
+
+    def _judge(self, job: RunningJob, fields: dict[str, Any], error: BaseException) -> RetryAt | Dead | Discarded:
+        now = self._clock.now()
+        return after_failure(fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy)
 
     def _defer(self, fields: dict[str, Any], queue: str) -> Deferred | Dead:
         name = next(iter(wire.dispatch_names(fields)), "")
@@ -147,12 +173,14 @@ class Processor:
             log.event("job.unknown_class", level=log.WARNING, job=name, queue=queue, hint=hint)
         return outcome
 
-    def _settle(self, fetched: Fetched, outcome: Outcome, move: Move | None) -> None:
-        if not self._ledger.finish(fetched, move):
+    def _settle(self, fetched: Fetched, run: Run, move: Move | None) -> None:
+        result = result_of(run.outcome)
+        count = None if result is None else Count(fetched.queue, run.job, result, run.seconds, run.waited)
+        if not self._ledger.finish(fetched, move, count):
             hint = "it was given back or recovered meanwhile, and runs twice"
             log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
-        if isinstance(outcome, Buried):
-            log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=outcome.reason)
+        if isinstance(run.outcome, Buried):
+            log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=run.outcome.reason)
 
 
 def move_for(outcome: Outcome, now: float) -> Move | None:
@@ -170,6 +198,45 @@ def move_for(outcome: Outcome, now: float) -> Move | None:
             return Move("", "dead", now, raw, processed=0, failed=0)
         case _:
             return None
+
+
+def result_of(outcome: Outcome) -> Result | None:
+    """As what an outcome is counted; None: not at all. All but `requeued` are what Redis counts as processed."""
+    match outcome:
+        case Done():
+            return "ok"
+        case RetryAt():
+            return "retried"
+        case Dead():
+            return "dead"
+        case Discarded():
+            return "failed"
+        case Deferred():
+            return "requeued"
+        case Buried():
+            return None
+
+
+def given_back(job: Fetched) -> Count:
+    """As what a job is counted that goes back to its queue unfinished."""
+    try:
+        return Count(job.queue, _label_of(wire.decode(job.payload)), "requeued")
+    except MalformedPayload:
+        return Count(job.queue, OTHER, "requeued")
+
+
+def dead_of_crashes(job: Accused) -> Count:
+    """As what a job is counted that a recovery puts into the dead set: an attempt of unknown length."""
+    return Count(job.queue, _label_of(job.payload), "dead")
+
+
+def _label_of(fields: Mapping[str, Any]) -> str:
+    handler = _handler_of(fields)
+    return handler.name if handler else OTHER
+
+
+def _handler_of(fields: Mapping[str, Any]) -> registry.Handler | None:
+    return next(filter(None, map(registry.lookup, wire.dispatch_names(fields))), None)
 
 
 def _completed(fields: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ def after_failure(
     `payload` must hold the job's options; `queue` is the one from which it was fetched; `jitter` is from 0 up to, but
     not including, 1. The first failure sets `failed_at` and a `retry_count` of 0, later ones `retried_at`.
     """
-    failed = _with_failure(payload, error, queue=queue, now=now, policy=policy)
+    failed = _failed(payload, error, queue=queue, now=now, policy=policy)
     retry = payload.get("retry")
     if retry is False:
         return Discarded("its option is retry=False")
@@ -66,7 +66,7 @@ def unknown_class(
     if since is not None and now - since >= policy.unknown_class_timeout:
         hours = policy.unknown_class_timeout / 3600
         error = UnknownJob(f"no process knew the job {name!r} for {hours:g} h; is its module in `require`?")
-        return Dead(_with_failure(payload, error, queue=queue, now=now, policy=policy))
+        return Dead(_failed(payload, error, queue=queue, now=now, policy=policy))
     waited = 0.0 if since is None else now - since
     delay = min(max(waited, defaults.UNKNOWN_CLASS_FIRST_DELAY), defaults.UNKNOWN_CLASS_MAX_DELAY)
     changed = {**payload, "queue": queue}
@@ -92,16 +92,38 @@ def _has_attempts(failed: Mapping[str, Any], count: int, *, now: float, limit: i
     return count < limit
 
 
-def _with_failure(
+def _failed(
     payload: Mapping[str, Any], error: BaseException, *, queue: str, now: float, policy: RetryPolicy
 ) -> dict[str, Any]:
+    return with_failure(
+        payload,
+        error_class=error_class(error),
+        message=error_message(error),
+        backtrace=_kept_backtrace(payload.get("backtrace"), error),
+        queue=queue,
+        now=now,
+        timestamps=policy.timestamps,
+    )
+
+
+def with_failure(
+    payload: Mapping[str, Any],
+    *,
+    error_class: str,
+    message: str,
+    backtrace: Sequence[str],
+    queue: str,
+    now: float,
+    timestamps: Timestamps,
+) -> dict[str, Any]:
+    """Return `payload` with one more failure at `now` (epoch seconds); `queue` is the one it was fetched from."""
     changed = dict(payload)
     changed.pop("unknown_since", None)
     elsewhere = payload.get("retry_queue")
     changed["queue"] = elsewhere if isinstance(elsewhere, str) and elsewhere else queue
-    changed["error_message"] = clean_text(error_message(error))
-    changed["error_class"] = error_class(error)
-    stamp = write_time(now, policy.timestamps)
+    changed["error_message"] = clean_text(message)
+    changed["error_class"] = error_class
+    stamp = write_time(now, timestamps)
     count = payload.get("retry_count")
     if isinstance(count, int) and not isinstance(count, bool):
         changed["retry_count"] = count + 1
@@ -110,9 +132,8 @@ def _with_failure(
         changed["retry_count"] = 0
         changed["failed_at"] = stamp
     changed.setdefault("failed_at", stamp)
-    lines = _kept_backtrace(payload.get("backtrace"), error)
-    if lines:
-        changed["error_backtrace"] = encode_backtrace(lines)
+    if backtrace:
+        changed["error_backtrace"] = encode_backtrace(backtrace)
     return changed
 
 

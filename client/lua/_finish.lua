@@ -12,7 +12,8 @@
 -- Whatever is counted or moved is counted or moved only where this call really removed its record.
 local dead_key, dead_cutoff, dead_max = KEYS[4], ARGV[3], ARGV[4]
 --- include _bury
-local at, note, closed = 6, "", false
+local at, note, closed, stat_ttl = 6, "", false, ARGV[5]
+--- include _count
 local function argument()
   at = at + 1
   return ARGV[at - 1]
@@ -53,16 +54,6 @@ local function finish()
     end
   end
   redis.call("HSET", KEYS[1], "token", ARGV[2])
-
-  -- A counter that somebody overwrote with text must not undo an acknowledgement that has happened.
-  local function count(total, day, by)
-    if by == 0 then return end
-    for _, key in ipairs({total, day}) do
-      local answer = redis.pcall("INCRBY", key, by)
-      if type(answer) == "table" and answer.err then note = note .. key .. ": " .. answer.err .. "; " end
-    end
-    redis.call("EXPIRE", day, ARGV[5])
-  end
   count(KEYS[5], KEYS[7], processed)
   count(KEYS[6], KEYS[8], failed)
 end

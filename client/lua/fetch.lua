@@ -1,10 +1,10 @@
 -- fetch.lua: acknowledge finished jobs and take new ones.
 --
--- KEYS     as _token and _finish say, then [9] paused, [10…] queue lists in the order in which to try them
+-- KEYS     as _token and _finish say, then [9] paused, [10] suspects of crashes, [11…] queue lists in the order in which to try them
 -- ARGV     as _token and _finish say, then number of this call, jobs wanted (at most 1,000), "batch" or "single",
 --          number of queues, each: name
--- returns  {"OK", note, dropped, {queue, count, …}, {payload, …}}: run lengths of source queues, and the original bytes;
---          or what _token returns early
+-- returns  {"OK", note, dropped, {queue, count, …}, {payload, …}, 1 when jobs were taken and there are suspects, else 0}:
+--          run lengths of source queues, and the original bytes; or what _token returns early
 -- atomic   so that every job is either in a queue or in the owner's record
 --- include _token
 --- include _types
@@ -23,6 +23,11 @@ local function add_run(queue, count)
   end
 end
 
+local function answer()
+  local suspects = #payloads > 0 and redis.call("EXISTS", KEYS[10]) or 0
+  return {"OK", note, dropped, runs, payloads, suspects}
+end
+
 if resent then
   -- Nothing was changed since: what this call took is still there under its number.
   if held[3] and string.match(held[3], "^[^\n]*") == call then
@@ -39,10 +44,10 @@ if resent then
       payloads[#payloads + 1] = string.sub(value, cut + 1)
     end
   end
-  return {"OK", note, dropped, runs, payloads}
+  return answer()
 end
 
-if want == 0 or #names == 0 then return {"OK", note, dropped, runs, payloads} end
+if want == 0 or #names == 0 then return answer() end
 local paused = redis.pcall("SMISMEMBER", KEYS[9], unpack(names))
 if paused.err then
   note = note .. KEYS[9] .. ": " .. paused.err .. "; "
@@ -52,9 +57,9 @@ if mode == "batch" and redis.call("EXISTS", KEYS[2]) == 1 then mode = "single" e
 for i, name in ipairs(names) do
   if #payloads == want then break end
   if paused[i] ~= 1 then
-    local taken = redis.pcall("RPOP", KEYS[9 + i], want - #payloads)
+    local taken = redis.pcall("RPOP", KEYS[10 + i], want - #payloads)
     if type(taken) == "table" and taken.err then
-      note = note .. KEYS[9 + i] .. ": " .. taken.err .. "; "
+      note = note .. KEYS[10 + i] .. ": " .. taken.err .. "; "
     elseif taken then
       add_run(name, #taken)
       for _, payload in ipairs(taken) do
@@ -68,4 +73,4 @@ end
 if mode == "batch" and #payloads > 0 then
   redis.call("HSET", KEYS[1], "batch", call .. "\n" .. table.concat(runs, "\n"))
 end
-return {"OK", note, dropped, runs, payloads}
+return answer()

@@ -11,6 +11,7 @@ from redis import Redis
 from jobd.client import scripts
 from jobd.client.keys import Keys
 from jobd.client.scripts import (
+    Blame,
     Call,
     DeadLimits,
     Fenced,
@@ -92,9 +93,10 @@ class Owner:
         """What another process does to begin this owner's recovery."""
         return self.send(scripts.take(KEYS, self.name, "another", score))
 
-    def recover(self, queues: Sequence[str], limit: int = 1_000) -> Recovered:
+    def recover(self, queues: Sequence[str], limit: int = 1_000, blames: Sequence[Blame] = ()) -> Recovered:
         """One step of it."""
-        return self.send(scripts.recover(KEYS, self.name, queues, self.now, self.limits, limit))
+        call = scripts.recover(KEYS, self.name, queues, self.now, self.limits, blames=blames, limit=limit)
+        return self.send(call)
 
     def push(self, *payloads: bytes, queue: str = "default") -> None:
         """Put jobs into a queue; the first is next to be taken."""

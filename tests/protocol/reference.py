@@ -12,6 +12,7 @@ from typing import Literal
 
 from jobd.client.keys import Keys
 from jobd.client.scripts import (
+    Blame,
     Call,
     DeadLimits,
     Fenced,
@@ -126,6 +127,9 @@ class Reference:
     beats: dict[str, float] = field(default_factory=dict)
     processes: dict[str, int] = field(default_factory=dict)
     spoiled: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
+    crashes: dict[str, int] = field(default_factory=dict)
+    """Counts by their keys."""
     gone: list[str] = field(default_factory=list)
     """jids that left: done, discarded or trimmed from the dead set."""
     full: bool = False
@@ -182,14 +186,18 @@ class Reference:
         record.token = request.token
         if request.kind == "fetch":
             jobs, trouble = self._take_jobs(record, request)
-            return Taken(note or trouble, dropped, jobs)
+            return Taken(note or trouble, dropped, jobs, self._suspects_any(jobs))
         given, trouble, more = self._give_back(record, request, closed)
         return Settled(note or trouble, dropped + more, given)
 
     def _answer_again(self, record: InProgress, request: Request) -> Settled | Taken:
         if request.kind == "fetch":
-            return Taken("", 0, record.of_call(request.number))
+            jobs = record.of_call(request.number)
+            return Taken("", 0, jobs, self._suspects_any(jobs))
         return Settled("", 0)
+
+    def _suspects_any(self, jobs: Sequence[Job]) -> bool:
+        return bool(jobs) and (bool(self.suspects) or KEYS.suspects in self.spoiled)
 
     def _hinders(self, request: Request) -> bool:
         targets = {move.target for move in request.finished.moves}
@@ -308,28 +316,64 @@ class Reference:
         queues = dict.fromkeys(queue for queue, _ in [*record.batch, *record.jobs.values()])
         return Takeover("TAKEN", sorted(queues))
 
-    def recover(self, owner: str, limit: int, now: float) -> Recovered | Refused:
+    def recover(self, owner: str, limit: int, now: float, blames: Sequence[Blame] = ()) -> Recovered | Refused:
         record = self.owners.get(owner)
         if record is None:
             return Recovered(done=True)
         if record.taken is None:
             return Refused("ERR")
-        moved, note, dropped = 0, "", 0
+        blame_of = {blame.field: blame for blame in blames}
+        moved, note, dropped, died = 0, "", 0, 0
+        blamed: list[str] = []
         while moved < limit and (record.batch or record.jobs):
-            newest = max(record.jobs, key=age, default="")
+            newest = "" if record.batch else max(record.jobs, key=age)
             queue, payload = record.batch[-1] if record.batch else record.jobs[newest]
-            if {KEYS.queue(queue), KEYS.dead} <= self.spoiled:
+            blame = blame_of.get(newest)
+            targets = {KEYS.dead} if blame and blame.dead else {KEYS.dead, KEYS.queue(queue)}
+            if targets <= self.spoiled:
                 return Refused("WRONGTYPE")
             if record.batch:
                 record.batch.pop()
             else:
                 del record.jobs[newest]
-            trouble, more = self._send_home(queue, payload, now)
-            moved, note, dropped = moved + 1, note or trouble, dropped + more
+            if blame:
+                blamed.append(newest)
+                note = self._hold_against(blame, now) or note
+            if blame and blame.dead:
+                died, dropped = died + 1, dropped + self._bury(now, blame.dead, now)
+            else:
+                trouble, more = self._send_home(queue, payload, now)
+                note, dropped = note or trouble, dropped + more
+            moved += 1
         done = not record.batch and not record.jobs
         if done:
             self._forget(owner)
-        return Recovered(done, moved, note, dropped)
+        return Recovered(done, moved - died, note, dropped, tuple(blamed))
+
+    def _hold_against(self, blame: Blame, now: float) -> str:
+        """A suspect has a count; a dead job has none, and is counted among the processed and the failed."""
+        note = "x" if KEYS.suspects in self.spoiled else ""
+        if blame.dead:
+            self._acquit(blame.jid)
+            return self._count(now, 1, 1) or note
+        key = KEYS.host_crashes(blame.jid) if blame.host else KEYS.crashes(blame.jid)
+        self.crashes[key] = self.crashes.get(key, 0) + 1
+        if not note:
+            self.suspects.add(blame.jid)
+        return note
+
+    def absolve(self, jid: str) -> bool | Refused:
+        if KEYS.suspects in self.spoiled:
+            return Refused("WRONGTYPE")
+        found = jid in self.suspects
+        self._acquit(jid)
+        return found
+
+    def _acquit(self, jid: str) -> None:
+        if KEYS.suspects not in self.spoiled:
+            self.suspects.discard(jid)
+        for key in (KEYS.crashes(jid), KEYS.host_crashes(jid)):
+            self.crashes.pop(key, None)
 
     def promote(
         self, source: Literal["schedule", "retry"], now: float, members: Sequence[tuple[bytes, str | None, bytes]]
@@ -397,8 +441,12 @@ class Reference:
         for owner, record in self.owners.items():
             out[KEYS.jobs(owner)] = record.hash()
             out |= {KEYS.batch(owner): [payload for _, payload in record.batch]} if record.batch else {}
-        days = {key for key in self.counters if key not in (KEYS.stat_processed, KEYS.stat_failed)}
-        drawn = {key: Held(value, key in days) for key, value in out.items()} | self._views()
+        out |= {key: str(count).encode() for key, count in self.crashes.items()}
+        if self.suspects:
+            out[KEYS.suspects] = frozenset(jid.encode() for jid in self.suspects)
+        passing = {key for key in self.counters if key not in (KEYS.stat_processed, KEYS.stat_failed)}
+        passing |= {KEYS.suspects, *self.crashes}
+        drawn = {key: Held(value, key in passing) for key, value in out.items()} | self._views()
         drawn |= {ASIDE + key: drawn.pop(key) for key in self.spoiled if key in drawn}
         return drawn | {key: Held(SPOILED) for key in self.spoiled}
 

@@ -14,7 +14,7 @@ import jobd
 from jobd.client import scripts
 from jobd.client.connection import Connector
 from jobd.client.errors import PushRefused
-from jobd.client.scripts import DeadLimits, Finished, Move, Promoted, Recovered, Settled, Taken
+from jobd.client.scripts import Blame, DeadLimits, Finished, Move, Promoted, Recovered, Settled, Taken
 from jobd.worker.clock import ServerClock
 from jobd.worker.ledger import Ledger
 from jobd.worker.outage import Outage
@@ -109,6 +109,17 @@ def test_recovery_works(owner: Owner) -> None:
     assert owner.recover(["default"], limit=2) == Recovered(False, 2)
     assert owner.recover(["default"], limit=2) == Recovered(True, 2)
     assert sorted(owner.queued()) == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_blaming_and_absolving_work(owner: Owner) -> None:
+    owner.fetch(1)
+    fill(owner.redis)
+    assert owner.take(NOW).state == "TAKEN"
+    blames = [Blame("2.1", "four"), Blame("3.1", "five", dead=b"5 crashed")]
+    assert owner.recover(["default"], blames=blames) == Recovered(True, 4, blamed=("3.1", "2.1"))
+    assert owner.number(KEYS.crashes("four")) == owner.number(KEYS.stat_failed) == 1
+    assert owner.members(KEYS.dead) == [b"5 crashed"]
+    assert owner.send(scripts.absolve(KEYS, "four"))
 
 
 def test_promoting_works(owner: Owner) -> None:

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from jobd.client import scripts
-from jobd.client.scripts import Call, Fenced, Promoted, Recovered, Resync, Settled, Taken, Takeover
+from jobd.client.scripts import Blame, Call, Fenced, Promoted, Recovered, Resync, Settled, Taken, Takeover
 from tests.protocol import state
 from tests.protocol.caller import FATES, KINDS, Caller, Wish
 from tests.protocol.reference import ASIDE, FACTS, KEYS, LIMITS, SPOILED, Reference, Refused, Request, jid_of
@@ -42,12 +42,15 @@ SPOILABLE = (
     KEYS.dead,
     KEYS.stat_processed,
     KEYS.stat_failed,
+    KEYS.suspects,
 )
 Network = Literal["works", "request lost", "reply lost"]
 networks = st.sampled_from(("works", "works", "works", "request lost", "reply lost"))
 slots = st.integers(0, 2)
 queue_names = st.sampled_from(QUEUES)
 limits = st.integers(1, 4)
+Verdict = Literal["innocent", "crash", "host", "dead"]
+verdicts = st.lists(st.sampled_from(("innocent", "innocent", "crash", "host", "dead")), max_size=4)
 calls = st.builds(
     Wish,
     kind=st.sampled_from(("fetch", *KINDS)),
@@ -198,8 +201,10 @@ class Protocol(RuleBasedStateMachine):
                 assert self.ask(scripts.leave(KEYS, owner)) == expected
         self.callers[slot] = None
 
-    @rule(slot=slots, wish=calls, by_master=st.booleans(), limits=st.lists(limits, max_size=4))
-    def a_process_dies_with_jobs(self, slot: int, wish: Wish, by_master: bool, limits: list[int]) -> None:
+    @rule(slot=slots, wish=calls, by_master=st.booleans(), limits=st.lists(limits, max_size=4), verdicts=verdicts)
+    def a_process_dies_with_jobs(
+        self, slot: int, wish: Wish, by_master: bool, limits: list[int], verdicts: list[Verdict]
+    ) -> None:
         """They come from several calls. Its recovery begins at once, or waits for the lease."""
         for fates in (wish.fates, ("run",), ("run",)):
             self.a_process_calls(slot, replace(wish, kind="fetch", fates=fates), "works")
@@ -208,7 +213,7 @@ class Protocol(RuleBasedStateMachine):
             self.begin_recovery(caller.owner, None, "master")
             for limit in limits:
                 self.check()
-                self.recover(-1, limit)
+                self.recover(-1, limit, verdicts)
 
     @rule(slot=slots, limit=limits)
     def beat(self, slot: int, limit: int) -> None:
@@ -218,7 +223,7 @@ class Protocol(RuleBasedStateMachine):
         beating = self.reference.beat(owner, self.now)
         assert self.ask(scripts.beat(KEYS, owner, self.now)) == beating
         expected = _comparable(self.reference.recover(owner, limit, self.now))
-        assert self.ask(scripts.recover(KEYS, owner, QUEUES, self.now, LIMITS, limit)) == expected
+        assert self.ask(scripts.recover(KEYS, owner, QUEUES, self.now, LIMITS, limit=limit)) == expected
 
     @precondition(lambda self: self.ghosts)
     @rule(which=st.integers(0, 9), call=calls)
@@ -232,9 +237,15 @@ class Protocol(RuleBasedStateMachine):
         assert state.read(self.client) == before
 
     @rule(
-        which=st.integers(0, 9), known_dead=st.booleans(), look_first=st.booleans(), limits=st.lists(limits, max_size=3)
+        which=st.integers(0, 9),
+        known_dead=st.booleans(),
+        look_first=st.booleans(),
+        limits=st.lists(limits, max_size=3),
+        verdicts=verdicts,
     )
-    def somebody_recovers(self, which: int, known_dead: bool, look_first: bool, limits: list[int]) -> None:
+    def somebody_recovers(
+        self, which: int, known_dead: bool, look_first: bool, limits: list[int], verdicts: list[Verdict]
+    ) -> None:
         """By the word of a master, or by a beat that was seen now or earlier; perhaps only some steps of it."""
         if look_first:
             self.seen = dict(self.reference.beats)
@@ -243,7 +254,7 @@ class Protocol(RuleBasedStateMachine):
         self.begin_recovery(owner, None if known_dead else self.seen.get(owner, 1.5), f"recoverer-{which}")
         for limit in limits:
             self.check()
-            self.recover(which, limit)
+            self.recover(which, limit, verdicts)
 
     def begin_recovery(self, owner: str, score: float | None, by: str) -> None:
         expected = _comparable(self.reference.take(owner, by, score))
@@ -252,16 +263,35 @@ class Protocol(RuleBasedStateMachine):
         if got.state == "TAKEN":
             self.takeovers.append((owner, got.queues))
 
-    def recover(self, which: int, limit: int) -> None:
+    def recover(self, which: int, limit: int, verdicts: Sequence[Verdict]) -> None:
         """One step by any of those who have begun; some find the work done."""
         if not self.takeovers:
             return
         owner, queues = takeover = self.takeovers[which % len(self.takeovers)]
-        expected = _comparable(self.reference.recover(owner, limit, self.now))
-        got = self.ask(scripts.recover(KEYS, owner, queues, self.now, LIMITS, limit))
+        blames = self.blames(owner, verdicts)
+        expected = _comparable(self.reference.recover(owner, limit, self.now, blames))
+        got = self.ask(scripts.recover(KEYS, owner, queues, self.now, LIMITS, blames=blames, limit=limit))
         assert got == expected
         if isinstance(got, Recovered) and got.done:
             self.takeovers.remove(takeover)
+
+    def blames(self, owner: str, verdicts: Sequence[Verdict]) -> list[Blame]:
+        """Verdicts are dealt to the single jobs in turn; one is against a job that is not there."""
+        record = self.reference.owners.get(owner)
+        singles = {} if record is None else record.jobs
+        made = [Blame("99.9", "nobody", dead=b"nothing")] if verdicts else []
+        for verdict, (name, (_, payload)) in zip(verdicts, singles.items(), strict=False):
+            if verdict != "innocent":
+                dead = payload + b"c" if verdict == "dead" else b""
+                made.append(Blame(name, jid_of(payload), host=verdict == "host", dead=dead))
+        return made
+
+    @rule(which=st.integers(0, 9))
+    def a_suspect_comes_to_an_end(self, which: int) -> None:
+        """Or a job against which there is nothing."""
+        jids = ["nobody", *sorted(self.reference.suspects)]
+        jid = jids[which % len(jids)]
+        assert self.ask(scripts.absolve(KEYS, jid)) == self.reference.absolve(jid)
 
     @rule(
         seconds=st.sampled_from((0.125, 61.5, 3_000.0)),

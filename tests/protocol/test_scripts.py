@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from jobd.client import defaults, scripts
 from jobd.client.scripts import (
+    Blame,
     DeadLimits,
     Fenced,
     Finished,
@@ -472,3 +473,105 @@ def test_a_retired_process_hands_the_promoting_lease_over_at_once_and_takes_nobo
     assert not owner.send(scripts.lead(KEYS, "q", 60.0))
     owner.send(scripts.retire(KEYS, "p"))
     assert owner.send(scripts.lead(KEYS, "q", 60.0))
+
+
+def in_progress(owner: Owner, *payloads: bytes) -> list[str]:
+    """Single jobs of one call; returns the queues of the taken record."""
+    owner.push(*payloads)
+    owner.fetch(len(payloads))
+    return list(owner.take().queues)
+
+
+def expiry(redis: Redis, key: str) -> int:
+    left: Any = redis.ttl(key)
+    return int(left)
+
+
+def test_a_job_that_is_blamed_goes_back_in_its_place_and_one_crash_counts_for_72_hours(owner: Owner) -> None:
+    queues = in_progress(owner, b"1", b"2", b"3")
+    step = owner.recover(queues, blames=[Blame("1.2", "b")])
+    assert step == Recovered(True, 3, blamed=("1.2",))
+    assert owner.queued() == [b"1", b"2", b"3"]
+    assert owner.number(KEYS.crashes("b")) == 1
+    assert owner.redis.smembers(KEYS.suspects) == {b"b"}
+    for key in (KEYS.crashes("b"), KEYS.suspects):
+        assert defaults.CRASH_TTL - 60 < expiry(owner.redis, key) <= defaults.CRASH_TTL
+    assert not owner.redis.exists(KEYS.host_crashes("b"), KEYS.stat_processed, KEYS.dead)
+
+
+def test_the_loss_of_a_host_is_counted_apart(owner: Owner) -> None:
+    queues = in_progress(owner, b"1")
+    owner.recover(queues, blames=[Blame("1.1", "a", host=True)])
+    assert (owner.number(KEYS.host_crashes("a")), owner.number(KEYS.crashes("a"))) == (1, 0)
+    assert expiry(owner.redis, KEYS.host_crashes("a")) > defaults.CRASH_TTL - 60
+    assert owner.redis.smembers(KEYS.suspects) == {b"a"}
+
+
+@pytest.mark.parametrize("host", [False, True])
+def test_a_job_that_is_condemned_dies_with_its_counts_as_one_processed_and_failed(owner: Owner, host: bool) -> None:
+    owner.redis.set(KEYS.crashes("b"), 2)
+    owner.redis.set(KEYS.host_crashes("b"), 1)
+    owner.redis.sadd(KEYS.suspects, "b", "another")
+    queues = in_progress(owner, b"1", b"2", b"3")
+    step = owner.recover(queues, blames=[Blame("1.2", "b", host=host, dead=b"2 crashed")])
+    assert step == Recovered(True, 2, blamed=("1.2",))
+    assert (owner.queued(), owner.members(KEYS.dead)) == ([b"1", b"3"], [b"2 crashed"])
+    assert owner.redis.zscore(KEYS.dead, b"2 crashed") == NOW
+    assert not owner.redis.exists(KEYS.crashes("b"), KEYS.host_crashes("b"))
+    assert owner.redis.smembers(KEYS.suspects) == {b"another"}
+    for key in (KEYS.stat_processed, KEYS.stat_failed, KEYS.stat_processed_on(NOW), KEYS.stat_failed_on(NOW)):
+        assert owner.number(key) == 1
+
+
+def test_a_crash_counts_once_whoever_recovers_and_however_often(owner: Owner) -> None:
+    queues = in_progress(owner, b"1", b"2", b"3")
+    blames = [Blame("1.1", "a"), Blame("1.3", "c", dead=b"3 crashed"), Blame("7.7", "gone")]
+    steps = [owner.recover(queues, limit=1, blames=blames) for _ in range(4)]
+    assert [step.blamed for step in steps] == [("1.3",), (), ("1.1",), ()]
+    assert [step.given_back for step in steps] == [0, 1, 1, 0]
+    assert owner.number(KEYS.crashes("a")) == owner.number(KEYS.stat_failed) == 1
+    assert owner.redis.smembers(KEYS.suspects) == {b"a"}
+
+
+def test_a_condemned_job_stays_in_progress_while_the_dead_set_is_of_a_wrong_type(owner: Owner) -> None:
+    queues = in_progress(owner, b"1")
+    owner.redis.set(KEYS.dead, "no set")
+    with pytest.raises(ResponseError, match="WRONGTYPE dead is no sorted set"):
+        owner.recover(queues, blames=[Blame("1.1", "a", dead=b"1 crashed")])
+    assert owner.redis.hget(KEYS.jobs("one"), "1.1") == b"default\n1"
+    assert not owner.redis.exists(KEYS.stat_processed, KEYS.stat_failed)
+
+
+def test_counts_and_suspects_that_somebody_wrote_over_keep_no_job_from_going_back(owner: Owner) -> None:
+    owner.redis.set(KEYS.crashes("a"), "text")
+    owner.redis.set(KEYS.suspects, "text")
+    queues = in_progress(owner, b"1", b"2")
+    step = owner.recover(queues, blames=[Blame("1.1", "a"), Blame("1.2", "b", dead=b"2 crashed")])
+    assert step.done
+    assert KEYS.crashes("a") in step.note
+    assert KEYS.suspects in step.note
+    assert (owner.queued(), owner.members(KEYS.dead)) == ([b"1"], [b"2 crashed"])
+    assert (owner.redis.get(KEYS.crashes("a")), owner.redis.get(KEYS.suspects)) == (b"text", b"text")
+    assert expiry(owner.redis, KEYS.suspects) == -1
+
+
+def test_a_fetch_that_takes_jobs_says_whether_there_are_suspects(owner: Owner) -> None:
+    owner.push(b"1", b"2")
+    owner.redis.sadd(KEYS.suspects, "a")
+    assert owner.fetch(1) == Taken("", 0, [("default", b"1")], suspects=True)
+    owner.redis.delete(KEYS.suspects)
+    assert owner.fetch(1) == Taken("", 0, [("default", b"2")], suspects=False)
+    owner.redis.sadd(KEYS.suspects, "a")
+    assert owner.fetch(1) == Taken("", 0, [], suspects=False)
+
+
+def test_a_job_that_came_to_an_end_is_absolved_of_all_and_others_are_not(owner: Owner) -> None:
+    for jid in ("a", "b"):
+        owner.redis.set(KEYS.crashes(jid), 2)
+        owner.redis.set(KEYS.host_crashes(jid), 3)
+        owner.redis.sadd(KEYS.suspects, jid)
+    assert owner.send(scripts.absolve(KEYS, "a"))
+    assert not owner.send(scripts.absolve(KEYS, "a"))
+    assert owner.redis.smembers(KEYS.suspects) == {b"b"}
+    assert not owner.redis.exists(KEYS.crashes("a"), KEYS.host_crashes("a"))
+    assert (owner.number(KEYS.crashes("b")), owner.number(KEYS.host_crashes("b"))) == (2, 3)

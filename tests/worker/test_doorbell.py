@@ -5,6 +5,7 @@ In these tests its own look every two seconds is put off so far that only the be
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,18 @@ def test_whatever_may_bring_work_rings(sound: str, bell: Doorbell, redis: Redis,
     with listening(bell, redis, wakeup) as thread:
         SOUNDS[sound](redis)
         assert rings(thread)
+
+
+def test_once_cleared_a_wakeup_lets_wait_again(wakeup: Wakeup) -> None:
+    for _ in range(70_000):  # more than a pipe holds
+        wakeup.set()
+    wakeup.clear()
+    wakeup.clear()
+    poller = select.poll()
+    poller.register(wakeup.fd, select.POLLIN)
+    assert poller.poll(0) == []
+    wakeup.set()
+    assert poller.poll(0)
 
 
 def test_what_does_not_concern_it_does_not_ring(bell: Doorbell, redis: Redis, wakeup: Wakeup) -> None:

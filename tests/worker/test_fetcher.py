@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 from jobd.worker.config import Capsule
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Fetched
@@ -73,7 +75,7 @@ def test_while_one_waits_for_work_another_acknowledges_by_itself() -> None:
     before = ledger.flushed
     threads.append(next_in_thread(fetcher))
     wait_until(lambda: ledger.flushed == before + 1, "the second to acknowledge")
-    fetcher.quiet()
+    fetcher.close()
     bell.ring.set()
     for thread in threads:
         thread.join(5)
@@ -86,23 +88,64 @@ def test_before_it_waits_it_acknowledges_for_all() -> None:
     thread = next_in_thread(fetcher)
     wait_until(bell.waiting.is_set, "it to wait")
     assert ledger.flushed == 1
-    fetcher.quiet()
+    fetcher.close()
     bell.ring.set()
     thread.join(5)
     assert not thread.is_alive()
 
 
-def test_a_job_that_arrives_after_quiet_goes_straight_back() -> None:
+@pytest.mark.parametrize("way", ["quiet", "close"])
+def test_a_job_that_arrives_after_quiet_or_close_goes_straight_back(way: str) -> None:
     ledger = StubLedger(JOB)
     fetcher = make(ledger, StubBell())
-    ledger.meanwhile = fetcher.quiet
+    ledger.meanwhile = getattr(fetcher, way)
+    thread = next_in_thread(fetcher)
+    wait_until(lambda: ledger.given_back == [JOB], "the job to go back")
+    fetcher.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_once_closed_it_fetches_nothing_and_acknowledges_what_is_left() -> None:
+    ledger = StubLedger(JOB)
+    fetcher = make(ledger, StubBell())
+    fetcher.close()
     assert fetcher.next() is None
-    assert ledger.given_back == [JOB]
+    assert (ledger.jobs, ledger.flushed) == ([JOB], 1)
 
 
-def test_once_quiet_it_fetches_nothing_and_acknowledges_what_is_left() -> None:
+def test_while_quiet_it_fetches_nothing_and_acknowledges_what_is_left() -> None:
     ledger = StubLedger(JOB)
     fetcher = make(ledger, StubBell())
     fetcher.quiet()
-    assert fetcher.next() is None
-    assert (ledger.jobs, ledger.flushed) == ([JOB], 1)
+    threads = [next_in_thread(fetcher) for _ in range(2)]
+    wait_until(lambda: ledger.flushed == 2, "both to acknowledge")
+    assert ledger.jobs == [JOB]
+    assert all(thread.is_alive() for thread in threads)
+    fetcher.close()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert ledger.jobs == [JOB]
+
+
+def test_after_a_resume_those_who_waited_look_for_work_again() -> None:
+    ledger = StubLedger()
+    fetcher, found = make(ledger, StubBell()), list[Fetched | None]()
+    fetcher.quiet()
+    thread = threading.Thread(target=lambda: found.append(fetcher.next()))
+    thread.start()
+    wait_until(lambda: ledger.flushed == 1, "it to wait")
+    ledger.jobs.append(JOB)
+    fetcher.resume()
+    thread.join(5)
+    assert found == [JOB]
+
+
+def test_a_rest_is_over_with_the_close() -> None:
+    fetcher = make(StubLedger(), StubBell())
+    thread = threading.Thread(target=fetcher.rest, args=(60,))
+    thread.start()
+    fetcher.close()
+    thread.join(5)
+    assert not thread.is_alive()

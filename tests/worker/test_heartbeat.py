@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.heartbeat import Heartbeat, process_info
 from jobd.worker.outage import Outage
 from jobd.worker.process import WorkerProcess
+from jobd.worker.recovery import Orphan
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, PushRaw, RunWorker
@@ -79,6 +80,11 @@ class StubRecovery:
 
     def forget(self) -> None:
         self.asked.append("forget")
+
+    def named(self, orphans: Sequence[Orphan]) -> None:
+        self.asked += [orphan.owner for orphan in orphans]
+        if self.error:
+            raise self.error
 
 
 def make(url: str, recovery: Any, *, alive: bool = True, on_signal: Callable[[str], None] = print) -> Heartbeat:
@@ -244,6 +250,19 @@ def test_others_are_judged_after_each_beat_that_went_through(redis_url: str) -> 
     recovery = StubRecovery()
     make(redis_url, recovery).tick()
     assert recovery.asked == ["expired"]
+
+
+def test_the_dead_are_kept_until_they_are_recovered(redis_url: str) -> None:
+    recovery, done = StubRecovery(LostConnection("gone")), list[str]()
+    heartbeat = make(redis_url, recovery)
+    heartbeat.recover([Orphan("o:1", "killed"), Orphan("o:2", "killed")], done.extend)
+    with pytest.raises(LostConnection):
+        heartbeat.tick()
+    assert done == []
+    recovery.error, recovery.asked = None, []
+    heartbeat.tick()
+    heartbeat.tick()
+    assert (recovery.asked, done) == (["o:1", "o:2", "expired", "expired"], ["o:1", "o:2"])
 
 
 def test_after_a_refused_beat_nobody_is_judged_by_what_was_seen(redis_url: str) -> None:

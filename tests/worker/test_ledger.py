@@ -39,6 +39,9 @@ class Setup:
     abort: threading.Event
     outage: Outage
     owners: list[str] = field(default_factory=list)
+    acknowledged: list[object] = field(default_factory=list)
+    """Notes of the acknowledgements that were confirmed."""
+    given_back: list[bytes] = field(default_factory=list)
 
     def push(self, *payloads: bytes, queue: str = "default") -> None:
         self.redis.sadd("queues", queue)
@@ -85,6 +88,7 @@ def setup(redis: Redis, redis_server: RedisServer) -> Iterator[Setup]:
     with Proxy(redis_server.socket) as proxy:
         connector = Connector(proxy.url, socket_timeout=0.5)
         abort, outage, owners = threading.Event(), Outage(), list[str]()
+        acknowledged, given_back = list[object](), list[bytes]()
 
         def name_owner() -> str:
             owners.append(f"owner-{len(owners) + 1}")
@@ -99,8 +103,10 @@ def setup(redis: Redis, redis_server: RedisServer) -> Iterator[Setup]:
             limits=DeadLimits(),
             outage=outage,
             abort=abort,
+            on_acknowledged=acknowledged.append,
+            on_given_back=lambda job: given_back.append(job.payload),
         )
-        yield Setup(ledger, proxy, redis, abort, outage, owners)
+        yield Setup(ledger, proxy, redis, abort, outage, owners, acknowledged, given_back)
         abort.clear()
         ledger.close()
         connector.close()
@@ -138,12 +144,13 @@ def test_a_fetch_whose_exchange_breaks_neither_loses_nor_doubles_a_job(setup: Se
 def test_an_acknowledgement_whose_exchange_breaks_counts_once(setup: Setup, loss: Loss) -> None:
     setup.push(b"1", b"2")
     first, second = setup.ledger.fetch(2, ["default"])
-    setup.ledger.finish(first, None)
-    setup.ledger.finish(second, Move("", "retry", 99.0, b"2 again", 1, 1))
+    setup.ledger.finish(first, None, "first")
+    setup.ledger.finish(second, Move("", "retry", 99.0, b"2 again", 1, 1), "second")
     setup.proxy.lose(loss, calling("ack"))
     setup.ledger.flush()
     setup.proxy.wait_until_lost()
     assert (setup.processed(), setup.held()) == (2, set())
+    assert setup.acknowledged == ["first", "second"]
     assert setup.redis.zrange("retry", 0, -1) == [b"2 again"]
 
 
@@ -155,6 +162,7 @@ def test_giving_back_when_the_exchange_breaks_puts_each_job_back_once(setup: Set
     setup.ledger.give_back(jobs)
     setup.proxy.wait_until_lost()
     assert (setup.queued(), setup.held()) == ([b"1", b"2", b"3"], set())
+    assert sorted(setup.given_back) == [b"1", b"2"]
 
 
 @losses
@@ -179,10 +187,10 @@ def test_a_lost_call_is_sent_again_byte_for_byte(setup: Setup) -> None:
 def test_what_is_finished_is_acknowledged_with_the_next_fetch(setup: Setup) -> None:
     setup.push(b"1")
     [job] = setup.ledger.fetch(1, ["default"])
-    assert setup.ledger.finish(job, None)
-    assert setup.processed() == 0
+    assert setup.ledger.finish(job, None, "its note")
+    assert (setup.processed(), setup.acknowledged) == (0, [])
     assert setup.ledger.fetch(1, ["default"]) == []
-    assert (setup.processed(), setup.held()) == (1, set())
+    assert (setup.processed(), setup.held(), setup.acknowledged) == (1, set(), ["its note"])
 
 
 def test_a_job_is_finished_once(setup: Setup) -> None:
@@ -205,9 +213,10 @@ def test_jobs_go_back_to_their_own_queues_in_order_next_to_be_taken(setup: Setup
 def test_a_job_that_is_finished_is_not_given_back(setup: Setup) -> None:
     setup.push(b"1", b"2")
     first, second = setup.ledger.fetch(2, ["default"])
-    setup.ledger.finish(first, None)
+    setup.ledger.finish(first, None, "first")
     assert setup.ledger.give_back([first, second]) == 1
     assert (setup.queued(), setup.processed()) == ([b"2"], 1)
+    assert (setup.acknowledged, setup.given_back) == (["first"], [b"2"])
 
 
 def test_a_fenced_owner_changes_nothing_and_goes_on_under_a_new_name(
@@ -215,7 +224,7 @@ def test_a_fenced_owner_changes_nothing_and_goes_on_under_a_new_name(
 ) -> None:
     setup.push(b"1", b"2")
     finished, running = setup.ledger.fetch(2, ["default"])
-    setup.ledger.finish(finished, Move("", "dead", 1.0, b"1 dead", 1, 1))
+    setup.ledger.finish(finished, Move("", "dead", 1.0, b"1 dead", 1, 1), "in vain")
     setup.recover()
     with caplog.at_level(logging.INFO, "jobd"):
         again = setup.ledger.fetch(1, ["default"])
@@ -224,6 +233,15 @@ def test_a_fenced_owner_changes_nothing_and_goes_on_under_a_new_name(
     assert not setup.ledger.finish(running, None)
     assert setup.ledger.give_back([running]) == 0
     assert (setup.processed(), setup.redis.exists("dead"), setup.queued()) == (0, 0, [b"2"])
+    assert (setup.acknowledged, setup.given_back) == ([], [])
+
+
+def test_what_was_recovered_meanwhile_is_not_given_back(setup: Setup) -> None:
+    setup.push(b"1")
+    [job] = setup.ledger.fetch(1, ["default"])
+    setup.recover()
+    assert setup.ledger.give_back([job]) == 0
+    assert (setup.given_back, setup.queued()) == ([], [b"1"])
 
 
 def test_a_refused_beat_fences_with_the_next_call(setup: Setup) -> None:
@@ -254,9 +272,9 @@ def test_after_a_fail_over_a_forgotten_acknowledgement_is_told_again(
     done, moved, _ = setup.ledger.fetch(3, ["default"])
 
     def work() -> None:
-        setup.ledger.finish(done, None)
+        setup.ledger.finish(done, None, "done")
         setup.ledger.flush()
-        setup.ledger.finish(moved, Move("", "retry", 5.0, b"moved again", 1, 1))
+        setup.ledger.finish(moved, Move("", "retry", 5.0, b"moved again", 1, 1), "moved")
         setup.ledger.flush()
 
     setup.fail_over(work)
@@ -267,6 +285,7 @@ def test_after_a_fail_over_a_forgotten_acknowledgement_is_told_again(
     assert (setup.held(), setup.processed(), setup.queued()) == ({b"runs"}, 2, [])
     assert setup.redis.zrange("retry", 0, -1) == [b"moved again"]
     assert setup.owners == ["owner-1"]
+    assert setup.acknowledged == ["done", "moved"]
 
 
 def test_after_a_fail_over_what_nobody_knows_goes_back_and_what_runs_stays(setup: Setup) -> None:
@@ -288,9 +307,10 @@ def test_after_a_fail_over_what_just_finished_is_acknowledged_too(setup: Setup) 
     setup.push(b"1")
     [job] = setup.ledger.fetch(1, ["default"])
     setup.fail_over(lambda: [setup.ledger.fetch(0, ["default"]) for _ in range(2)])
-    setup.ledger.finish(job, None)
+    setup.ledger.finish(job, None, "just now")
     setup.ledger.flush()
     assert (setup.held(), setup.processed()) == (set(), 1)
+    assert setup.acknowledged == ["just now"]
 
 
 def test_a_refusal_is_told_also_when_an_outage_has_just_ended(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:

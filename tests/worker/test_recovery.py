@@ -18,12 +18,13 @@ import jobd
 from jobd.client import scripts
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
+from jobd.client.payload import decode, decode_backtrace, encode
 from jobd.client.scripts import DeadLimits, Finished, Record
 from jobd.worker import host
 from jobd.worker.clock import ServerClock
 from jobd.worker.host import is_gone, read_facts
 from jobd.worker.process import WorkerProcess
-from jobd.worker.recovery import Recovery
+from jobd.worker.recovery import Crash, Orphan, Recovery
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
@@ -72,7 +73,7 @@ def connector(redis_url: str) -> Iterator[Connector]:
     made.close()
 
 
-def make(connector: Connector, watch: Callable[[], float], own: str = "me") -> Recovery:
+def make(connector: Connector, watch: Callable[[], float], own: str = "me", **given: Any) -> Recovery:
     return Recovery(
         connector,
         KEYS,
@@ -83,6 +84,7 @@ def make(connector: Connector, watch: Callable[[], float], own: str = "me") -> R
         limits=DeadLimits(),
         lease=LEASE,
         monotonic=watch,
+        **given,
     )
 
 
@@ -100,6 +102,11 @@ def enter(connector: Connector, owner: str, jobs: list[bytes], facts: dict[str, 
             record = Record(KEYS, owner, "0", "1", 100.0)
             call = scripts.fetch(record, Finished(), call=1, want=len(jobs), mode="single", queues=["q"])
             scripts.send(connection, call)
+
+
+def ended(*owners: str) -> list[Orphan]:
+    """Owners whose processes ended in order."""
+    return [Orphan(owner, "its process ended") for owner in owners]
 
 
 def queued(redis: Redis) -> list[bytes]:
@@ -227,7 +234,7 @@ def test_many_jobs_are_given_back_in_several_calls_in_their_order(
     jobs = [b"%04d" % i for i in range(900)]
     enter(connector, "other", jobs)
     monkeypatch.setattr(scripts, "recover", partial(scripts.recover, limit=400))
-    recovery.named(["other"])
+    recovery.named(ended("other"))
     assert queued(redis) == jobs
 
 
@@ -235,7 +242,7 @@ def test_named_owners_are_recovered_at_once_and_unknown_ones_are_no_harm(
     recovery: Recovery, connector: Connector, redis: Redis
 ) -> None:
     enter(connector, "other", [b"1"])
-    recovery.named(["nobody", "other", "other"])
+    recovery.named(ended("nobody", "other", "other"))
     assert queued(redis) == [b"1"]
 
 
@@ -271,7 +278,7 @@ def test_the_dead_leave_sidekiqs_views(recovery: Recovery, connector: Connector,
     redis.sadd("processes", "h:1:n")
     redis.hset("h:1:n", "info", "{}")
     redis.hset("h:1:n:work", "t", "{}")
-    recovery.named(["h:1:n/slow"])
+    recovery.named(ended("h:1:n/slow"))
     assert not redis.exists("processes", "h:1:n", "h:1:n:work")
 
 
@@ -444,7 +451,7 @@ def test_a_job_that_was_given_to_others_has_no_effect_where_it_still_runs(
     with run_worker(concurrency=2, heartbeat_interval=0.02) as worker:
         block.perform_async(1)
         wait_until(lambda: calls == [1], "the job at work")
-        make(connector, watch, own="another").named([worker.identity])
+        make(connector, watch, own="another").named(ended(worker.identity))
         wait_until(lambda: calls == [1, 1], "the same job at work again")
         release.set()
         wait_until(lambda: events.named("job.not_ours"), "the first run to end")
@@ -474,3 +481,163 @@ def test_a_living_process_recovers_another_after_its_lease(
         redis.hset("jobd:other:jobs", "1.1", b"q\n" + payload)
         wait_until(lambda: redis.get("stat:processed") == b"1", "the job run again")
     assert calls == [8]
+
+
+def job(jid: str, **fields: object) -> bytes:
+    """The bytes of a job that waits for the test."""
+    return encode({"class": "recovery.block", "args": [1], "jid": jid, "queue": "q", "retry": True, **fields})
+
+
+def crash(*jids: str, cause: str = "killed by SIGSEGV") -> Crash:
+    return Crash(cause, jids, 400 * 2**20, "Thread 1 (most recent call first):\n  File a.py, line 3 in f")
+
+
+def crashed(owner: str, *jids: str) -> list[Orphan]:
+    """An owner whose process crashed while it ran these."""
+    return [Orphan(owner, "killed by SIGSEGV", crash(*jids))]
+
+
+def count(redis: Redis, key: str) -> int:
+    value: Any = redis.get(key)
+    return int(value or 0)
+
+
+def test_only_jobs_that_ran_are_to_blame_for_a_crash(
+    recovery: Recovery, connector: Connector, redis: Redis, events: Events
+) -> None:
+    jobs = [job("a"), job("b"), b"no job", job("")]
+    enter(connector, "other", jobs)
+    recovery.named(crashed("other", "b", "ran under another owner"))
+    assert queued(redis) == jobs
+    assert redis.smembers("jobd:suspects") == {b"b"}
+    assert redis.keys("jobd:*crashes:*") == [b"jobd:crashes:b"]
+    [line] = events.named("job.crashed")
+    assert (line["jid"], line["job"], line["queue"], line["crashes"]) == ("b", "recovery.block", "q", 1)
+    assert "killed by SIGSEGV" in line["error"]
+
+
+def test_an_end_in_order_is_held_against_nobody(recovery: Recovery, connector: Connector, redis: Redis) -> None:
+    enter(connector, "other", [job("a")])
+    recovery.named(ended("other"))
+    assert queued(redis) == [job("a")]
+    assert not redis.keys("jobd:*")
+
+
+def test_the_third_crash_is_the_death_of_a_job(
+    recovery: Recovery, connector: Connector, redis: Redis, events: Events
+) -> None:
+    poison = job("p", unknown_since=1.0)
+    for number in range(1, 4):
+        redis.delete("queue:q")
+        enter(connector, f"owner-{number}", [job("a"), poison], {"host": "web-1"})
+        recovery.named(crashed(f"owner-{number}", "p"))
+        assert count(redis, "jobd:crashes:p") == (number if number < 3 else 0)
+    assert queued(redis) == [job("a")]
+    assert not redis.exists("jobd:suspects")
+    members: Any = redis.zrange("dead", 0, -1, withscores=True)
+    [(raw, score)] = members
+    entry = decode(raw)
+    assert entry["error_class"] == "jobd.Crashed"
+    assert entry["error_message"] == (
+        "its process crashed 3 times while it ran; the last time: killed by SIGSEGV, on web-1, with 400 MiB of memory"
+    )
+    assert decode_backtrace(entry["error_backtrace"]) == crash().stacks.splitlines()
+    assert (entry["failed_at"], entry["retry_count"], entry["queue"]) == (pytest.approx(score, abs=1), 0, "q")
+    assert {name: entry[name] for name in ("class", "args", "jid", "retry")} == {
+        name: decode(poison)[name] for name in ("class", "args", "jid", "retry")
+    }
+    assert count(redis, "stat:processed") == count(redis, "stat:failed") == 1
+    [line] = events.named("job.dead")
+    assert (line["jid"], line["error"]) == ("p", entry["error_message"])
+
+
+def test_how_many_crashes_are_too_many_is_configured(connector: Connector, watch: Watch, redis: Redis) -> None:
+    enter(connector, "other", [job("a")])
+    make(connector, watch, max_crashes=1, timestamps="ms").named(crashed("other", "a"))
+    members: Any = redis.zrange("dead", 0, -1)
+    entry = decode(members[0])
+    assert "crashed once" in entry["error_message"]
+    assert isinstance(entry["failed_at"], int)
+
+
+def test_a_lost_host_counts_against_all_jobs_in_progress_and_ten_of_them_are_a_death(
+    recovery: Recovery, connector: Connector, redis: Redis
+) -> None:
+    redis.set("jobd:crashes:a", 2)
+    for number in range(1, 11):
+        assert count(redis, "jobd:host-crashes:a") == number - 1
+        assert redis.smembers("jobd:suspects") == ({b"a", b"b"} if number > 1 else set())
+        redis.delete("queue:q")
+        enter(connector, f"gone-{number}", [job("a"), job("b")], record(*ended_child()) | {"host": "web-1"})
+        if number == 5:
+            redis.delete("jobd:host-crashes:b")
+        recovery.earlier_here()
+    assert queued(redis) == [job("b")]
+    assert count(redis, "jobd:host-crashes:b") == 6
+    assert not redis.exists("jobd:crashes:a", "jobd:host-crashes:a")
+    members: Any = redis.zrange("dead", 0, -1)
+    assert decode(members[0])["error_message"] == (
+        "its process was lost with its host 10 times while it ran; the last time: "
+        "its process and its master are gone, on web-1"
+    )
+
+
+def test_an_expired_lease_counts_as_a_lost_host(
+    recovery: Recovery, connector: Connector, watch: Watch, redis: Redis
+) -> None:
+    enter(connector, "other", [job("a")])
+    recovery.expired()
+    watch.now += LEASE
+    recovery.expired()
+    assert queued(redis) == [job("a")]
+    assert (count(redis, "jobd:host-crashes:a"), count(redis, "jobd:crashes:a")) == (1, 0)
+
+
+def test_members_of_an_open_batch_are_not_to_blame(recovery: Recovery, connector: Connector, redis: Redis) -> None:
+    enter(connector, "other", [])
+    with connector.connection() as connection:
+        scripts.send(connection, scripts.push_now(KEYS, "q", [job("a")]))
+        call = Record(KEYS, "other", "0", "1", 100.0)
+        scripts.send(connection, scripts.fetch(call, Finished(), call=1, want=1, mode="batch", queues=["q"]))
+    recovery.named(crashed("other", "a"))
+    assert queued(redis) == [job("a")]
+    assert not redis.exists("jobd:suspects", "jobd:crashes:a")
+
+
+def test_what_somebody_wrote_over_a_count_is_no_count(
+    recovery: Recovery, connector: Connector, redis: Redis, events: Events
+) -> None:
+    redis.set("jobd:crashes:a", "text")
+    enter(connector, "other", [job("a")])
+    recovery.named(crashed("other", "a"))
+    assert queued(redis) == [job("a")]
+    assert "jobd:crashes:a" in events.named("redis.damaged")[0]["note"]
+
+
+def test_many_jobs_of_a_lost_host_are_each_counted_and_told_of_once(
+    recovery: Recovery, connector: Connector, redis: Redis, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [job(f"j{i}") for i in range(30)]
+    enter(connector, "gone", jobs, record(*ended_child()))
+    monkeypatch.setattr("jobd.client.defaults.RECOVER_LIMIT", 10)
+    monkeypatch.setattr(scripts, "recover", partial(scripts.recover, limit=7))
+    recovery.earlier_here()
+    assert queued(redis) == jobs
+    assert [count(redis, f"jobd:host-crashes:j{i}") for i in range(30)] == [1] * 30
+    assert sorted(line["jid"] for line in events.named("job.crashed")) == sorted(f"j{i}" for i in range(30))
+
+
+def test_a_death_by_crashes_is_among_the_figures_of_the_process_that_recovers(
+    run_worker: RunWorker, redis: Redis, connector: Connector
+) -> None:
+    redis.set("jobd:host-crashes:a", 9)
+    strange = job("b", **{"class": "nobody.knows_it"})
+    redis.set("jobd:host-crashes:b", 9)
+    enter(connector, "gone", [job("a"), strange, job("c", args=[3])], record(*ended_child()))
+    release.set()
+    with run_worker(queues=(("q", 0),)) as worker:
+        wait_until(lambda: redis.get("stat:processed") == b"3", "the third job run")
+        dead = {names: counts.results["dead"] for names, counts in worker.page.jobs().items()}
+    assert (dead["q", "recovery.block"], dead["q", "other"]) == (1, 1)
+    assert calls == [3]
+    assert redis.get("stat:failed") == b"2"

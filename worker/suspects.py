@@ -1,0 +1,47 @@
+"""Follows jobs that ran when a process crashed, until they come to an end. Costs nothing while there are none.
+
+`fetch` says whether Redis knows any; only then are these functions asked. Who is suspected is decided in `crash.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from jobd.client import scripts
+from jobd.client.connection import Connector
+from jobd.client.errors import RedisUnavailable
+from jobd.client.keys import Keys
+from jobd.worker import log
+
+
+class Suspects:
+    """What one process asks about them. Safe across threads; never raises, since the counts expire by themselves."""
+
+    def __init__(self, connector: Connector, keys: Keys) -> None:
+        self._connector, self._keys, self._reports = connector, keys, log.Reports()
+
+    def has(self, jid: str) -> bool:
+        """Is this job suspected of crashes? True when Redis does not say: to clear it in vain does no harm."""
+        if not jid:
+            return False
+        try:
+            client: Any = self._connector.client()
+            return bool(client.sismember(self._keys.suspects, jid))
+        except (RedisError, RedisUnavailable, OSError) as error:
+            self._note(error)
+            return True
+
+    def absolve(self, jid: str) -> None:
+        """Clear a job that has come to an end, and whose acknowledgement Redis has."""
+        try:
+            with self._connector.connection() as connection:
+                scripts.send(connection, scripts.absolve(self._keys, jid))
+        except (RedisError, RedisUnavailable, OSError) as error:
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        """A lost connection is told of elsewhere."""
+        if isinstance(error, ResponseError):
+            self._reports.tell(f"{self._keys.suspects}: {error}")
