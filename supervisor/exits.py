@@ -9,6 +9,7 @@ from jobd.client.errors import (
     ConfigError,
     JobDefinitionError,
     JobdError,
+    PortUnavailable,
     RedisUnavailable,
     StoreUnavailable,
 )
@@ -16,9 +17,13 @@ from jobd.client.errors import (
 OK = 0
 FAILED = 1
 USAGE = 64
+NO_MASTER = 69
 CHILDREN_CANNOT_BOOT = 70
+RECYCLED = 71
 ALREADY_RUNNING = 73
 REDIS_UNAVAILABLE = 75
+NOT_IN_TIME = 75
+"""Of `jobd ctl`; for shells the two mean the same: later it may work."""
 PARENT_LOST = 76
 CONFIG = 78
 INTERRUPTED_TWICE = 130
@@ -28,6 +33,7 @@ _CODES: tuple[tuple[type[JobdError], int], ...] = (
     (ConfigError, CONFIG),
     (AlreadyRunning, ALREADY_RUNNING),
     (StoreUnavailable, REDIS_UNAVAILABLE),
+    (PortUnavailable, REDIS_UNAVAILABLE),
     (RedisUnavailable, REDIS_UNAVAILABLE),
     (JobDefinitionError, CHILDREN_CANNOT_BOOT),
 )
