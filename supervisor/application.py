@@ -8,8 +8,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobd.client import registry
+from jobd.client import registry, settings
 from jobd.client.errors import JobDefinitionError
+from jobd.worker.config import WorkerConfig
+
+_prepared = False
 
 
 class ApplicationError(Exception):
@@ -21,6 +24,19 @@ def put_first_on_path(directory: Path) -> None:
     text = str(directory)
     if not sys.path or sys.path[0] != text:
         sys.path.insert(0, text)
+
+
+def prepare(config: WorkerConfig) -> int:
+    """Set the client up as configured, then import the application, which may change that; returns how many jobs.
+
+    In a process whose parent has done it already, nothing is done again. Raises ApplicationError.
+    """
+    global _prepared
+    if not _prepared:
+        settings.configure(redis_url=config.redis_url, namespace=config.namespace, timestamps=config.timestamps)
+        load(config.require)
+        _prepared = True
+    return len(registry.names())
 
 
 def load(modules: Sequence[str]) -> int:

@@ -1,24 +1,28 @@
-"""What a forked worker process does, from the fork to its end. It talks to its master by one line of JSON an event."""
+"""What a forked worker process does, from the fork to its end."""
 
 from __future__ import annotations
 
-import json
+import faulthandler
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jobd.client.errors import JobdError
-from jobd.supervisor import exits
+from jobd.supervisor import exits, home
 from jobd.supervisor.application import ApplicationError
+from jobd.supervisor.channel import Channel, shortened
 from jobd.supervisor.config import Config
-from jobd.supervisor.serve import serve
-from jobd.supervisor.signals import CONTROL, SignalPipe
+from jobd.supervisor.loop import Loop
+from jobd.supervisor.parent import die_with
+from jobd.supervisor.serve import Server
+from jobd.supervisor.signals import CHILD, SignalPipe, reset
 from jobd.worker import log
-
-SIGNALS = tuple(number for number in CONTROL if number != signal.SIGINT)
+from jobd.worker.page import Page
+from jobd.worker.recovery import Orphan
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,57 +31,100 @@ class Birth:
 
     nonce: str
     master_pid: int
-    status_fd: int
-    """Write end: events for the master."""
-    alive_fd: int
-    """Read end: it ends with the master."""
-    recover: Sequence[str]
+    channel: Channel
+    page: Page
+    dump: int
+    """A file for faulthandler; the master reads it."""
+    orphans: Sequence[Orphan]
     quiet: bool
+    home: Path
+    """Where jobd was started, by the name that was used."""
 
 
 def run_child(config: Config, birth: Birth) -> NoReturn:
     """Be a worker process and exit. The caller has forked, with all signals blocked."""
     code = exits.CHILDREN_CANNOT_BOOT
     try:
+        reset()
+        signals = SignalPipe(CHILD)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setpgid(0, 0)
         _stdin_from_null()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal; the master decides
-        signals = SignalPipe(SIGNALS)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        code = serve(
-            config,
-            signals=signals,
-            nonce=birth.nonce,
-            master_pid=birth.master_pid,
-            master_fd=birth.alive_fd,
-            recover=birth.recover,
-            quiet=birth.quiet,
-            on_owner=lambda owner: tell(birth.status_fd, event="owner", owner=owner),
-            on_loaded=lambda: tell(birth.status_fd, event="loaded"),
-            on_ready=lambda: tell(birth.status_fd, event="ready"),
-        )
+        home.enter(birth.home)
+        _dump_stacks_to(birth.dump)
+        code = _serve(config, birth, signals) if die_with(birth.master_pid) else exits.PARENT_LOST
     except (ApplicationError, JobdError) as error:
-        tell(birth.status_fd, event="failed", why=str(error))
+        birth.channel.send(event="failed", why=shortened(str(error)))
     except BaseException as error:
         log.event("process.defect", level=log.ERROR, exc_info=error)
-        tell(birth.status_fd, event="failed", why=f"{type(error).__name__}: {error}")
+        birth.channel.send(event="failed", why=shortened(f"{type(error).__name__}: {error}"))
     finally:
         _leave(code)
     raise AssertionError("unreachable")
 
 
-def tell(fd: int, **event: Any) -> None:
-    """Send one event to the master; that it is gone is noticed elsewhere."""
-    try:
-        os.write(fd, json.dumps(event).encode() + b"\n")
-    except OSError:
-        return
+def _serve(config: Config, birth: Birth, signals: SignalPipe) -> int:
+    server = Server(
+        config,
+        loop=Loop(),
+        signals=signals,
+        page=birth.page,
+        reporter=ToMaster(birth.channel),
+        nonce=birth.nonce,
+        master_pid=birth.master_pid,
+    )
+    server.listen_to(birth.channel)
+    server.on_stacks_told = lambda: os.ftruncate(birth.dump, 0)
+    if birth.quiet:
+        server.quiet()
+    return server.run(birth.orphans)
+
+
+class ToMaster:
+    """Tells the master what happens, by messages."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def loaded(self) -> None:
+        """The application is imported."""
+        self._channel.send(event="loaded")
+
+    def ready(self) -> None:
+        """Jobs are run."""
+        self._channel.send(event="ready")
+
+    def stopping(self) -> None:
+        """It ends, in order."""
+        self._channel.send(event="stopping")
+
+    def stopped(self, *, clean: bool) -> None:
+        """It has stopped. With `clean`, nothing is left under its names."""
+        self._channel.send(event="stopped", clean=clean)
+
+    def owner(self, name: str) -> None:
+        """Jobs are held under this name from now on."""
+        self._channel.send(event="owner", owner=name)
+
+    def recovered(self, owners: Sequence[str]) -> None:
+        """The jobs of these owners were given back."""
+        self._channel.send(event="recovered", owners=list(owners))
+
+    def cluster(self, figures: dict[str, Any]) -> None:
+        """How much waits in Redis. May be lost: the next one follows soon."""
+        self._channel.send(droppable=True, event="cluster", figures=figures)
 
 
 def _stdin_from_null() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+
+
+def _dump_stacks_to(fd: int) -> None:
+    """Have faulthandler write there: it needs neither the interpreter's lock nor memory."""
+    faulthandler.enable(fd)
+    faulthandler.register(signal.SIGTTIN, fd, chain=True)
 
 
 def _leave(code: int) -> NoReturn:

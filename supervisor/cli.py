@@ -15,9 +15,12 @@ from jobd.client import defaults
 from jobd.client.embedded import SCHEME
 from jobd.client.errors import JobdError
 from jobd.client.version import VERSION
+from jobd.supervisor import ctl as control_client
 from jobd.supervisor import exits
 from jobd.supervisor import start as server
 from jobd.supervisor.config import Config, load, show
+from jobd.supervisor.control import MOST_PROCESSES, NAMES
+from jobd.worker import checks
 
 
 class _Group(click.Group):
@@ -45,6 +48,7 @@ def cli() -> None:
     jobd -r app.jobs -q critical -q low   two queues in strict order
     jobd --embedded -r app.jobs           with a store of its own in var/jobd
     jobd check -C config.yml --show       is the file right, and what does each value come from?
+    jobd ctl status -C config.yml         what does the running one do?
     jobd demo                             see it work
     """
 
@@ -90,7 +94,7 @@ def _load(path: Path | None, environment: str | None, embedded: str | None, **fl
 def start(ctx: click.Context, /, daemon: bool, check: bool, **options: Any) -> None:
     """Run jobs until TERM or INT."""
     config = _load(**options)
-    ctx.exit(server.check(config) if check else server.start(config, daemon=daemon))
+    ctx.exit(server.check(config) if check else server.start(config, lambda: _load(**options), daemon=daemon))
 
 
 @cli.command()
@@ -102,6 +106,52 @@ def check(show_values: bool, **options: Any) -> None:
     for notice in config.notices:
         exits.complain(notice)
     click.echo(show(config) if show_values else "the configuration is right")
+
+
+def _limit(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and (problem := checks.seconds(0, 365 * 24 * 3600)(value)):
+        raise click.BadParameter(problem)
+    return value
+
+
+@cli.command()
+@click.argument("action", type=click.Choice(NAMES), metavar="ACTION")
+@click.argument("count", type=click.IntRange(1, MOST_PROCESSES), required=False, metavar="[N]")
+@click.option("-C", "--config", "path", type=click.Path(path_type=Path), help="YAML file that names the pidfile.")
+@click.option("-e", "--environment", help="Section of the file to use. [JOBD_ENV, APP_ENV, else development]")
+@click.option("-P", "--pidfile", type=click.Path(path_type=Path), help="The pidfile; no other setting is read then.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--wait", is_flag=True, help="Return when it is done, not when it has begun.")
+@click.option("--timeout", type=float, metavar="SECONDS", callback=_limit, help="Wait no longer. [no limit]")
+@click.pass_context
+def ctl(
+    ctx: click.Context,
+    /,
+    action: str,
+    count: int | None,
+    path: Path | None,
+    environment: str | None,
+    pidfile: Path | None,
+    wait: bool,
+    **options: Any,
+) -> None:
+    """Ask a running jobd for its status, or have it do something.
+
+    \b
+    status    what the processes do
+    quiet     take no more jobs; done when none runs
+    resume    take jobs again
+    stop      end within the configured timeout; done when the process is gone
+    restart   replace every process by one with the code of now, one at a time
+    reload    read the configuration again
+    scale N   have N processes; done when they are ready
+    """
+    if (action == "scale") != (count is not None):
+        raise click.UsageError("scale takes the number of processes" if count is None else f"{action} takes no number")
+    if action == "status" and wait:
+        raise click.UsageError("status has nothing to --wait for")
+    found = pidfile or control_client.pidfile_of(load(path, environment))
+    ctx.exit(control_client.run(found, action, count, wait=wait, **options))
 
 
 @cli.command()

@@ -34,6 +34,10 @@ class Notifier:
         """The service has started, or has ended a reload; `status` is shown by `systemctl status`."""
         self._send("READY=1", _status(status))
 
+    def reloading(self) -> None:
+        """A reload has begun, and lasts until `ready`. By the time systemd knows which request this answers."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={round(self._monotonic() * 1_000_000)}")
+
     def status(self, text: str) -> None:
         """Show `text` in `systemctl status`."""
         self._send(_status(text))

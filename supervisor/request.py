@@ -27,6 +27,10 @@ class Request:
         self.outcome = outcome
         """What came of it in the end; None until then."""
 
+    def accept(self, text: str) -> None:
+        """Answer that it will be done. Only the first answer counts."""
+        self.answer = self.answer or Verdict(True, text)
+
     def end(self, ok: bool, text: str) -> None:
         """Note the outcome, which is the answer too when there was none yet. Only the first one counts."""
         self.outcome = self.outcome or Verdict(ok, text)

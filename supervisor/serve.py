@@ -4,165 +4,227 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Protocol
 
 from setproctitle import setproctitle
 
-from jobd.client import settings
 from jobd.client.version import VERSION
 from jobd.supervisor import application, exits
+from jobd.supervisor.channel import Channel
 from jobd.supervisor.config import Config
+from jobd.supervisor.loop import Loop
 from jobd.supervisor.signals import SignalPipe
+from jobd.supervisor.stacks import stacks
 from jobd.worker import log
+from jobd.worker.page import Page
 from jobd.worker.process import WorkerProcess
+from jobd.worker.recovery import Orphan
 
 HARD_EXIT_AFTER = 2.0
 """Seconds after `timeout` at which the process ends, whatever its threads do."""
-TITLE_INTERVAL = 2.0
+TICK = 1.0
+DRAINING_TICK = 0.1
+"""Seconds between two looks whether the last job of a process that drains has ended."""
 DEBOUNCE = 1.0
 """Seconds within which a second INT is taken for an echo of the first: terminals and their wrappers repeat it."""
 
 _REMOTE = {"TSTP": signal.SIGTSTP, "TERM": signal.SIGTERM, "TTIN": signal.SIGTTIN}
 
 
-def serve(
-    config: Config,
-    *,
-    signals: SignalPipe,
-    nonce: str | None = None,
-    master_pid: int | None = None,
-    master_fd: int | None = None,
-    recover: Sequence[str] = (),
-    quiet: bool = False,
-    on_owner: Callable[[str], None] = lambda owner: None,
-    on_loaded: Callable[[], None] = lambda: None,
-    on_ready: Callable[[], None] = lambda: None,
-    on_tick: Callable[[], None] = lambda: None,
-) -> int:
-    """Run jobs until TERM or INT, or until the master is gone; returns the exit code.
+class Reporter(Protocol):
+    """Whoever is to hear what happens in a process that runs jobs."""
 
-    `master_fd` becomes readable when the master ends. `recover` names owners that died: their jobs are given back
-    before `on_ready` is called. With `quiet` no job is ever taken. `on_tick` is called every two seconds or sooner.
-    Raises ApplicationError and JobdError while starting.
-    """
-    settings.configure(redis_url=config.redis_url, namespace=config.namespace, timestamps=config.timestamps)
-    jobs = application.load(config.require)
-    log.event("application.loaded", modules=",".join(config.require) or None, jobs=jobs)
-    on_loaded()
-    worker = WorkerProcess(
-        config,
-        nonce=nonce,
-        master_pid=master_pid,
-        on_owner=on_owner,
-        on_signal=lambda name: os.kill(os.getpid(), _REMOTE[name]),
-    )
-    if quiet:
-        worker.quiet()
-    with _Watch(config, worker, signals, master_fd, on_tick) as watch:
-        if not watch.goes_on(0) or not worker.start(recover, wait=watch.goes_on):
-            return watch.code
-        on_ready()
-        while watch.goes_on(TITLE_INTERVAL):
-            pass
-    return _stop(config, worker, signals, watch)
+    def loaded(self) -> None: ...
+    def ready(self) -> None: ...
+    def stopping(self) -> None: ...
+    def stopped(self, *, clean: bool) -> None: ...
+    def owner(self, name: str) -> None: ...
+    def recovered(self, owners: Sequence[str]) -> None: ...
+    def cluster(self, figures: dict[str, Any]) -> None: ...
 
 
-def _stop(config: Config, worker: WorkerProcess, signals: SignalPipe, watch: _Watch) -> int:
-    code = watch.code
-    began = time.monotonic()
-
-    def hurry(with_code: int) -> None:
-        nonlocal code
-        code = with_code
-        worker.hurry()
-
-    def interrupted() -> None:
-        if time.monotonic() - began > DEBOUNCE:
-            hurry(exits.INTERRUPTED_TWICE)
-
-    signals.wait_no_longer_for(signal.SIGQUIT, lambda: hurry(exits.QUIT))
-    if signals.catches(signal.SIGINT):
-        signals.wait_no_longer_for(signal.SIGINT, interrupted)
-    if signal.SIGQUIT in signals.read():  # came after the last look
-        hurry(exits.QUIT)
-    timeout = 0.0 if watch.at_once else config.timeout
-    _end_at_the_latest_in(timeout + HARD_EXIT_AFTER, code)
-    setproctitle(title(config, len(worker.running), quiet=True))
-    worker.stop(timeout)
-    return code
-
-
-class _Watch:
-    """What the main thread looks after: signals, the end of the master, the title, and `on_tick`."""
+class Server:
+    """Runs jobs until it is told to stop or its master is gone. `run` is called once, all else from its loop."""
 
     def __init__(
         self,
         config: Config,
-        worker: WorkerProcess,
+        *,
+        loop: Loop,
         signals: SignalPipe,
-        master_fd: int | None,
-        on_tick: Callable[[], None],
+        page: Page,
+        reporter: Reporter,
+        nonce: str | None = None,
+        master_pid: int | None = None,
     ) -> None:
-        self._config, self._worker, self._signals = config, worker, signals
-        self._master_fd, self._on_tick = master_fd, on_tick
-        self._selector = selectors.DefaultSelector()
-        self.code = exits.OK
-        """The exit code, once it is time to end."""
-        self.at_once = False
-        """Whether running jobs go back without being waited for."""
+        """`master_pid` None: this process has no master."""
+        self._config, self._loop, self._signals = config, loop, signals
+        self._page, self._reporter = page, reporter
+        self._nonce, self._master_pid = nonce, master_pid
+        self._worker: WorkerProcess | None = None
+        self._quiet_from_birth = False
+        self._code: int | None = None
+        self._drain_code: int | None = None
+        self._at_once = False
+        self.on_tick: Callable[[], None] = lambda: None
+        """Called at each turn of the loop, every second or sooner."""
+        self.on_signal: Callable[[signal.Signals], None] = self.take_signal
+        """What to do about a signal that is not about stopping."""
+        self.on_stacks_told: Callable[[], None] = lambda: None
+        """Called when stacks have been written to the log."""
+        loop.watch(signals.fd, lambda: None)
 
-    def __enter__(self) -> Self:
-        self._selector.register(self._signals.fd, selectors.EVENT_READ)
-        if self._master_fd is not None:
-            self._selector.register(self._master_fd, selectors.EVENT_READ)
-        return self
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it takes no jobs."""
+        return self._worker.is_quiet if self._worker else self._quiet_from_birth
 
-    def __exit__(self, *error: object) -> None:
-        self._selector.close()
+    @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return len(self._worker.running) if self._worker else 0
 
-    def goes_on(self, seconds: float) -> bool:
-        """Watch for up to `seconds`; False when it is time to end."""
-        self._on_tick()
-        setproctitle(title(self._config, len(self._worker.running), quiet=self._worker.is_quiet))
-        for key, _ in self._selector.select(seconds):
-            if key.fd == self._master_fd:
-                log.event("process.master_lost", level=log.ERROR)
-                self.code = exits.PARENT_LOST
-                return False
-        numbers = self._signals.read()
-        if signal.SIGQUIT in numbers:
-            self.code, self.at_once = exits.QUIT, True
-            return False
-        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
-            return False
-        for number in numbers:
-            _on_signal(number, self._worker)
-        return True
+    def run(self, orphans: Sequence[Orphan] = ()) -> int:
+        """Serve to the end; returns the exit code. The jobs of `orphans` are given back before it is ready.
 
+        Raises ApplicationError and JobdError while starting.
+        """
+        jobs = application.prepare(self._config)
+        log.event("application.loaded", modules=",".join(self._config.require) or None, jobs=jobs)
+        self._reporter.loaded()
+        worker = self._make_worker()
+        if self._turn(0) and worker.start(orphans, wait=self._turn):
+            self._reporter.ready()
+            while self._turn(TICK if self._drain_code is None else DRAINING_TICK):
+                pass
+            self._reporter.stopping()
+            self._stop(worker)
+        return self._code or exits.OK
 
-def _on_signal(number: signal.Signals, worker: WorkerProcess) -> None:
-    if number == signal.SIGTSTP:
-        worker.quiet()
-    elif number == signal.SIGUSR1:
-        log.reopen()
-    elif number == signal.SIGTTIN:
-        log.event("process.stacks", stacks=_stacks())
+    def quiet(self) -> None:
+        """Take no more jobs."""
+        self._quiet_from_birth = True
+        if self._worker:
+            self._worker.quiet()
 
+    def resume(self) -> None:
+        """Take jobs again."""
+        self._quiet_from_birth = False
+        if self._worker:
+            self._worker.resume()
 
-def _stacks() -> str:
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    parts = (
-        f"{names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
-        for ident, frame in sys._current_frames().items()
-    )
-    return "\n".join(parts)
+    def drain(self, code: int) -> None:
+        """Take no more jobs, and end with `code` when those that run have ended."""
+        self._drain_code = code
+        self._reporter.stopping()
+        self.quiet()
+
+    def end(self, code: int, *, at_once: bool = False) -> None:
+        """Stop; `at_once` gives running jobs back without waiting for them. The first code counts, or a hard stop's."""
+        if self._code is None or at_once:
+            self._code, self._at_once = code, at_once
+
+    def listen_to(self, master: Channel) -> None:
+        """Do what the master says, and end when it is gone."""
+        self._loop.watch(master.fileno(), lambda: self._listen(master))
+
+    def take_signal(self, number: signal.Signals) -> None:
+        """What a worker process does about each signal but those that stop it."""
+        if number == signal.SIGTSTP:
+            self.quiet()
+        elif number in (signal.SIGUSR1, signal.SIGHUP):
+            log.reopen()
+        elif number == signal.SIGUSR2:
+            self.drain(exits.OK)
+        elif number == signal.SIGTTIN:
+            log.event("process.stacks", stacks=stacks())
+            self.on_stacks_told()
+
+    def _make_worker(self) -> WorkerProcess:
+        self._worker = worker = WorkerProcess(
+            self._config,
+            nonce=self._nonce,
+            master_pid=self._master_pid,
+            page=self._page,
+            on_owner=self._reporter.owner,
+            on_signal=lambda name: os.kill(os.getpid(), _REMOTE[name]),
+            on_cluster=self._reporter.cluster if self._config.metrics else None,
+        )
+        if self._quiet_from_birth:
+            worker.quiet()
+        return worker
+
+    def _turn(self, seconds: float) -> bool:
+        """One turn of the loop, of up to `seconds`; False when it is time to end."""
+        self.on_tick()
+        self._show_title()
+        self._loop.wait(0 if self._code is not None else seconds)
+        for number in self._signals.read():
+            self._on_signal(number)
+        if self._drain_code is not None and self._worker and self._worker.idle:
+            self.end(self._drain_code)
+        return self._code is None
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGQUIT:
+            self.end(exits.QUIT, at_once=True)
+        elif number == signal.SIGTERM:
+            self.end(exits.PARENT_LOST if self._is_orphan() else exits.OK)
+        elif number == signal.SIGINT:
+            if self._master_pid is None:  # else the master decides
+                self.end(exits.OK)
+        else:
+            self.on_signal(number)
+
+    def _is_orphan(self) -> bool:
+        return self._master_pid is not None and os.getppid() != self._master_pid
+
+    def _listen(self, master: Channel) -> None:
+        for message in master.receive():
+            self._obey(message)
+        if master.ended:
+            self._loop.forget(master.fileno())
+            log.event("process.master_lost", level=log.ERROR)
+            self.end(exits.PARENT_LOST)
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        match message["do"]:
+            case "quiet":
+                self.quiet()
+            case "resume":
+                self.resume()
+            case "drain":
+                self.drain(message["code"])
+            case "recover" if self._worker:
+                self._worker.recover([Orphan.from_json(message["orphan"])], self._reporter.recovered)
+
+    def _show_title(self) -> None:
+        setproctitle(title(self._config, self.busy, quiet=self.is_quiet))
+
+    def _stop(self, worker: WorkerProcess) -> None:
+        began = time.monotonic()
+
+        def hurry(code: int) -> None:
+            self._code = code
+            worker.hurry()
+
+        def interrupted() -> None:
+            if self._master_pid is None and time.monotonic() - began > DEBOUNCE:
+                hurry(exits.INTERRUPTED_TWICE)
+
+        self._signals.wait_no_longer_for(signal.SIGQUIT, lambda: hurry(exits.QUIT))
+        self._signals.wait_no_longer_for(signal.SIGINT, interrupted)
+        if signal.SIGQUIT in self._signals.read():  # came after the last look
+            hurry(exits.QUIT)
+        timeout = 0.0 if self._at_once else self._config.timeout
+        _end_at_the_latest_in(timeout + HARD_EXIT_AFTER, lambda: self._code or exits.OK)
+        setproctitle(title(self._config, self.busy, quiet=True))
+        self._reporter.stopped(clean=worker.stop(timeout))
 
 
 def title(config: Config, busy: int, *, quiet: bool) -> str:
@@ -172,13 +234,13 @@ def title(config: Config, busy: int, *, quiet: bool) -> str:
     return " ".join(word for word in words if word)
 
 
-def _end_at_the_latest_in(seconds: float, code: int) -> None:
+def _end_at_the_latest_in(seconds: float, code: Callable[[], int]) -> None:
     """Threads cannot be killed: a job that never ends must not keep the process."""
 
     def end() -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
-        os._exit(code)
+        os._exit(code())
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

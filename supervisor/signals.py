@@ -6,15 +6,27 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 
-CONTROL = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
+_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_REST = (
     signal.SIGTSTP,
-    signal.SIGTTIN,
+    signal.SIGCONT,
+    signal.SIGHUP,
     signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
 )
+CONTROL = (*_STOP, *_REST)
 """What jobd is controlled by; `docs/running.md` says what each does."""
+MASTER = (*CONTROL, signal.SIGCHLD)
+CHILD = CONTROL
+"""It takes INT too and does nothing then: what its jobs start must not inherit that it is ignored."""
+HARMLESS = tuple(
+    getattr(signal, name)
+    for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPWR", "SIGIO", "SIGURG", "SIGWINCH")
+    if hasattr(signal, name)
+)
+"""They mean nothing to a master, and the default of most would be its end."""
 
 
 class SignalPipe:
@@ -24,8 +36,12 @@ class SignalPipe:
         self.fd, self._write_end = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write_end, False)
-        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         self._signals = tuple(signals)
+        self.catch()
+
+    def catch(self) -> None:
+        """Be the one that catches, again if something else was put in its place."""
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for number in self._signals:
             signal.signal(number, _noted)
 
@@ -49,8 +65,25 @@ class SignalPipe:
         signal.set_wakeup_fd(-1)
         for number in self._signals:
             signal.signal(number, signal.SIG_DFL)
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Give the descriptors back in a forked child, which catches signals in a pipe of its own."""
         os.close(self.fd)
         os.close(self._write_end)
+
+
+def ignore_harmless() -> None:
+    """Ignore what means nothing to a master."""
+    for number in HARMLESS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def reset() -> None:
+    """Give every signal its default effect again, in a forked child; only what Python itself ignores stays so."""
+    signal.set_wakeup_fd(-1)
+    for number in (*MASTER, *HARMLESS):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _noted(number: int, frame: object) -> None:

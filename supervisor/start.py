@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
@@ -12,26 +18,35 @@ from jobd.client.connection import Connector
 from jobd.client.embedded import EmbeddedAddress, is_embedded
 from jobd.client.errors import ConfigError, JobdError
 from jobd.client.server import ServerFacts, read_facts, refuse_too_old, warnings
-from jobd.supervisor import application, exits, notify
+from jobd.supervisor import application, exits, home, notify
 from jobd.supervisor.application import ApplicationError
 from jobd.supervisor.config import Config
-from jobd.supervisor.daemon import Foreground, Starting, detach, under_systemd
-from jobd.supervisor.master import Master
+from jobd.supervisor.control import Control
+from jobd.supervisor.control_path import socket_path
+from jobd.supervisor.daemon import Foreground, HasFileno, Starting, detach, under_systemd
+from jobd.supervisor.master import Master, Service
 from jobd.supervisor.notify import Notifier
 from jobd.supervisor.pidfile import Pidfile
-from jobd.supervisor.serve import serve
-from jobd.supervisor.signals import CONTROL, SignalPipe
+from jobd.supervisor.preload import preload
+from jobd.supervisor.signals import MASTER, SignalPipe
+from jobd.supervisor.single import Single
+from jobd.supervisor.snapshot import Snapshot
 from jobd.supervisor.store import Store
 from jobd.worker import log
+from jobd.worker.page import Page
+
+if TYPE_CHECKING:
+    from jobd.supervisor.metrics import Metrics
 
 
-def start(config: Config, *, daemon: bool = False) -> int:
+def start(config: Config, read_config: Callable[[], Config], *, daemon: bool = False) -> int:
     """Run jobs as configured until told to stop; returns the exit code.
 
     With `daemon` they run in the background: it returns once every worker process is ready, or with what went wrong.
-    Raises JobdError.
+    `read_config` reads the configuration again, for a reload. Raises JobdError.
     """
-    application.put_first_on_path(Path.cwd())
+    here = home.directory()
+    application.put_first_on_path(here)
     if daemon and config.logfile is None:
         raise ConfigError("-d: a daemon has no terminal for its log; give a file with -L, or `logfile:`")
     log.install(config.logformat, config.log_level, config.logfile)
@@ -39,22 +54,142 @@ def start(config: Config, *, daemon: bool = False) -> int:
     if pidfile:
         pidfile.acquire()
     try:
-        if daemon and not under_systemd(os.environ):
-            return _detached(config, pidfile)
-        if daemon:
-            print("jobd: systemd waits for this very process, so -d stays in the foreground", file=sys.stderr)
-        return _supervise(config, pidfile, Foreground())
+        with _listening(config) as listener:
+            jobd = _Jobd(config, read_config, here, pidfile, listener)
+            if daemon and not under_systemd(os.environ):
+                return _detached(jobd)
+            if daemon:
+                print("jobd: systemd waits for this very process, so -d stays in the foreground", file=sys.stderr)
+            return jobd.run(Foreground())
     finally:
         if pidfile:
             pidfile.release()
 
 
-def _detached(config: Config, pidfile: Pidfile | None) -> int:
+@contextlib.contextmanager
+def _listening(config: Config) -> Iterator[socket.socket | None]:
+    """The socket for scrapes, if any is wanted: a port that is taken is told before anything else starts."""
+    if config.metrics is None:
+        yield None
+        return
+    from jobd.supervisor.listener import listen
+
+    with listen(config.metrics) as listener:
+        yield listener
+
+
+@dataclass(frozen=True)
+class _Jobd:
+    """What is left to do in the process that stays."""
+
+    config: Config
+    read_config: Callable[[], Config]
+    home: Path
+    pidfile: Pidfile | None
+    listener: socket.socket | None
+
+    def run(self, starting: Starting | Foreground) -> int:
+        """From the pidfile to the end of the store."""
+        signals = SignalPipe(MASTER)  # from now on none ends this process, they wait for the main loop
+        notifier = Notifier(os.environ)
+        notify.remove_from(os.environ)
+        if self.pidfile:
+            self.pidfile.write()
+        for notice in self.config.notices:
+            log.event("config.notice", level=log.WARNING, notice=notice)
+        try:
+            store = _open_store(self.config)
+            try:
+                facts = _check_redis(self.config)
+                log.event("jobd.start", environment=self.config.environment, server=f"{facts.name} {facts.version}")
+                return self._supervise(store, starting, notifier, signals)
+            finally:
+                if store:
+                    store.stop()
+        except JobdError as error:
+            if self.config.logfile:  # else the log and the message would stand in one place
+                log.event("jobd.cannot_start", level=log.ERROR, error=error)
+            raise
+
+    def _supervise(
+        self, store: Store | None, starting: Starting | Foreground, notifier: Notifier, signals: SignalPipe
+    ) -> int:
+        if self.config.preload and self.config.processes:
+            try:
+                jobs = preload(lambda: application.prepare(self.config))
+            except ApplicationError as error:
+                starting.failed(exits.CHILDREN_CANNOT_BOOT, str(error))
+                return exits.CHILDREN_CANNOT_BOOT
+            log.event("application.preloaded", modules=",".join(self.config.require) or None, jobs=jobs)
+            signals.catch()
+        if self.config.processes == 0:
+            return self._run_single(store, starting, notifier, signals)
+        master = Master(
+            self.config,
+            store=store,
+            starting=starting,
+            notifier=notifier,
+            signals=signals,
+            inherited=[each for each in (store, self.pidfile, starting) if each],
+            home=self.home,
+            read_config=self.read_config,
+        )
+        metrics = self._metrics(lambda: master.pages, master.snapshot)
+        if metrics:
+            master.count_in(metrics)
+        with self._services(master, metrics):
+            return master.run()
+
+    def _run_single(
+        self, store: Store | None, starting: Starting | Foreground, notifier: Notifier, signals: SignalPipe
+    ) -> int:
+        single = Single(self.config, store=store, starting=starting, notifier=notifier, signals=signals)
+        with self._services(single, self._metrics(lambda: [single.page], single.snapshot)):
+            return single.run()
+
+    def _metrics(self, pages: Callable[[], list[Page]], snapshot: Callable[[], Snapshot]) -> Metrics | None:
+        if self.listener is None:
+            return None
+        from jobd.supervisor.metrics import Metrics  # costs the master megabytes that few want
+
+        queues = [name for capsule in self.config.all_capsules for name in capsule.names]
+        return Metrics(
+            pages,
+            snapshot,
+            started=time.time(),
+            queues=list(dict.fromkeys(queues)),
+            per_job=self.config.metrics_per_job,
+            cluster=self.config.metrics_cluster,
+        )
+
+    @contextlib.contextmanager
+    def _services(self, server: Master | Single, metrics: Metrics | None) -> Iterator[None]:
+        """What else lives in the main loop, until that ends."""
+        services: list[Service] = []
+        if self.pidfile:
+            services.append(Control(server.loop, socket_path(self.pidfile.path), server))
+        if metrics and self.listener:
+            from jobd.supervisor.endpoint import Endpoint
+            from jobd.supervisor.probes import Probes
+
+            services.append(Endpoint(server.loop, self.listener, Probes(metrics, server.snapshot).answer))
+        for service in services:
+            server.add(service)
+        try:
+            yield
+        finally:
+            for service in services:
+                service.close()
+
+
+def _detached(jobd: _Jobd) -> int:
+    keep: list[int | HasFileno] = [each for each in (jobd.listener,) if each]
+    keep += [jobd.pidfile.preserve] if jobd.pidfile else []
     return detach(
-        lambda starting: _supervise(config, pidfile, starting),
-        boot_timeout=config.boot_timeout,
-        keep=[pidfile.preserve] if pidfile else [],
-        logfile=Path(config.logfile or ""),
+        jobd.run,
+        boot_timeout=jobd.config.boot_timeout,
+        keep=keep,
+        logfile=Path(jobd.config.logfile or ""),
         log_fd=_log_fd,
     )
 
@@ -63,32 +198,6 @@ def _log_fd() -> int:
     fd = log.fileno()
     assert fd is not None, "a daemon has a log file"
     return fd
-
-
-def _supervise(config: Config, pidfile: Pidfile | None, starting: Starting | Foreground) -> int:
-    """All that is left to do in the process that stays."""
-    notifier = Notifier(os.environ)
-    notify.remove_from(os.environ)
-    if pidfile:
-        pidfile.write()
-    for notice in config.notices:
-        log.event("config.notice", level=log.WARNING, notice=notice)
-    try:
-        store = _open_store(config)
-        try:
-            facts = _check_redis(config)
-            log.event("jobd.start", environment=config.environment, server=f"{facts.name} {facts.version}")
-            if config.processes == 0:
-                return _run_here(config, store, starting, notifier)
-            inherited = [each for each in (store, pidfile, starting) if each]
-            return Master(config, store, starting, notifier, inherited).run()
-        finally:
-            if store:
-                store.stop()
-    except JobdError as error:
-        if config.logfile:  # else the log and the message would stand in one place
-            log.event("jobd.cannot_start", level=log.ERROR, error=error)
-        raise
 
 
 def check(config: Config) -> int:
@@ -125,22 +234,3 @@ def _check_redis(config: Config) -> ServerFacts:
     for warning in warnings(facts):
         log.event("redis.warning", level=log.WARNING, warning=warning)
     return facts
-
-
-def _run_here(config: Config, store: Store | None, starting: Starting | Foreground, notifier: Notifier) -> int:
-    """Everything in this one process, for debuggers and small machines."""
-
-    def on_ready() -> None:
-        starting.ready()
-        notifier.ready("one process")
-
-    def on_tick() -> None:
-        notifier.watchdog()
-        if store:
-            store.check()
-
-    try:
-        return serve(config, signals=SignalPipe(CONTROL), on_ready=on_ready, on_tick=on_tick)
-    except ApplicationError as error:
-        starting.failed(exits.CHILDREN_CANNOT_BOOT, str(error))
-        return exits.CHILDREN_CANNOT_BOOT

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from jobd.supervisor import exits
-from jobd.supervisor.master import restart_delay
 from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import Jobd
 from tests.waiting import wait_until
@@ -208,15 +207,18 @@ class TestChildren:
         assert jobd.statistics() == (1, 0)
         assert jobd.left_in_progress() == {}
 
-    def test_a_child_has_its_own_group_no_input_and_none_of_the_pipes_of_others(self, start_jobd: StartJobd) -> None:
+    def test_a_child_has_its_own_group_no_input_and_no_file_of_its_siblings(self, start_jobd: StartJobd) -> None:
         jobd = start_jobd(processes=2)
         wait_until(lambda: len(titles(jobd)) == 2, "two children")
-        master_pipes = pipes(jobd.pid)
         first, second = jobd.workers
         assert {os.getpgid(first.pid), os.getpgid(second.pid)} == {first.pid, second.pid}
+        log = jobd.log.stat().st_ino
+        null = Path(os.devnull).stat().st_ino
+        assert files(first.pid) & files(second.pid) == {log, null}
         for worker in (first, second):
             assert os.readlink(f"/proc/{worker.pid}/fd/0") == "/dev/null"
-            assert len(pipes(worker.pid) & master_pipes) == 2
+            memory = files(worker.pid) & files(jobd.pid) - {log, null}
+            assert len(memory) == 1  # where faulthandler writes stacks; what a child says goes through its own end
 
     def test_jobs_can_run_other_programs(self, start_jobd: StartJobd) -> None:
         jobd = start_jobd()
@@ -241,7 +243,7 @@ class TestChildren:
         jobd = start_jobd(processes=1)
         jobd.push("vanish", code)
         jobd.wait_for_lines("ended", 1, seconds=5)
-        assert jobd.wait_for("child.ended")["cause"] == f"exit code {code}"
+        assert jobd.wait_for("child.ended")["cause"].startswith(f"exit code {code}")
         assert jobd.stop() == exits.OK
         assert jobd.statistics() == (1, 0)
         assert jobd.left_in_progress() == {}
@@ -255,12 +257,9 @@ class TestChildren:
             [moment(event["ts"]) for event in jobd.events(name)] for name in ("child.ended", "process.ready")
         )
         pauses = [after - before for before, after in zip(ended, ready[1:], strict=True)]
-        assert pauses[0] < 0.5 <= pauses[1] < 1.0 <= pauses[2] < 2.0
+        assert pauses[0] < 0.375 <= pauses[1] < 0.75 <= pauses[2] < 1.5
         jobd.signal(signal.SIGTERM)
         assert jobd.wait() == exits.OK
-
-    def test_the_pauses_double_up_to_half_a_minute(self) -> None:
-        assert [restart_delay(n) for n in (0, 1, 2, 3, 7, 100)] == [0.0, 0.5, 1.0, 2.0, 30.0, 30.0]
 
     def test_a_master_that_waits_to_replace_a_child_still_stops(self, start_jobd: StartJobd) -> None:
         jobd = start_jobd(processes=1)
@@ -305,14 +304,14 @@ class TestBoot:
             assert says in jobd.text()
 
 
-def pipes(pid: int) -> set[str]:
-    """The pipes that a process has open."""
-    folder = Path(f"/proc/{pid}/fd")
+def files(pid: int) -> set[int]:
+    """The inodes of what a process has open, but for selectors: they have one inode in common."""
     found = set()
-    for entry in folder.iterdir():
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found.add(os.readlink(entry))
-    return {name for name in found if name.startswith("pipe:")}
+            if not os.readlink(entry).startswith("anon_inode:"):
+                found.add(entry.stat().st_ino)
+    return found
 
 
 def moment(stamp: str) -> float:
