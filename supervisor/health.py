@@ -44,6 +44,13 @@ class Health:
             if now >= self._judge_after:
                 self._judge(child, now)
 
+    def weigh_unused(self, child: Child) -> None:
+        """Note what a process needs that has loaded the application and run no job."""
+        if self._crew.config.max_memory is not None:
+            child.memory = memory.reading(child.pid, self._crew.config.memory_kind)
+            if child.memory is not None:
+                child.readings.add(child.memory)
+
     def find_due(self, now: float) -> None:
         """Have those replaced that have run enough jobs or need too much memory."""
         measure = now >= self._measure_at

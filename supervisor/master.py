@@ -259,8 +259,7 @@ class Master:
     def _kill_overdue(self, now: float) -> None:
         if self._stop_at is not None and now > self._stop_at:
             for child in self._crew:
-                if child.killed_for is None:
-                    child.kill("late", "it did not stop in time")
+                child.kill("late", "it did not stop in time")
 
     def _start_missing(self) -> None:
         now = time.monotonic()
@@ -296,6 +295,7 @@ class Master:
         match message["event"]:
             case "loaded":
                 child.loaded_at = time.monotonic()
+                self._health.weigh_unused(child)
             case "ready":
                 child.ready_at = time.monotonic()
                 self._ever_ready = True

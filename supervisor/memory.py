@@ -23,13 +23,13 @@ def reading(pid: int, kind: MemoryKind) -> int | None:
     try:
         process = psutil.Process(pid)
         found = process.memory_info().rss if kind == "rss" else process.memory_full_info().uss
-    except psutil.Error:
+    except (psutil.Error, OSError):  # also when no descriptor is left
         return None
     return found or None  # one that waits to be reaped holds nothing
 
 
 class Readings:
-    """What was measured of one worker process since it was ready."""
+    """What was measured of one worker process since it had loaded the application."""
 
     def __init__(self) -> None:
         self.baseline: int | None = None

@@ -29,14 +29,22 @@ class Notifier:
         self.watchdog_interval = _watchdog_interval(environ) if self._address else None
         """Seconds within which systemd wants to hear of `watchdog`; None if it does not watch this process."""
         self._fed_at = monotonic()
+        self._started = False
 
     def ready(self, status: str) -> None:
-        """The service has started, or has ended a reload; `status` is shown by `systemctl status`."""
+        """The service has started; `status` is shown by `systemctl status`."""
+        self._started = True
         self._send("READY=1", _status(status))
 
+    def reloaded(self, status: str) -> None:
+        """A reload has ended. One that came before the end of the start is not told: it would look like that."""
+        if self._started:
+            self.ready(status)
+
     def reloading(self) -> None:
-        """A reload has begun, and lasts until `ready`. By the time systemd knows which request this answers."""
-        self._send("RELOADING=1", f"MONOTONIC_USEC={round(self._monotonic() * 1_000_000)}")
+        """A reload has begun, and lasts until `reloaded`. By the time systemd knows which request this answers."""
+        if self._started:
+            self._send("RELOADING=1", f"MONOTONIC_USEC={round(self._monotonic() * 1_000_000)}")
 
     def status(self, text: str) -> None:
         """Show `text` in `systemctl status`."""

@@ -120,7 +120,7 @@ class Orders:
             request = self._apply(change)
         if self.figures:
             self.figures.reloaded(bool(request.answer and request.answer.ok), time.time())
-        self._notifier.ready(self._report.line())
+        self._notifier.reloaded(self._report.line())
         return request
 
     def reopen_logs(self) -> None:

@@ -60,6 +60,10 @@ class SignalPipe:
         """Have `act` done at once when `number` comes, in between whatever the main thread waits for."""
         signal.signal(number, lambda *_: act())
 
+    def block(self) -> None:
+        """Let none of the signals have any effect on this process any more."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+
     def close(self) -> None:
         """Stop catching: the signals have their default effect again."""
         signal.set_wakeup_fd(-1)

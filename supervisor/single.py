@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from jobd.client.defaults import STORE_STOP_TIMEOUT
 from jobd.client.version import VERSION
 from jobd.supervisor import exits
 from jobd.supervisor.application import ApplicationError
@@ -17,7 +18,7 @@ from jobd.supervisor.loop import Loop
 from jobd.supervisor.master import Announcer, Service
 from jobd.supervisor.notify import Notifier
 from jobd.supervisor.request import Refused, Request, Verdict
-from jobd.supervisor.serve import Server
+from jobd.supervisor.serve import HARD_EXIT_AFTER, Server
 from jobd.supervisor.signals import SignalPipe
 from jobd.supervisor.snapshot import ClusterFigures, SlotFigures, Snapshot
 from jobd.supervisor.store import Store
@@ -126,6 +127,7 @@ class Single:
     def stopping(self) -> None:
         """Tell systemd."""
         self._notifier.stopping()
+        self._notifier.extend(self._config.timeout + HARD_EXIT_AFTER + STORE_STOP_TIMEOUT)
 
     def stopped(self, *, clean: bool) -> None:
         """The next start finds out what was left."""

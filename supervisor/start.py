@@ -91,6 +91,12 @@ class _Jobd:
     def run(self, starting: Starting | Foreground) -> int:
         """From the pidfile to the end of the store."""
         signals = SignalPipe(MASTER)  # from now on none ends this process, they wait for the main loop
+        try:
+            return self._run(starting, signals)
+        finally:
+            signals.block()  # the interpreter gives up its handlers before it ends
+
+    def _run(self, starting: Starting | Foreground, signals: SignalPipe) -> int:
         notifier = Notifier(os.environ)
         notify.remove_from(os.environ)
         if self.pidfile:

@@ -42,7 +42,7 @@ def _first_line(status: Mapping[str, Any]) -> str:
 def _redis_line(status: Mapping[str, Any]) -> str:
     seen, orphans = status["redis_seen_ago"], status["orphans"]
     text = "Redis has not answered yet" if seen is None else f"Redis answered {duration(seen)} ago"
-    return f"{text}; jobs of {orphans} dead processes wait for recovery" if orphans else text
+    return f"{text}; {orphans} dead processes are still to be recovered" if orphans else text
 
 
 def _child_row(child: Mapping[str, Any]) -> tuple[str, ...]:

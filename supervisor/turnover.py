@@ -158,7 +158,7 @@ class Turnover:
             self._succeed(step, now)
 
     def _judge_boot(self, successor: Child, now: float) -> None:
-        """One that loads the application is watched as any process; but then only a successor may not wait for Redis."""
+        """While it loads the application it is watched as any process is; a successor may not wait for Redis either."""
         limit = self._crew.config.boot_timeout
         if successor.loaded_at is not None and successor.killed_for is None and now - successor.started > limit:
             successor.why_failed = f"it has loaded the application, but was not ready within {limit:g} s"

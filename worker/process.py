@@ -136,6 +136,7 @@ class WorkerProcess:
         if not self._first_contact(recover, wait or self._wait):
             self._pulse.stop(1.0)
             return False
+        self.page.saw_redis(self._outage.last_contact)
         self._know_jobs()
         self._heartbeat.start()
         self._scheduler.start()

@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -85,6 +86,29 @@ def test_each_event_is_one_datagram_of_this_process(manager: Manager) -> None:
     ]
 
 
+def test_a_reload_is_told_with_its_time_in_one_datagram_and_ended_by_ready(manager: Manager) -> None:
+    clock = Clock()
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address}, clock)
+    notifier.reloading()
+    notifier.reloaded("too early")
+    notifier.ready("starts")
+    assert manager.heard() == ["READY=1\nSTATUS=starts"]
+    clock.now = 1234.567891
+    notifier.reloading()
+    notifier.reloaded("2 worker processes")
+    assert manager.heard() == ["RELOADING=1\nMONOTONIC_USEC=1234567891", "READY=1\nSTATUS=2 worker processes"]
+
+
+def test_the_time_of_a_reload_is_that_of_the_clock_that_systemd_reads(manager: Manager) -> None:
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address})
+    notifier.ready("up")
+    notifier.reloading()
+    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    _, message = manager.heard()
+    assert before <= int(message.rpartition("MONOTONIC_USEC=")[2]) <= after + 1
+
+
 def test_a_status_never_becomes_another_assignment(manager: Manager) -> None:
     Notifier({"NOTIFY_SOCKET": manager.address}).status("2 jobs\nSTOPPING=1\r\nWATCHDOG=trigger \udce9 é")
     assert manager.heard() == ["STATUS=2 jobs STOPPING=1 WATCHDOG=trigger \\udce9 é"]
@@ -155,6 +179,7 @@ def test_without_a_manager_that_listens_nothing_happens(address: str) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "10"}, clock)
     clock.now += 1
     notifier.ready("up")
+    notifier.reloading()
     notifier.status("up")
     notifier.extend(1)
     notifier.watchdog()
