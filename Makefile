@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
 
-.PHONY: demo test chaos bench clean
+.PHONY: demo test chaos systemd-test bench clean
 
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 
@@ -31,6 +31,12 @@ test: $(VENV)/.with-tools
 chaos: $(VENV)/.with-tools
 	@JOBD_MODEL_STEPS=$${JOBD_MODEL_STEPS:-20000} JOBD_OUTAGE_SECONDS=$${JOBD_OUTAGE_SECONDS:-20} \
 		$(BIN)/python -m pytest tests/protocol tests/supervisor/test_outage.py $(ARGS)
+
+# The units under a real systemd in a container, as root; says what is missing. JOBD_SYSTEMD_SUITE=trixie takes a newer one.
+# Debian is kept in var/systemd-test (or JOBD_SYSTEMD_ROOT): `sudo rm -r var/systemd-test` has it fetched again.
+systemd-test: $(VENV)/.with-tools
+	@$(BIN)/python -m tests.systemd.container_root
+	@JOBD_SYSTEMD_TEST=1 $(BIN)/python -m pytest -p no:randomly tests/systemd $(ARGS)
 
 bench: $(VENV)/.with-tools
 	@$(BIN)/python bench/drain.py $(ARGS)

@@ -6,7 +6,6 @@ import inspect
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -251,21 +250,3 @@ def test_every_event_of_the_log_that_a_page_names_exists(page: Path) -> None:
 def test_lines_are_short_enough_to_read_as_they_are(page: Path) -> None:
     long = [line for line in prose(page).splitlines() if len(line) > 130 and not line.startswith("|")]
     assert long == []
-
-
-def test_the_unit_is_understood_by_systemd(tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("there is no systemd-analyze on this machine")
-    unit = (ROOT / "systemd" / "jobd.service").read_text()
-    unit = re.sub(r"^(User=).*$", r"\1root", unit, flags=re.MULTILINE)
-    unit = re.sub(r"^(ExecStart=).*$", r"\1/bin/true", unit, flags=re.MULTILINE)
-    (tmp_path / "jobd.service").write_text(unit)
-    done = subprocess.run(
-        [program, "verify", tmp_path / "jobd.service"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import sysconfig
 import venv
 from pathlib import Path
@@ -12,32 +11,13 @@ from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.wheel import build_wheel
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the files that git tracks or would track."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    ).stdout.split(b"\0")
-    for name in map(os.fsdecode, filter(None, names)):
-        if (ROOT / name).exists():
-            copy = source / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_symlink():
-                copy.symlink_to(os.readlink(ROOT / name))
-            else:
-                copy.write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    [built] = target.glob("*.whl")
-    return built
+    """Built once for all tests."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_holds_scripts_and_type_marker_and_no_tests(wheel: Path) -> None:
