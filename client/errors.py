@@ -34,6 +34,10 @@ class ConfigError(JobdError):
     """A setting is wrong; the message names the value, the place and the remedy."""
 
 
+class NotPermitted(ConfigError):
+    """A file that is configured may not be written by this user."""
+
+
 class ConfigErrors(ConfigError):
     """Every problem of a configuration at once, one in a line; `problems` holds the lines."""
 

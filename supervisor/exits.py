@@ -9,6 +9,7 @@ from jobd.client.errors import (
     ConfigError,
     JobDefinitionError,
     JobdError,
+    NotPermitted,
     PortUnavailable,
     RedisUnavailable,
     StoreUnavailable,
@@ -25,11 +26,13 @@ REDIS_UNAVAILABLE = 75
 NOT_IN_TIME = 75
 """Of `jobd ctl`; for shells the two mean the same: later it may work."""
 PARENT_LOST = 76
+NOT_PERMITTED = 77
 CONFIG = 78
 INTERRUPTED_TWICE = 130
 QUIT = 131
 
 _CODES: tuple[tuple[type[JobdError], int], ...] = (
+    (NotPermitted, NOT_PERMITTED),
     (ConfigError, CONFIG),
     (AlreadyRunning, ALREADY_RUNNING),
     (StoreUnavailable, REDIS_UNAVAILABLE),

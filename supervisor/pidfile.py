@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from jobd.client.errors import AlreadyRunning, ConfigError
+from jobd.client.errors import AlreadyRunning, ConfigError, NotPermitted
 from jobd.client.version import VERSION
 from jobd.worker.host import start_time
 
@@ -141,7 +141,8 @@ class Pidfile:
         )
 
     def _unusable(self, error: OSError) -> ConfigError:
-        return ConfigError(
+        kind = NotPermitted if isinstance(error, PermissionError) else ConfigError
+        return kind(
             f"uid {os.geteuid()} cannot write pidfile {self.path}: {error}; mend that, or name another with -P"
         )
 

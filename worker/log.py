@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from jobd.client.errors import ConfigError
+from jobd.client.errors import ConfigError, NotPermitted
 from jobd.worker.log_file import LogFile
 
 LogFormat = Literal["pretty", "plain", "json"]
@@ -303,7 +303,8 @@ def _open(path: Path) -> LogFile:
     try:
         return LogFile(path)
     except OSError as error:
-        raise ConfigError(
+        kind = NotPermitted if isinstance(error, PermissionError) else ConfigError
+        raise kind(
             f"logfile = {str(path)!r}: cannot be opened ({error.strerror}); name a file that this user may write to, "
             "with -L or logfile:"
         ) from error

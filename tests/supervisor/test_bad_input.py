@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from jobd.client import defaults
 from jobd.supervisor import exits
 from tests.servers import RedisServer
 from tests.supervisor.conftest import StartJobd
-from tests.supervisor.jobd_command import run_jobd
+from tests.supervisor.jobd_command import environment, run_jobd
 
 
 def said(done: subprocess.CompletedProcess[str], code: int) -> list[str]:
@@ -205,3 +206,20 @@ def old_server() -> Iterator[int]:
     replies = {b"INFO\r\n": b"$%d\r\n%s\r\n" % (len(info), info), b"TIME\r\n": b"*2\r\n$1\r\n1\r\n$1\r\n0\r\n"}
     with answering(replies) as port:
         yield port
+
+
+@pytest.mark.parametrize("option", ["-P", "-L"])
+def test_a_file_that_this_user_may_not_write_has_a_code_of_its_own(tmp_path: Path, option: str) -> None:
+    (tmp_path / "closed").mkdir(mode=0o555)
+    script = """
+import os, sys
+from jobd.supervisor import cli
+if os.getuid() == 0:
+    os.setuid(65534)  # root may write everywhere
+sys.exit(cli.main([sys.argv[1], "closed/file", "-r", "jobs"]))
+"""
+    command = [sys.executable, "-c", script, option]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    (line,) = said(done, exits.NOT_PERMITTED)
+    assert "closed/file" in line
+    assert f"with {option}" in line
