@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,7 @@ def run_child(config: Config, birth: Birth) -> NoReturn:
         log.event("process.defect", level=log.ERROR, exc_info=error)
         birth.channel.send(event="failed", why=shortened(f"{type(error).__name__}: {error}"))
     finally:
-        _leave(code)
+        exits.end_now(code)  # a thread whose job was given back must not hold the exit up
     raise AssertionError("unreachable")
 
 
@@ -125,13 +124,3 @@ def _dump_stacks_to(fd: int) -> None:
     """Have faulthandler write there: it needs neither the interpreter's lock nor memory."""
     faulthandler.enable(fd)
     faulthandler.register(signal.SIGTTIN, fd, chain=True)
-
-
-def _leave(code: int) -> NoReturn:
-    """End without the application's exit handlers: a thread whose job was given back must not hold the exit up."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue
-    os._exit(code)

@@ -186,4 +186,8 @@ def _usage_line(error: click.ClickException) -> str:
 
 def run() -> None:
     """Entry point of the console script."""
-    sys.exit(main())
+    try:
+        code = main()
+    except SystemExit as ended:  # a daemon's
+        code = ended.code if isinstance(ended.code, int) else exits.FAILED
+    exits.leave(code)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from typing import NoReturn
 
 from jobd.client.errors import (
     AlreadyRunning,
@@ -54,3 +57,20 @@ def complain(text: str) -> None:
         print(f"jobd: {line}", file=sys.stderr)
     if trace:
         print(trace + frames, file=sys.stderr)
+
+
+def leave(code: int) -> NoReturn:
+    """Exit with `code`, at once if threads of the application are left: no stop waits for those."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        end_now(code)
+    sys.exit(code)
+
+
+def end_now(code: int) -> NoReturn:
+    """Exit with `code` after what was printed, without exit handlers and without waiting for threads."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(code)

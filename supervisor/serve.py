@@ -48,6 +48,10 @@ class Reporter(Protocol):
     def cluster(self, figures: dict[str, Any]) -> None: ...
 
 
+class _Interrupted(BaseException):
+    """Ends an import for a signal that has one stop."""
+
+
 class Server:
     """Runs jobs until it is told to stop or its master is gone. `run` is called once, all else from its loop."""
 
@@ -94,8 +98,8 @@ class Server:
 
         Raises ApplicationError and JobdError while starting.
         """
-        jobs = application.prepare(self._config)
-        log.event("application.loaded", modules=",".join(self._config.require) or None, jobs=jobs)
+        if not self._load():
+            return self._code or exits.OK
         self._reporter.loaded()
         worker = self._make_worker()
         if self._turn(0) and worker.start(orphans, wait=self._turn):
@@ -144,6 +148,35 @@ class Server:
         elif number == signal.SIGTTIN:
             log.event("process.stacks", stacks=stacks())
             self.on_stacks_told()
+
+    def _load(self) -> bool:
+        """Import the application. False when told to stop meanwhile: an import may last for ever, a stop must not."""
+        importing = True
+
+        def interrupt() -> None:
+            nonlocal importing
+            if importing:
+                importing = False
+                raise _Interrupted
+
+        stops = [signal.SIGTERM, signal.SIGQUIT, *([signal.SIGINT] if self._master_pid is None else [])]
+        try:
+            for number in stops:
+                self._signals.wait_no_longer_for(number, interrupt)
+            if not self._turn(0):  # told before it could be interrupted
+                return False
+            jobs = application.prepare(self._config)
+            importing = False
+        except BaseException:
+            importing = False
+            if self._turn(0):
+                raise
+            return False
+        finally:
+            for number in stops:
+                self._signals.wait_again_for(number)
+        log.event("application.loaded", modules=",".join(self._config.require) or None, jobs=jobs)
+        return True
 
     def _make_worker(self) -> WorkerProcess:
         self._worker = worker = WorkerProcess(

@@ -64,6 +64,10 @@ class SignalPipe:
         """Let none of the signals have any effect on this process any more."""
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
 
+    def wait_again_for(self, number: signal.Signals) -> None:
+        """Have `number` arrive at `fd` and do nothing else, as before."""
+        signal.signal(number, _noted)
+
     def close(self) -> None:
         """Stop catching: the signals have their default effect again."""
         signal.set_wakeup_fd(-1)

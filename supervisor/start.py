@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -37,6 +38,13 @@ from jobd.worker.page import Page
 
 if TYPE_CHECKING:
     from jobd.supervisor.metrics import Metrics
+
+
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class _Interrupted(BaseException):
+    """Ends an import for a signal that has jobd stop."""
 
 
 def start(config: Config, read_config: Callable[[], Config], *, daemon: bool = False) -> int:
@@ -120,16 +128,12 @@ class _Jobd:
     def _supervise(
         self, store: Store | None, starting: Starting | Foreground, notifier: Notifier, signals: SignalPipe
     ) -> int:
-        if self.config.preload and self.config.processes:
-            try:
-                jobs = preload(lambda: application.prepare(self.config))
-            except ApplicationError as error:
-                starting.failed(exits.CHILDREN_CANNOT_BOOT, str(error))
-                return exits.CHILDREN_CANNOT_BOOT
-            log.event("application.preloaded", modules=",".join(self.config.require) or None, jobs=jobs)
-            signals.catch()
         if self.config.processes == 0:
             return self._run_single(store, starting, notifier, signals)
+        if self.config.preload:
+            code = self._preload(starting, signals)
+            if code is not None:
+                return code
         master = Master(
             self.config,
             store=store,
@@ -145,6 +149,28 @@ class _Jobd:
             master.count_in(metrics)
         with self._services(master, metrics):
             return master.run()
+
+    def _preload(self, starting: Starting | Foreground, signals: SignalPipe) -> int | None:
+        """Import the application; the exit code, if that is the end of the start.
+
+        A signal to stop ends an import at once, which may last for ever.
+        """
+        for number in _STOPS:
+            signals.wait_no_longer_for(number, _interrupt)
+        try:
+            code = _code_if_told_to_stop(signals)  # before it could be interrupted
+            if code is not None:
+                return code
+            jobs = preload(lambda: application.prepare(self.config))
+            signals.catch()
+        except (ApplicationError, _Interrupted) as error:
+            code = _code_if_told_to_stop(signals)
+            if code is None:
+                code = exits.CHILDREN_CANNOT_BOOT
+                starting.failed(code, str(error))
+            return code
+        log.event("application.preloaded", modules=",".join(self.config.require) or None, jobs=jobs)
+        return None
 
     def _run_single(
         self, store: Store | None, starting: Starting | Foreground, notifier: Notifier, signals: SignalPipe
@@ -186,6 +212,18 @@ class _Jobd:
         finally:
             for service in services:
                 service.close()
+
+
+def _interrupt() -> None:
+    raise _Interrupted
+
+
+def _code_if_told_to_stop(signals: SignalPipe) -> int | None:
+    """The exit code after the signals that have come; None when none of them is to stop jobd."""
+    told = [number for number in signals.read() if number in _STOPS]
+    if not told:
+        return None
+    return exits.QUIT if signal.SIGQUIT in told else exits.OK
 
 
 def _detached(jobd: _Jobd) -> int:

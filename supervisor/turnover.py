@@ -121,6 +121,8 @@ class Turnover:
     def child_ended(self, child: Child, why: str, now: float) -> None:
         """A child has ended: if it was the successor, the old process stays."""
         step = self._step
+        if step is None and self._rollouts and child.ready_at is None and not child.asked:
+            self._finish(False, f"the new code does not start: {why}")  # where there was no old process any more
         if step is None or child is not step.successor:
             return
         self._step = None
@@ -133,6 +135,9 @@ class Turnover:
     def _begin(self) -> None:
         self._crew.generation += 1
         self._rollouts[0].generation = self._crew.generation
+        for slot in self._crew.slots:
+            if slot.child is None:
+                slot.start_at = 0.0  # the new code may work
         log.event("restart.began", generation=self._crew.generation)
 
     def _finish(self, ok: bool, text: str) -> None:

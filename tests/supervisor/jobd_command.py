@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -19,10 +20,14 @@ from redis import Redis
 
 from jobd.client.embedded import EmbeddedAddress, is_embedded
 from jobd.client.push import Client
+from jobd.supervisor.control_path import socket_path
 from tests.supervisor.apps.ledger_jobs import LEDGER, RELEASE
 from tests.waiting import wait_until
 
 APPS = Path(__file__).parent / "apps"
+QUICK = Path(__file__).parent / "quick_jobd.py"
+CONSTANTS, PATCH = "JOBD_TEST_CONSTANTS", "JOBD_TEST_PATCH"
+"""What it reads."""
 READY_SECONDS = 20.0
 DEFECTS = ("component.failed", "process.defect", "job.defect", "owner.fenced")
 """Events that no run may log, unless its test says so."""
@@ -57,12 +62,28 @@ class Jobd:
     """One `jobd` in the foreground, its files in `directory`; it may be started again after its end.
 
     `settings` are keys of the configuration file, on top of quick ones for tests. The applications of `apps/` can be
-    required. With `may_fail`, events of DEFECTS are no failure of the test.
+    required. With `may_fail`, events of DEFECTS are no failure of the test. `constants` (`{"module.NAME": value}`) are
+    changed in the process, and the module `patch` of `apps/` is imported there, before `jobd` runs.
+    `variables` are added to the environment; `home` is where it is started [`directory`].
+
+    `ctl` and `status` need `pidfile` among the settings; relative paths are below `directory`.
     """
 
-    def __init__(self, directory: Path, redis_url: str, *, may_fail: bool = False, **settings: Any) -> None:
-        self.directory, self.redis_url = directory, redis_url
+    def __init__(
+        self,
+        directory: Path,
+        redis_url: str,
+        *,
+        may_fail: bool = False,
+        constants: Mapping[str, Any] | None = None,
+        patch: str = "",
+        variables: Mapping[str, str] | None = None,
+        home: Path | None = None,
+        **settings: Any,
+    ) -> None:
+        self.directory, self.redis_url, self.home = directory, redis_url, home or directory
         self.may_fail = may_fail
+        self.constants, self.patch, self.variables = constants or {}, patch, variables or {}
         self.log, self.ledger, self.release_file = (directory / name for name in ("jobd.log", "ledger", "release"))
         self.settings: dict[str, Any] = {
             "redis_url": redis_url,
@@ -74,6 +95,8 @@ class Jobd:
             "logformat": "json",
             **settings,
         }
+        self.stdin: int | None = None
+        """The standard input of the command [that of the tests]."""
         self._process: subprocess.Popen[bytes] | None = None
         self._family: set[psutil.Process] = set()
 
@@ -93,19 +116,50 @@ class Jobd:
 
     def launch(self) -> Jobd:
         """Start the command and do not wait."""
-        config = self.directory / "jobd.yml"
-        config.write_text(json.dumps(self.settings))
-        files = {LEDGER: str(self.ledger), RELEASE: str(self.release_file)}
+        self.configure()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "jobd", "-C", str(config)],
-                cwd=self.directory,
-                env=environment(**files),
+                self.command,
+                cwd=self.home,
+                env=self._environment(),
+                stdin=self.stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         return self
+
+    def configure(self, **settings: Any) -> None:
+        """Write the configuration file, with these settings changed from now on."""
+        self.settings |= settings
+        (self.directory / "jobd.yml").write_text(json.dumps(self.settings))
+
+    @property
+    def command(self) -> list[str]:
+        """What is started."""
+        program = [str(QUICK)] if self.constants or self.patch else ["-m", "jobd"]
+        return [sys.executable, *program, "-C", str(self.directory / "jobd.yml")]
+
+    def _environment(self) -> dict[str, str]:
+        variables = {LEDGER: str(self.ledger), RELEASE: str(self.release_file), **self.variables}
+        if self.constants or self.patch:
+            variables |= {CONSTANTS: json.dumps(self.constants), PATCH: self.patch}
+        return environment(**variables)
+
+    def ctl(self, *words: str, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """Run `jobd ctl` with these words, for this jobd."""
+        return run_jobd("ctl", "-P", self.settings["pidfile"], *words, cwd=self.directory, seconds=seconds)
+
+    def status(self) -> dict[str, Any]:
+        """What `jobd ctl status --json` prints, without starting a process for it."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(os.fspath(socket_path(self.directory / self.settings["pidfile"])))
+            connection.sendall(b'{"do": "status"}\n')
+            with connection.makefile() as replies:
+                found = json.loads(replies.read())["status"]
+        assert isinstance(found, dict)
+        return found
 
     def start(self) -> Jobd:
         """Start the command; return when all its processes run jobs."""
@@ -131,6 +185,16 @@ class Jobd:
         """The identities of the processes that live now, oldest first."""
         alive = {self.pid, *(process.pid for process in self.workers)}
         return [event["identity"] for event in self.events("process.ready") if event["pid"] in alive]
+
+    @property
+    def session(self) -> list[psutil.Process]:
+        """All that the command has started and that still lives, also what its parent left behind."""
+        found = []
+        for pid in psutil.pids():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getsid(pid) == self.pid:
+                    found.append(psutil.Process(pid))
+        return [process for process in found if not has_ended(process)]
 
     def _children(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -169,7 +233,7 @@ class Jobd:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
-        for child in {*children, *self._family}:
+        for child in {*children, *self._family, *self.session}:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         if is_embedded(self.redis_url):

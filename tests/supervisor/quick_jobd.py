@@ -10,8 +10,7 @@ import importlib
 import json
 import os
 
-from jobd.supervisor.cli import run
-
+# They are changed before the command is imported: other modules take some of them over when they are imported.
 for name, value in json.loads(os.environ.pop("JOBD_TEST_CONSTANTS", "{}")).items():
     module, _, constant = name.rpartition(".")
     found = importlib.import_module(module)
@@ -20,4 +19,4 @@ for name, value in json.loads(os.environ.pop("JOBD_TEST_CONSTANTS", "{}")).items
 patch = os.environ.pop("JOBD_TEST_PATCH", "")
 if patch:
     importlib.import_module(patch)
-run()
+importlib.import_module("jobd.supervisor.cli").run()
