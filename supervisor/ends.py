@@ -71,7 +71,8 @@ def judge(
 
 def _exited(code: int, asked: bool, recycled_for: Recycling | None) -> End:
     if recycled_for and code in _ORDERLY:
-        return End(*_REPLACED[recycled_for], blames=False)
+        reason, cause = _REPLACED[recycled_for]
+        return End(reason, f"exit code {code}: {cause}", False)
     if asked and code in _ORDERLY:
         return End("clean", f"exit code {code}", False)
     if code in _OWN_TROUBLE:

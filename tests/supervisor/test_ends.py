@@ -48,9 +48,13 @@ CASES: list[tuple[int, dict[str, Any], End]] = [
     (exited(76), {}, End("crash", "exit code 76: it took its master for dead", False)),
     (exited(76), ASKED, End("crash", "exit code 76: it took its master for dead", False)),
     # It made room for a fresh one.
-    (exited(71), TOO_BIG, End("recycle_memory", "replaced, as it needed more memory than max_memory", False)),
-    (exited(71), TOO_OLD, End("recycle_jobs", "replaced, as it had run max_jobs jobs", False)),
-    (exited(0), TOO_OLD, End("recycle_jobs", "replaced, as it had run max_jobs jobs", False)),
+    (
+        exited(71),
+        TOO_BIG,
+        End("recycle_memory", "exit code 71: replaced, as it needed more memory than max_memory", False),
+    ),
+    (exited(71), TOO_OLD, End("recycle_jobs", "exit code 71: replaced, as it had run max_jobs jobs", False)),
+    (exited(0), TOO_OLD, End("recycle_jobs", "exit code 0: replaced, as it had run max_jobs jobs", False)),
     (exited(5), TOO_OLD, End("crash", "exit code 5", True)),
     (signal.SIGSEGV, TOO_BIG, End("signal", "killed by SIGSEGV", True)),
     # The master killed it.
