@@ -250,3 +250,14 @@ def test_every_event_of_the_log_that_a_page_names_exists(page: Path) -> None:
 def test_lines_are_short_enough_to_read_as_they_are(page: Path) -> None:
     long = [line for line in prose(page).splitlines() if len(line) > 130 and not line.startswith("|")]
     assert long == []
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "testing.md").read_text())
+    assert len(named) > 50
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).exists() or (name and not re.search(rf"(class|def) {name}\b", (ROOT / path).read_text()))
+    ]
+    assert missing == []
