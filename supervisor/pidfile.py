@@ -142,9 +142,7 @@ class Pidfile:
 
     def _unusable(self, error: OSError) -> ConfigError:
         kind = NotPermitted if isinstance(error, PermissionError) else ConfigError
-        return kind(
-            f"uid {os.geteuid()} cannot write pidfile {self.path}: {error}; mend that, or name another with -P"
-        )
+        return kind(f"uid {os.geteuid()} cannot write pidfile {self.path}: {error}; mend that, or name another with -P")
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from jobd.supervisor import application, exits
 from jobd.supervisor.channel import Channel
 from jobd.supervisor.config import Config
 from jobd.supervisor.loop import Loop
-from jobd.supervisor.signals import SignalPipe
+from jobd.supervisor.signals import Interrupted, SignalPipe
 from jobd.supervisor.stacks import stacks
 from jobd.worker import log
 from jobd.worker.page import Page
@@ -46,10 +46,6 @@ class Reporter(Protocol):
     def owner(self, name: str) -> None: ...
     def recovered(self, owners: Sequence[str]) -> None: ...
     def cluster(self, figures: dict[str, Any]) -> None: ...
-
-
-class _Interrupted(BaseException):
-    """Ends an import for a signal that has one stop."""
 
 
 class Server:
@@ -151,30 +147,16 @@ class Server:
 
     def _load(self) -> bool:
         """Import the application. False when told to stop meanwhile: an import may last for ever, a stop must not."""
-        importing = True
-
-        def interrupt() -> None:
-            nonlocal importing
-            if importing:
-                importing = False
-                raise _Interrupted
-
         stops = [signal.SIGTERM, signal.SIGQUIT, *([signal.SIGINT] if self._master_pid is None else [])]
         try:
-            for number in stops:
-                self._signals.wait_no_longer_for(number, interrupt)
-            if not self._turn(0):  # told before it could be interrupted
-                return False
-            jobs = application.prepare(self._config)
-            importing = False
-        except BaseException:
-            importing = False
+            with self._signals.interrupting(stops):
+                if not self._turn(0):  # told before it could be interrupted
+                    return False
+                jobs = application.prepare(self._config)
+        except (Interrupted, application.ApplicationError):
             if self._turn(0):
                 raise
             return False
-        finally:
-            for number in stops:
-                self._signals.wait_again_for(number)
         log.event("application.loaded", modules=",".join(self._config.require) or None, jobs=jobs)
         return True
 

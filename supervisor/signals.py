@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _REST = (
@@ -27,6 +28,10 @@ HARMLESS = tuple(
     if hasattr(signal, name)
 )
 """They mean nothing to a master, and the default of most would be its end."""
+
+
+class Interrupted(BaseException):
+    """A signal ends what the main thread does. Not an Exception, which what it does might take for its own."""
 
 
 class SignalPipe:
@@ -64,9 +69,25 @@ class SignalPipe:
         """Let none of the signals have any effect on this process any more."""
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
 
-    def wait_again_for(self, number: signal.Signals) -> None:
-        """Have `number` arrive at `fd` and do nothing else, as before."""
-        signal.signal(number, _noted)
+    @contextlib.contextmanager
+    def interrupting(self, numbers: Sequence[signal.Signals]) -> Iterator[None]:
+        """Have the first of these signals raise Interrupted in the body, whatever that does. It arrives at `fd` too."""
+        armed = True
+
+        def interrupt() -> None:
+            nonlocal armed
+            if armed:
+                armed = False
+                raise Interrupted
+
+        try:
+            for number in numbers:
+                self.wait_no_longer_for(number, interrupt)
+            yield
+        finally:
+            armed = False
+            for number in numbers:
+                signal.signal(number, _noted)
 
     def close(self) -> None:
         """Stop catching: the signals have their default effect again."""

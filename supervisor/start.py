@@ -29,7 +29,7 @@ from jobd.supervisor.master import Master, Service
 from jobd.supervisor.notify import Notifier
 from jobd.supervisor.pidfile import Pidfile
 from jobd.supervisor.preload import preload
-from jobd.supervisor.signals import MASTER, SignalPipe
+from jobd.supervisor.signals import MASTER, Interrupted, SignalPipe
 from jobd.supervisor.single import Single
 from jobd.supervisor.snapshot import Snapshot
 from jobd.supervisor.store import Store
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 
 
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-
-
-class _Interrupted(BaseException):
-    """Ends an import for a signal that has jobd stop."""
 
 
 def start(config: Config, read_config: Callable[[], Config], *, daemon: bool = False) -> int:
@@ -155,20 +151,19 @@ class _Jobd:
 
         A signal to stop ends an import at once, which may last for ever.
         """
-        for number in _STOPS:
-            signals.wait_no_longer_for(number, _interrupt)
         try:
-            code = _code_if_told_to_stop(signals)  # before it could be interrupted
-            if code is not None:
-                return code
-            jobs = preload(lambda: application.prepare(self.config))
-            signals.catch()
-        except (ApplicationError, _Interrupted) as error:
+            with signals.interrupting(_STOPS):
+                code = _code_if_told_to_stop(signals)  # before it could be interrupted
+                if code is not None:
+                    return code
+                jobs = preload(lambda: application.prepare(self.config))
+        except (ApplicationError, Interrupted) as error:
             code = _code_if_told_to_stop(signals)
             if code is None:
                 code = exits.CHILDREN_CANNOT_BOOT
                 starting.failed(code, str(error))
             return code
+        signals.catch()  # the application may have put handlers of its own in their place
         log.event("application.preloaded", modules=",".join(self.config.require) or None, jobs=jobs)
         return None
 
@@ -212,10 +207,6 @@ class _Jobd:
         finally:
             for service in services:
                 service.close()
-
-
-def _interrupt() -> None:
-    raise _Interrupted
 
 
 def _code_if_told_to_stop(signals: SignalPipe) -> int | None:
