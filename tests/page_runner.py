@@ -12,7 +12,8 @@ has a process, a directory and modules of its own. A block's info string says wh
 - anything else is only read.
 
 `$JOBD_REDIS_URL` is REDIS_URL, unless the page says itself where Redis is; the default address, where a page
-writes it, stands for REDIS_URL too.
+writes it, stands for REDIS_URL too, and the usual address of metrics for one that is free. Where there is no curl,
+Python stands in for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +38,12 @@ FILE = re.compile(r"# ([\w./-]+\.(?:py|ya?ml))\n")
 EXPORT = re.compile(r"^export (\w+)=(\S+)$", re.MULTILINE)
 OWN_ADDRESS = re.compile(r"redis_url|REDIS_URL")
 DEFAULT_ADDRESS = "redis://localhost:6379/0"
+METRICS_ADDRESS = "127.0.0.1:9394"
+CURL = """
+command -v curl >/dev/null || curl() {
+  python3 -c 'import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[-1]).read().decode())' "$@"
+}
+"""
 NOT_RUN = (
     re.compile(r"make (demo|test)"),
     re.compile(r"pip install .+"),
@@ -70,6 +78,12 @@ def blocks(text: str) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
     for found in BLOCK.finditer(text):
         yield Block(found[1], found[2], text.count("\n", 0, found.start(2)))
+
+
+def free_address() -> str:
+    """A host and port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return "{}:{}".format(*found.getsockname())
 
 
 def is_run(line: str) -> bool:
@@ -125,6 +139,7 @@ class Page:
         self._path, self._redis_url = path, redis_url
         self._module = ModuleType(f"page_{path.stem.replace('-', '_')}")
         sys.modules[self._module.__name__] = self._module
+        self._metrics = free_address()
         self._terminals: list[Terminal] = []
         self._first_environment: Mapping[str, str] = {}
 
@@ -142,7 +157,7 @@ class Page:
         return done
 
     def _carry_out(self, block: Block) -> bool:
-        text = block.text.replace(DEFAULT_ADDRESS, self._redis_url)
+        text = block.text.replace(DEFAULT_ADDRESS, self._redis_url).replace(METRICS_ADDRESS, self._metrics)
         match block.info:
             case "python" | "yaml" if block.file:
                 Path(block.file).parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +178,7 @@ class Page:
         return True
 
     def _run_shell(self, text: str) -> None:
-        script = "\n".join(line for line in text.splitlines() if is_run(line))
+        script = CURL + "\n".join(line for line in text.splitlines() if is_run(line))
         subprocess.run(["bash", "-euo", "pipefail", "-c", script], stdin=subprocess.DEVNULL, check=True)
         os.environ.update(EXPORT.findall(script))
 
