@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
+ROUNDS ?= 50
 
 .PHONY: demo test chaos systemd-test bench clean
 
@@ -27,10 +28,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.with-tools
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
-# The protocol's model test with more steps than the ordinary suite takes, and the long outage.
+# What takes longer than the ordinary suite may: first ROUNDS rounds of random signals and kills, with a line for each
+# (JOBD_CHAOS_SEED has rounds again), then those of its tests whose number of steps is set by a variable.
 chaos: $(VENV)/.with-tools
+	@$(BIN)/python -m tests.chaos.rounds $(ROUNDS)
 	@JOBD_MODEL_STEPS=$${JOBD_MODEL_STEPS:-20000} JOBD_OUTAGE_SECONDS=$${JOBD_OUTAGE_SECONDS:-20} \
-		$(BIN)/python -m pytest tests/protocol tests/supervisor/test_outage.py $(ARGS)
+		JOBD_STORM_ROUNDS=$${JOBD_STORM_ROUNDS:-50} JOBD_RESTARTS=$${JOBD_RESTARTS:-1000} \
+		JOBD_SCRAPES=$${JOBD_SCRAPES:-10000} JOBD_LOG_LINES=$${JOBD_LOG_LINES:-400000} \
+		$(BIN)/python -m pytest --numprocesses 2 --timeout 600 tests/protocol tests/supervisor/test_outage.py \
+		tests/supervisor/test_orphans.py tests/supervisor/test_leaks.py tests/supervisor/test_log_load.py \
+		tests/chaos/test_metrics_over_kills.py $(ARGS)
 
 # The units under a real systemd in a container, as root; says what is missing. JOBD_SYSTEMD_SUITE=trixie takes a newer one.
 # Debian is kept in var/systemd-test (or JOBD_SYSTEMD_ROOT): `sudo rm -r var/systemd-test` has it fetched again.

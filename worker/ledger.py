@@ -97,6 +97,7 @@ class Ledger:
         self._finished: deque[Ack] = deque()
         self._remembered: OrderedDict[str, Ack] = OrderedDict()
         self._fenced = threading.Event()
+        self._ending = False
         self.fetched_at = 0.0
         """Time of the last fetch that Redis answered, in epoch seconds; 0 before the first."""
 
@@ -111,9 +112,12 @@ class Ledger:
         return list(self._running.values())
 
     def fetch(self, want: int, queues: Sequence[str]) -> list[Fetched]:
-        """Acknowledge what is finished and take up to `want` jobs. Waits out a lost connection; raises Aborted."""
+        """Acknowledge what is finished and take up to `want` jobs; none once all were given back.
+
+        Waits out a lost connection; raises Aborted.
+        """
         with self._lock:
-            while True:
+            while not self._ending:
                 number = self._next_call()
                 acks = self._drain()
                 reply = self._exchange(
@@ -124,6 +128,7 @@ class Ledger:
                     self._confirm(acks, reply.note, reply.dropped)
                     return self._admit(number, reply)
                 self._repair(reply, acks)
+            return []
 
     def finish(self, job: Fetched, move: Move | None, note: object = None) -> bool:
         """Note that `job` is finished; the next call acknowledges it. False when it is no longer this owner's.
@@ -150,15 +155,27 @@ class Ledger:
     def give_back(self, jobs: Sequence[Fetched]) -> int:
         """Return unfinished jobs to their queues, next to be taken; returns how many. Raises Aborted."""
         with self._lock:
-            mine = [job for job in jobs if self._running.pop(job.field, None) is job]
-            if not mine and not self._finished:
-                return 0
-            entries = [(job.field, job.queue, job.payload) for job in sorted(mine, key=_age, reverse=True)]
-            if not self._settle(entries):
-                return 0
-            for job in mine:
-                self._on_given_back(job)
-            return len(mine)
+            return self._give_back(jobs)
+
+    def give_back_all(self) -> int:
+        """Return all that runs, and fetch nothing any more; returns how many. Raises Aborted.
+
+        A fetch that is under way when this is called has ended before, so that its jobs go back too.
+        """
+        with self._lock:
+            self._ending = True
+            return self._give_back(self.running)
+
+    def _give_back(self, jobs: Sequence[Fetched]) -> int:
+        mine = [job for job in jobs if self._running.pop(job.field, None) is job]
+        if not mine and not self._finished:
+            return 0
+        entries = [(job.field, job.queue, job.payload) for job in sorted(mine, key=_age, reverse=True)]
+        if not self._settle(entries):
+            return 0
+        for job in mine:
+            self._on_given_back(job)
+        return len(mine)
 
     def mark_fenced(self) -> None:
         """Note that a beat was refused: the next call finds out and takes a new owner."""

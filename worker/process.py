@@ -287,7 +287,7 @@ class WorkerProcess:
 
     def _give_back(self) -> None:
         for pool in self._pools:
-            given = pool.ledger.give_back(pool.ledger.running)
+            given = pool.ledger.give_back_all()
             if given:
                 log.event("process.gave_back", level=log.WARNING, jobs=given, hint="they were not finished in time")
 

@@ -406,3 +406,18 @@ def test_giving_back_after_a_fail_over_leaves_nothing_that_nobody_knows(setup: S
     setup.fail_over(lost_calls)
     setup.ledger.give_back(jobs[:1])
     assert (setup.held(), setup.queued()) == (set(), [b"runs", b"unknown"])
+
+
+def test_a_fetch_that_is_under_way_when_all_is_given_back_leaves_no_job_behind(setup: Setup) -> None:
+    assert setup.ledger.fetch(1, ["default"]) == []
+    setup.push(b"a", b"b")
+    setup.redis.execute_command("CLIENT", "PAUSE", 300, "ALL")
+    with ThreadPoolExecutor(2) as threads:
+        fetched = threads.submit(setup.ledger.fetch, 1, ["default"])
+        wait_until(lambda: fetched.running() and setup.ledger._lock.locked(), "the fetch to be under way")
+        assert threads.submit(setup.ledger.give_back_all).result() == len(fetched.result()) == 1
+    assert setup.ledger.fetch(1, ["default"]) == []
+    assert setup.queued() == [b"a", b"b"]
+    assert setup.ledger.close()
+    assert setup.held() == set()
+    assert len(setup.owners) == 1
