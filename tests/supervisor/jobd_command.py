@@ -297,7 +297,8 @@ class Jobd:
     def queued(self, queue: str = "default") -> list[bytes]:
         """The bytes of a queue, next to be taken first."""
         with self.redis() as client:
-            return client.lrange(f"queue:{queue}", 0, -1)[::-1]
+            found: Any = client.lrange(f"queue:{queue}", 0, -1)
+        return list(reversed(found))
 
     def statistics(self) -> tuple[int, int]:
         """Redis' counters: jobs processed, jobs failed."""

@@ -34,6 +34,8 @@ if os.fork():
     os.kill(parent, signal.SIGKILL)
 os.close(write_end)
 os.read(read_end, 1)
+while os.getppid() == parent:  # its files are closed a moment before its children are given away
+    os.sched_yield()
 print(die_with(parent))
 """
 )

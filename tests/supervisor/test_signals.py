@@ -424,7 +424,8 @@ class TestHarmless:
         jobd.push("look_at_signals")
         jobd.wait_for_lines("blocked", 1)
         found = (jobd.lines("ignored")[0], jobd.lines("blocked")[0])
-        assert [int(mask, 16) for mask in found] == [0, 0]
+        # Only the standard signals: make has everything below it ignore some that belong to the C library.
+        assert [int(mask, 16) & 0x7FFFFFFF for mask in found] == [0, 0]
 
 
 class TestDuringTheStart:

@@ -21,7 +21,10 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def orphan(command):
     'Have a process that is gone start `command` in the background; returns its pid.'
-    shell = subprocess.run(["sh", "-c", command + " >/dev/null & echo $!"], stdout=subprocess.PIPE, check=True)
+    read_end, write_end = os.pipe()
+    command = f"(read go <&{read_end}; {command}) >/dev/null & echo $!"
+    shell = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=True, pass_fds=[read_end])
+    os.write(write_end, b"go\\n")  # one that ended before would be reaped by the shell
     return int(shell.stdout)
 
 def wait_for_end(pid):
@@ -33,7 +36,7 @@ if sys.argv[1] == "subreaper":
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 found["init"] = is_init()
 known = subprocess.Popen(["sh", "-c", "exit 7"])
-dead, alive = orphan("(exit 3)"), orphan("sleep 60")
+dead, alive = orphan("exit 3"), orphan("exec sleep 60")
 wait_for_end(known.pid)
 wait_for_end(dead)
 found["first"] = [{dead: "dead"}.get(pid, pid) for pid in reap({known.pid})]
