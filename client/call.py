@@ -7,30 +7,76 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from jobd.client import defaults, payload
 from jobd.client.errors import JobdError
-from jobd.client.middleware import ServerStack
+from jobd.client.middleware import NO_MIDDLEWARE, ServerStack
+from jobd.client.payload import Entry
 from jobd.client.registry import Handler
 
 
-@dataclass(frozen=True, slots=True)
-class RunningJob:
-    """A job that runs. `attempt` counts from 1; `enqueued_at` is epoch seconds, None when unknown."""
+class RunningJob(msgspec.Struct, frozen=True, eq=False):
+    """A job that runs.
 
-    jid: str
-    name: str
+    One is made for each job: what few jobs ask for is worked out when it is asked for.
+    """
+
     queue: str
-    args: list[Any]
-    kwargs: dict[str, Any]
-    attempt: int
-    tags: tuple[str, ...]
-    enqueued_at: float | None
-    payload: Mapping[str, Any]
-    """All fields as they stand in Redis, read-only."""
+    """The queue that it was fetched from."""
+    _entry: Entry
+    _source: Mapping[str, Any] | bytes
+
+    @property
+    def jid(self) -> str:
+        """Its id."""
+        return self._entry.jid
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered."""
+        return self._entry.name
+
+    @property
+    def args(self) -> list[Any]:
+        """The positional arguments."""
+        return self._entry.args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        return self._entry.kwargs
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the job this is, from 1.
+
+        `retry_count` is absent before the first failure, then 0; a retry by hand takes one off.
+        """
+        failures = self._entry.retry_count
+        return 1 if failures is None else max(1, failures + 2)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its option `tags`."""
+        return tuple(str(tag) for tag in self._entry.tags or ())
+
+    @property
+    def enqueued_at(self) -> float | None:
+        """When it entered its queue, in epoch seconds; None when unknown."""
+        return payload.read_time(self._entry.enqueued_at)
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        """All fields as they stand in Redis, read-only."""
+        source = self._source
+        return MappingProxyType(payload.decode(source) if isinstance(source, bytes) else dict(source))
+
+    def __repr__(self) -> str:
+        return f"RunningJob(jid={self.jid!r}, name={self.name!r}, queue={self.queue!r}, args={self.args!r})"
 
 
 _current: ContextVar[RunningJob] = ContextVar("jobd.current_job")
@@ -50,39 +96,21 @@ def current_job() -> RunningJob:
 def running_job(fields: Mapping[str, Any], *, queue: str | None = None) -> RunningJob:
     """Return the decoded payload `fields` as a job about to run.
 
-    `queue` is the one that it was fetched from; without it the payload's own. Raises
-    `MalformedPayload` when `args` or `kwargs` cannot be those of a call.
+    `queue` is the one that it was fetched from; without it the payload's own. Raises `MalformedPayload`
+    when `args` or `kwargs` cannot be those of a call.
     """
-    args, kwargs = payload.call_arguments(fields)
-    tags = fields.get("tags")
-    return RunningJob(
-        jid=str(fields.get("jid") or ""),
-        name=next(iter(payload.dispatch_names(fields)), ""),
-        queue=queue or str(fields.get("queue") or defaults.QUEUE),
-        args=args,
-        kwargs=kwargs,
-        attempt=attempt(fields),
-        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
-        enqueued_at=payload.read_time(fields.get("enqueued_at")),
-        payload=MappingProxyType(dict(fields)),
-    )
-
-
-def attempt(fields: Mapping[str, Any]) -> int:
-    """Return which run of the job the next one is, from 1.
-
-    `retry_count` is absent before the first failure, then 0; a retry by hand takes one off.
-    """
-    failures = fields.get("retry_count")
-    if isinstance(failures, bool) or not isinstance(failures, int):
-        return 1
-    return max(1, failures + 2)
+    entry = payload.entry_of(fields)
+    return RunningJob(queue or str(fields.get("queue") or defaults.QUEUE), entry, fields)
 
 
 def run_job(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:
     """Run `job` inside the server middleware `stack`; return its result or raise its error."""
     token = _current.set(job)
     try:
+        if stack is NO_MIDDLEWARE:
+            # Most processes have none, and then the run is this one call.
+            entry = job._entry
+            return handler.target(*entry.args, **entry.kwargs) if entry.kwargs else handler.target(*entry.args)
         return stack(job, lambda: handler.run(job.args, job.kwargs))
     finally:
         _current.reset(token)

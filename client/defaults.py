@@ -28,6 +28,9 @@ TIMEOUT = 25.0
 GIVE_BACK_MARGIN = 0.5
 """Unfinished jobs go back this long before `timeout` ends."""
 
+PREFETCH = 200
+"""Short jobs that one call fetches at most."""
+
 MAX_RETRIES = 25
 MAX_CRASHES = 3
 """A job that ran when its process crashed this often goes to the dead set."""

@@ -11,7 +11,7 @@ error. Returning without calling it makes the job succeed without having run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from jobd.client.call import RunningJob
@@ -33,7 +33,7 @@ def client_stack(middleware: Sequence[ClientMiddleware]) -> ClientStack:
 
 def server_stack(middleware: Sequence[ServerMiddleware]) -> ServerStack:
     """Return the chain as one function of the job and the call that runs it."""
-    stack: ServerStack = _called
+    stack = NO_MIDDLEWARE
     for wrap in reversed(middleware):
         stack = _around_run(wrap, stack)
     return stack
@@ -45,6 +45,10 @@ def _unchanged(payload: Payload) -> Payload | None:
 
 def _called(job: RunningJob, call: Callable[[], Any]) -> Any:
     return call()
+
+
+NO_MIDDLEWARE: Final[ServerStack] = _called
+"""The chain around runs while there is no server middleware."""
 
 
 def _around_push(wrap: ClientMiddleware, inner: ClientStack) -> ClientStack:

@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -27,13 +27,39 @@ ACTIVE_JOB_WRAPPERS = frozenset({"Sidekiq::ActiveJob::Wrapper", "ActiveJob::Queu
 
 MAX_NESTING = 100
 """Levels that Ruby's parser reads; it would lose a deeper job when it promotes it."""
-_FIRST_MS = 10**11
+FIRST_MS = 10**11
 """A time from here on is milliseconds: as seconds it would be the year 5138."""
 _MAX_BACKTRACE = 1_000_000
 """Bytes to which a stored backtrace may unpack; more is not a backtrace but an attack."""
 
+_SomeText = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Entry(msgspec.Struct, frozen=True, eq=False):
+    """The fields of a payload that a run needs, as they usually are."""
+
+    name: _SomeText = msgspec.field(name="class")
+    jid: _SomeText
+    args: list[Any]
+    kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
+    retry_count: int | None = None
+    tags: list[Any] | None = None
+    enqueued_at: float | None = None
+    """As it stands there: milliseconds from `FIRST_MS` on."""
+
+
+class _PlainEntry(Entry, kw_only=True, frozen=True, eq=False):
+    """What `plain_entry` reads: nothing else fits these types than what needs no second look."""
+
+    retry: bool | int
+    """Without it the options of the job's definition hold."""
+    wrapped: None = None
+    log_level: None = None
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
+_entry_decoder = msgspec.json.Decoder(_PlainEntry)
 
 
 def new_jid() -> str:
@@ -63,9 +89,25 @@ def decode(raw: bytes | str) -> dict[str, Any]:
         raise MalformedPayload(f"the payload is not JSON: {error}") from None
     if not isinstance(payload, dict):
         raise MalformedPayload(f"the payload is a JSON {type(payload).__name__}, not an object")
-    if _openings(raw) > MAX_NESTING and _depth(payload) > MAX_NESTING:
+    if len(raw) > 2 * MAX_NESTING and _openings(raw) > MAX_NESTING and _depth(payload) > MAX_NESTING:
         raise MalformedPayload(f"the payload is nested too deeply: over {MAX_NESTING} levels")
     return payload
+
+
+def plain_entry(raw: bytes) -> Entry | None:
+    """Return what a run needs of the payload in `raw`, without the price of `decode`.
+
+    None when it is not of the kind that jobd and Sidekiq write for a plain job: one to be judged by `decode`. What is
+    here is sound JSON and no deeper than it may be, except for numbers beyond a double in fields that are not read.
+    """
+    if len(raw) > 2 * MAX_NESTING and _openings(raw) > MAX_NESTING:
+        return None
+    try:
+        if not raw.isascii():
+            str(raw, "utf-8")  # fields that are not read are not checked for it below
+        return _entry_decoder.decode(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _openings(raw: bytes | str) -> int:
@@ -130,7 +172,7 @@ def read_time(value: object) -> float | None:
         return None
     if not math.isfinite(seconds):
         return None
-    return seconds / 1000 if seconds >= _FIRST_MS else seconds
+    return seconds / 1000 if seconds >= FIRST_MS else seconds
 
 
 def _parse_time(text: str) -> float | None:
@@ -184,6 +226,24 @@ def dispatch_names(payload: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str) and name)
 
 
+def entry_of(payload: Mapping[str, Any]) -> Entry:
+    """Return what a run needs of any payload.
+
+    Raises `MalformedPayload` when `args` or `kwargs` cannot be those of a call.
+    """
+    args, kwargs = call_arguments(payload)
+    count, tags = payload.get("retry_count"), payload.get("tags")
+    return Entry(
+        next(iter(dispatch_names(payload)), ""),
+        str(payload.get("jid") or ""),
+        args,
+        kwargs,
+        retry_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
+        tags=tags if isinstance(tags, list) else None,
+        enqueued_at=read_time(payload.get("enqueued_at")),
+    )
+
+
 def call_arguments(payload: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return the positional and the keyword arguments of the job's call.
 
@@ -196,7 +256,7 @@ def call_arguments(payload: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any
         raise MalformedPayload(f"`args` is a {type(args).__name__}, not an array")
     if not isinstance(kwargs, dict):
         raise MalformedPayload(f"`kwargs` is a {type(kwargs).__name__}, not an object")
-    if payload.get("class") in ACTIVE_JOB_WRAPPERS and len(args) == 1 and isinstance(args[0], dict):
+    if len(args) == 1 and isinstance(args[0], dict) and str(payload.get("class")) in ACTIVE_JOB_WRAPPERS:
         inner = args[0].get("arguments")
         args = inner if isinstance(inner, list) else args
     return args, kwargs

@@ -196,12 +196,14 @@ class Fenced:
 class Resync:
     """The server does not know the last calls. `token` is the one that it holds.
 
-    `batch` pairs each member of the open batch with its source queue, `jobs` maps fields to (queue, payload).
+    `batch` pairs each member of the open batch with its source queue, in the order in which the call numbered
+    `batch_call` took them [0: none is open]. `jobs` maps fields to (queue, payload).
     """
 
     token: str
     batch: Sequence[tuple[str, bytes]]
     jobs: Mapping[str, tuple[str, bytes]]
+    batch_call: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,9 @@ class Taken:
 
 
 def _pair_runs(runs: Sequence[Any], payloads: Sequence[bytes]) -> list[tuple[str, bytes]]:
-    queues = [_text(runs[i]) for i in range(0, len(runs), 2) for _ in range(int(runs[i + 1]))]
+    queues: list[str] = []
+    for i in range(0, len(runs), 2):
+        queues += [_text(runs[i])] * int(runs[i + 1])
     return list(zip(queues, payloads, strict=True))
 
 
@@ -251,7 +255,8 @@ def _refusal(reply: Sequence[Any]) -> Fenced | Resync | None:
         _, token, runs, members, record = reply
         fields = dict(zip(map(_text, record[::2]), record[1::2], strict=True))
         jobs = {name: split_value(value) for name, value in fields.items() if is_job_field(name)}
-        return Resync(_text(token), _pair_runs(_text(runs).split("\n")[1:], members), jobs)
+        call, *counts = _text(runs).split("\n")
+        return Resync(_text(token), _pair_runs(counts, members), jobs, int(call or 0))
     return None
 
 
@@ -277,12 +282,24 @@ def ack(record: Record, finished: Finished) -> Call[Fenced | Resync | Settled]:
 
 
 def fetch(
-    record: Record, finished: Finished, *, call: int, want: int, mode: Literal["batch", "single"], queues: Sequence[str]
+    record: Record,
+    finished: Finished,
+    *,
+    call: int,
+    want: int,
+    mode: Literal["batch", "single"],
+    queues: Sequence[tuple[str, int]],
 ) -> Call[Fenced | Resync | Taken]:
-    """Acknowledge finished jobs and take up to `want` (at most 1,000) from `queues`, tried in their order."""
+    """Acknowledge finished jobs and take up to `want` (at most 1,000) from `queues`, tried in their order.
+
+    Each comes with a quota: what it gives at most before the others were asked. A second pass over them, without
+    quotas, makes up for those that had less.
+    """
     own = [*record._keys(), record.keys.paused, record.keys.suspects]
-    arguments = [*record._arguments(finished), call, want, mode, len(queues), *queues]
-    return Call(load("fetch"), [*own, *map(record.keys.queue, queues)], arguments, _taken)
+    arguments = [*record._arguments(finished), call, want, mode, len(queues)]
+    for pair in queues:
+        arguments += pair
+    return Call(load("fetch"), [*own, *(record.keys.queue(name) for name, _ in queues)], arguments, _taken)
 
 
 def settle(

@@ -17,6 +17,7 @@ from jobd.client.errors import (
     RedisUnavailable,
     StoreUnavailable,
 )
+from jobd.worker import log
 
 OK = 0
 FAILED = 1
@@ -68,6 +69,7 @@ def leave(code: int) -> NoReturn:
 
 def end_now(code: int) -> NoReturn:
     """Exit with `code` after what was printed, without exit handlers and without waiting for threads."""
+    log.flush()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

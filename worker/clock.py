@@ -13,16 +13,17 @@ class ServerClock:
     """
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+        self.offset = time.time() - time.monotonic()
+        """Epoch seconds less monotonic ones: turns a monotonic time into one of the server."""
 
     def now(self) -> float:
         """The time in epoch seconds."""
-        return time.monotonic() + self._offset
+        return time.monotonic() + self.offset
 
     def measure(self, client: Any) -> float:
         """Ask the server for its time; returns the round trip in seconds. Raises redis-py's errors."""
         before = time.monotonic()
         seconds, micros = client.time()
         after = time.monotonic()
-        self._offset = seconds + micros / 1e6 - (before + after) / 2
+        self.offset = seconds + micros / 1e6 - (before + after) / 2
         return after - before

@@ -65,6 +65,7 @@ class WorkerConfig:
         "queues": checks.queues,
         "require": checks.tuple_of(checks.module_name),
         "timeout": checks.seconds(0, 24 * 3600),
+        "prefetch": checks.whole_number(1, 1_000),
         "max_retries": checks.whole_number(0, 1_000),
         "max_crashes": checks.whole_number(1, 1_000),
         "dead_max_jobs": checks.whole_number(1, 100_000_000),
@@ -86,6 +87,7 @@ class WorkerConfig:
     capsules: tuple[Capsule, ...] = ()
     require: tuple[str, ...] = ()
     timeout: float = defaults.TIMEOUT
+    prefetch: int = defaults.PREFETCH
     max_retries: int = defaults.MAX_RETRIES
     max_crashes: int = defaults.MAX_CRASHES
     dead_max_jobs: int = defaults.DEAD_MAX_JOBS

@@ -6,23 +6,30 @@ that embeds a worker decides by itself. The root logger is never touched.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
+import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Protocol, TextIO
 
+from jobd.client.call import RunningJob
 from jobd.client.errors import ConfigError, NotPermitted
+from jobd.worker.job_log import Buffer, JobLog
 from jobd.worker.log_file import LogFile
+from jobd.worker.log_format import DEBUG as DEBUG
+from jobd.worker.log_format import ERROR as ERROR
+from jobd.worker.log_format import INFO as INFO
+from jobd.worker.log_format import WARNING as WARNING
+from jobd.worker.log_format import Event as Event
+from jobd.worker.log_format import Formatter as Formatter
+from jobd.worker.log_format import LogFormat as LogFormat
+from jobd.worker.log_format import event_of as event_of
 
-LogFormat = Literal["pretty", "plain", "json"]
-
-DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 LEVELS = {
     "debug": DEBUG,
     "info": INFO,
@@ -37,25 +44,6 @@ logger = logging.getLogger("jobd")
 _TEXTS_KEPT = 1_000
 _FAILURE_INTERVAL = 60.0
 """Seconds between two lines on a log file that cannot be opened anew for the same reason."""
-_PLAIN = re.compile(r'[^\x00-\x20\x7f-\x9f\u2028\u2029"=]+')
-_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
-
-
-class Event:
-    """What happened: a stable name and its values. As text: `name key=value …`."""
-
-    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
-        self.name, self.values = name, values
-
-    def __str__(self) -> str:
-        return self.name + "".join(f" {key}={_word(value)}" for key, value in self.values.items())
-
-
-def event_of(record: logging.LogRecord) -> Event:
-    """The event in a record; a record that some other code sent to the logger becomes one without values."""
-    if isinstance(record.args, tuple) and len(record.args) == 1 and isinstance(record.args[0], Event):
-        return record.args[0]
-    return Event(record.getMessage().replace("\n", " "), {})
 
 
 def event(
@@ -75,6 +63,35 @@ def _record(
     trace = (type(exc_info), exc_info, exc_info.__traceback__) if exc_info else None
     # As an extra argument the event is there for formatters that know it; any other prints its text.
     return logger.makeRecord(logger.name, level, __file__, 0, "%s", (message,), trace)
+
+
+def job_values(job: RunningJob) -> dict[str, Any]:
+    """What every event of a job says of it."""
+    values: dict[str, Any] = {"jid": job.jid or None, "job": job.name, "queue": job.queue}
+    if job.attempt > 1:
+        values["attempt"] = job.attempt
+    if job.tags:
+        values["tags"] = ",".join(job.tags)
+    return values
+
+
+class JobLines(Protocol):
+    """Logs that jobs start and return; `JobLog` explains it."""
+
+    def start(self, job: RunningJob, *, at_once: bool) -> str: ...
+    def done(self, job: RunningJob, said: str, seconds: float) -> bool: ...
+
+
+class _JobEvents:
+    """The lines of jobs as events like any other, for handlers that are not jobd's."""
+
+    def start(self, job: RunningJob, *, at_once: bool) -> str:
+        event("job.start", threshold=INFO, **job_values(job))
+        return ""
+
+    def done(self, job: RunningJob, said: str, seconds: float) -> bool:
+        event("job.done", threshold=INFO, **job_values(job), seconds=round(seconds, 6))
+        return False
 
 
 class Sparingly:
@@ -121,93 +138,78 @@ class Reports:
             event("redis.refused", level=ERROR, error=f"{type(error).__name__}: {error}", hint=hint)
 
 
-class Formatter(logging.Formatter):
-    """Writes a record as one line; a traceback follows on lines of its own, or inside the JSON.
+class _Handler(logging.Handler):
+    """Writes records, and before each what `buffer` keeps of the lines of jobs."""
 
-    For the journal (`journal`) every line begins with its priority, and has no time, which the journal notes itself.
-    """
-
-    def __init__(self, form: LogFormat, *, journal: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._form: LogFormat = form
-        self._journal = journal
+        self.buffer: Buffer | None = None
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line without its line break."""
-        text = self._text(record)
-        if not self._journal:
-            return text
-        priority = _priority(record.levelno)
-        return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; a destination that fails must not stop the work."""
+        try:
+            text = f"{self.format(record)}\n"
+            self.write([*self._kept(), text])
+        except Exception:
+            self.handleError(record)
 
-    def _text(self, record: logging.LogRecord) -> str:
-        trace = self.formatException(record.exc_info) if record.exc_info else None
-        if self._form == "json":
-            return _json_line(record, event_of(record), trace)
-        line = _plain_line(record, event_of(record), colour=self._form == "pretty")
-        if not self._journal:
-            line = f"{_stamp(record)} {line}"
-        return f"{line}\n{trace}" if trace else line
+    def flush(self) -> None:
+        """Write the lines of jobs that are kept. Costs next to nothing when there are none."""
+        if self.buffer is None or not self.buffer.lines:
+            return
+        self.acquire()
+        try:
+            if lines := self._kept():
+                self.write(lines)
+        finally:
+            self.release()
 
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines, each with its line break. Called under the handler's lock; a failing destination is no error."""
+        raise NotImplementedError
 
-def _priority(level: int) -> int:
-    """syslog's number for a level."""
-    if level >= ERROR:
-        return 3
-    if level >= WARNING:
-        return 4
-    return 6 if level >= INFO else 7
-
-
-def _stamp(record: logging.LogRecord) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+    def _kept(self) -> list[str]:
+        return self.buffer.take() if self.buffer else []
 
 
-def _json_line(record: logging.LogRecord, event: Event, trace: str | None) -> str:
-    fields: dict[str, Any] = {"ts": _stamp(record), "pid": record.process, "level": record.levelname.lower()}
-    fields |= {"event": event.name, **event.values}
-    if trace:
-        fields["trace"] = trace
-    return json.dumps(fields, ensure_ascii=False, default=str)
-
-
-_COLOURS = {DEBUG: "\033[2m", INFO: "\033[32m", WARNING: "\033[33m", ERROR: "\033[31m"}
-
-
-def _plain_line(record: logging.LogRecord, event: Event, *, colour: bool) -> str:
-    text = str(event)
-    if colour:
-        text = f"{_COLOURS.get(record.levelno, '')}{event.name}\033[0m{text.removeprefix(event.name)}"
-    return f"{record.process} {record.levelname} {text}"
-
-
-def _word(value: Any) -> str:
-    text = str(value)
-    if text and _PLAIN.fullmatch(text):
-        return text
-    # What JSON leaves as it is, a terminal may still obey, and a reader take for a line break.
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
-
-
-class LineHandler(logging.Handler):
-    """Writes each record to a stream with a single call, so that lines of several processes do not mix."""
+class LineHandler(_Handler):
+    """Writes to a stream, as much at a time as a pipe takes whole, so that lines of several processes do not mix."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = stream or sys.stderr
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; a destination that fails must not stop the work."""
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines; one that is too long for a pipe goes alone."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
-            line = self.format(record).encode(encoding, "backslashreplace").decode(encoding)
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            for piece in pieces(lines, select.PIPE_BUF):
+                self._stream.write(piece.encode(encoding, "backslashreplace").decode(encoding))
+                self._stream.flush()
         except (OSError, ValueError):
             return
 
 
-class LogFileHandler(logging.Handler):
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def pieces(lines: Sequence[str], size: int) -> Iterator[str]:
+    """The lines put together to texts of at most `size` bytes of UTF-8, but for single ones that are longer."""
+    piece: list[str] = []
+    used = 0
+    for line in lines:
+        needed = len(line) if line.isascii() else len(_encoded(line))
+        if piece and used + needed > size:
+            yield "".join(piece)
+            piece, used = [], 0
+        piece.append(line)
+        used += needed
+    if piece:
+        yield "".join(piece)
+
+
+class LogFileHandler(_Handler):
     """Writes records to a log file; those that find no room there are counted, and the next one tells how many.
 
     Nothing that becomes of the file stops the work: a full disk, a folder that is gone, a file that was rotated.
@@ -220,17 +222,20 @@ class LogFileHandler(logging.Handler):
         self._lost = 0
         self._lost_by = os.getpid()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, after what there is to tell of the file itself."""
-        try:
-            text = "".join(f"{self.format(each)}\n" for each in (*self._notices(), record))
-        except Exception:
-            self.handleError(record)
-            return
-        if self._file.append(text.encode("utf-8", "backslashreplace")):
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines in one piece, after what there is to tell of the file itself."""
+        notices = [f"{self.format(notice)}\n" for notice in self._notices()]
+        data = _encoded("".join((*notices, *lines)))
+        written = self._file.append(data)
+        if written == len(data):
             self._lost = 0
+            return
+        ends = accumulate(len(_encoded(line)) for line in (*notices, *lines))
+        whole = sum(end <= written for end in ends)
+        if whole < len(notices):
+            self._lost += len(lines)
         else:
-            self._lost += 1
+            self._lost = len(notices) + len(lines) - whole
 
     def reopen(self) -> None:
         """Go on in the file that is now at the path; if that fails, in the old one, and say so there."""
@@ -261,6 +266,12 @@ class LogFileHandler(logging.Handler):
             yield _record("log.lost", WARNING, {"records": self._lost})
 
 
+_buffer = Buffer()
+_events = _JobEvents()
+_own: tuple[list[logging.Handler], JobLog] | None = None
+"""The handler that `install` has made, as the logger would list it, and what writes the lines of jobs for it."""
+
+
 def install(form: LogFormat | None, level: str, destination: TextIO | Path | str | None = None) -> None:
     """Give the logger `jobd` its handler, in place of any other.
 
@@ -268,19 +279,50 @@ def install(form: LogFormat | None, level: str, destination: TextIO | Path | str
     otherwise lines are coloured on a terminal and plain elsewhere. Raises ConfigError if the file cannot be opened;
     the handler before it stays then.
     """
+    journal = False
     if isinstance(destination, (Path, str)):
-        handler: logging.Handler = LogFileHandler(_open(Path(destination)))
-        handler.setFormatter(Formatter(form or "plain"))
+        handler: _Handler = LogFileHandler(_open(Path(destination)))
+        form = form or "plain"
     else:
         stream = destination or sys.stderr
-        handler = LineHandler(stream)
-        handler.setFormatter(Formatter(form or ("pretty" if stream.isatty() else "plain"), journal=_is_journal(stream)))
-    before = _log_file_handler()
-    logger.handlers[:] = [handler]
-    if before:
-        before.close()
+        handler, journal = LineHandler(stream), _is_journal(stream)
+        form = form or ("pretty" if stream.isatty() else "plain")
+    handler.setFormatter(Formatter(form, journal=journal))
+    _replace(handler, JobLog(form, _buffer, handler.flush, journal=journal))
     logger.propagate = False
     logger.setLevel(LEVELS[level])
+
+
+def _replace(handler: _Handler, lines: JobLog) -> None:
+    """Lines that threads add meanwhile, in the old form, are the new handler's to write."""
+    global _own
+    flush()
+    before = [each for each in logger.handlers if isinstance(each, _Handler)]
+    handler.buffer = _buffer
+    logger.handlers[:] = [handler]
+    _own = [handler], lines
+    for each in before:
+        each.buffer = None
+        if isinstance(each, LogFileHandler):
+            each.close()
+
+
+def job_log(threshold: int | None = None) -> JobLines | None:
+    """What writes the lines of a job now, directly while the logger has jobd's handler and nothing else; None: nothing.
+
+    `threshold` replaces the logger's level (a job's own `log_level`).
+    """
+    if not (logger.isEnabledFor(INFO) if threshold is None else threshold <= INFO):
+        return None
+    if _own and logger.handlers == _own[0] and not (logger.propagate or logger.filters):
+        return _own[1]
+    return _events
+
+
+def flush() -> None:
+    """Write the lines of jobs that are kept. Costs next to nothing when there are none."""
+    if _own:
+        _own[1].flush()
 
 
 def reopen() -> None:

@@ -42,17 +42,17 @@ class LogFile:
         """The descriptor; the same number also after `reopen`."""
         return self._fd
 
-    def append(self, record: bytes) -> bool:
-        """Write a record, which ends with a line break; returns whether it is in the file whole. Never raises."""
+    def append(self, record: bytes) -> int:
+        """Write a record, which ends with a line break; returns how much of it is in the file. Never raises."""
         # A line of which only the beginning found room must not swallow the one after it.
         data = b"\n" + record if self._torn else record
         try:
             written = os.write(self._fd, data)
         except OSError:
-            return False
+            return 0
         if written:
             self._torn = data[written - 1 : written] != b"\n"
-        return written == len(data)
+        return max(written - (len(data) - len(record)), 0)
 
     def follow(self) -> None:
         """Reopen if the file at the path is gone or another one; looks once in `LOOK_INTERVAL`. Raises OSError."""

@@ -11,6 +11,10 @@ class Done:
     """It returned."""
 
 
+DONE = Done()
+"""The one that every success is."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetryAt:
     """It raised and runs again at `at` (epoch seconds), with this payload."""

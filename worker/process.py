@@ -29,7 +29,7 @@ from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outage import Backoff, Outage
-from jobd.worker.page import Count, Page
+from jobd.worker.page import Page
 from jobd.worker.periodic import Periodic
 from jobd.worker.processor import InProgress, Processor, dead_of_crashes, given_back
 from jobd.worker.recovery import Orphan, Recovery
@@ -141,6 +141,7 @@ class WorkerProcess:
         self._heartbeat.start()
         self._scheduler.start()
         for pool in self._pools:
+            pool.fetcher.start()
             for processor in pool.processors:
                 processor.start()
         log.event("process.ready", identity=self.identity, concurrency=self._concurrency)
@@ -227,13 +228,6 @@ class WorkerProcess:
             if queue in mine:
                 self.page.know(queue, name)
 
-    def _acknowledged(self, note: object) -> None:
-        if isinstance(note, Count):
-            self.page.count(*note)
-
-    def _given_back(self, job: Fetched) -> None:
-        self.page.count(*given_back(job))
-
     def _first_contact(self, recover: Sequence[Orphan], wait: Callable[[float], bool]) -> bool:
         backoff = Backoff()
         while True:
@@ -291,6 +285,11 @@ class WorkerProcess:
             if given:
                 log.event("process.gave_back", level=log.WARNING, jobs=given, hint="they were not finished in time")
 
+    def _given_back(self, job: Fetched) -> None:
+        """Count it, unless it was fetched ahead and no thread has begun with it."""
+        if any(processor.runs(job) for pool in self._pools for processor in pool.processors):
+            self.page.count_all([given_back(job)])
+
     def _give_up(self) -> None:
         self._abort.set()
 
@@ -317,11 +316,19 @@ class WorkerProcess:
             limits=self._limits,
             outage=self._outage,
             abort=self._abort,
-            on_acknowledged=self._acknowledged,
+            on_acknowledged=self.page.count_all,
             on_given_back=self._given_back,
         )
         bell = Doorbell(self._connector, self._keys, capsule.names, wakeup=self._wakeup, outage=self._outage)
-        fetcher = Fetcher(capsule, ledger, bell, random.Random())
+        fetcher = Fetcher(
+            capsule,
+            ledger,
+            bell,
+            random.Random(),
+            threads=sum(each.concurrency for each in config.all_capsules),
+            prefetch=config.prefetch,
+            on_pause=log.flush,
+        )
         policy = RetryPolicy(
             max_retries=config.max_retries,
             unknown_class_timeout=config.unknown_class_timeout,

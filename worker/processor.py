@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any
 
 import msgspec
 
 from jobd.client import payload as wire
 from jobd.client import registry, settings
-from jobd.client.call import RunningJob, run_job, running_job
+from jobd.client.call import RunningJob, run_job
 from jobd.client.errors import MalformedPayload
 from jobd.client.scripts import Move
 from jobd.worker import log
@@ -24,7 +24,7 @@ from jobd.worker.clock import ServerClock
 from jobd.worker.crash import Accused, jid_of
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Aborted, Fetched, Ledger
-from jobd.worker.outcome import Buried, Dead, Deferred, Discarded, Done, Outcome, RetryAt
+from jobd.worker.outcome import DONE, Buried, Dead, Deferred, Discarded, Done, Outcome, RetryAt
 from jobd.worker.page import OTHER, Count, Page, Result
 from jobd.worker.retry import RetryPolicy, after_failure, error_message, unknown_class
 from jobd.worker.suspects import Suspects
@@ -42,15 +42,6 @@ class InProgress:
         """The value that Sidekiq's readers expect in the work hash."""
         text = self.job.payload.decode("utf-8", "replace")
         return msgspec.json.encode({"queue": self.job.queue, "payload": text, "run_at": int(self.started)})
-
-
-class Run(NamedTuple):
-    """What became of a job, and what is counted of it: its name if it is registered, how long it ran and waited."""
-
-    outcome: Outcome
-    job: str = OTHER
-    seconds: float = 0.0
-    waited: float | None = None
 
 
 class Processor:
@@ -78,7 +69,9 @@ class Processor:
         self._page, self._number = page, number
         self._suspects, self._unknown, self._jitter = suspects, unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._in_progress: InProgress | None = None
+        self._thread_id = ""
+        self._now: tuple[Fetched, float] | None = None
+        self._was_slow = False
 
     def start(self) -> None:
         """Start taking jobs."""
@@ -92,15 +85,25 @@ class Processor:
     @property
     def in_progress(self) -> InProgress | None:
         """What it runs now."""
-        return self._in_progress
+        now = self._now
+        return None if now is None else InProgress(self._thread_id, now[0], now[1] + self._clock.offset)
+
+    def runs(self, job: Fetched) -> bool:
+        """Whether it runs `job` now."""
+        now = self._now
+        return now is not None and now[0] is job
 
     def _run(self) -> None:
+        self._thread_id = thread_id(threading.get_native_id())
         while True:
             try:
-                job = self._fetcher.next()
+                job = self._fetcher.next(self._number)
                 if job is None:
                     return
-                self._process(job)
+                if job.suspects:
+                    self._process_suspect(job)
+                else:
+                    self._process(job)
             except Aborted:
                 return
             except Exception as error:
@@ -108,79 +111,92 @@ class Processor:
                 log.event("component.failed", level=log.ERROR, component=self._thread.name, exc_info=error)
                 self._fetcher.rest(1.0)
 
-    def _process(self, fetched: Fetched) -> None:
-        jid = jid_of(fetched.payload) if fetched.suspects else ""
+    def _process_suspect(self, fetched: Fetched) -> None:
+        jid = jid_of(fetched.payload)
         suspected = self._suspects.has(jid)
-        self._in_progress = InProgress(_thread_id(), fetched, self._clock.now())
-        try:
-            run = self._execute(fetched)
-            move = move_for(run.outcome, self._clock.now())
-        except Exception as error:
-            # A defect of ours must not cost the job: its bytes are kept where somebody sees them.
-            run = Run(Buried(fetched.payload, f"jobd failed on it: {type(error).__name__}: {error}"))
-            move = move_for(run.outcome, self._clock.now())
-            log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
-        finally:
-            self._page.end(self._number)
-            self._in_progress = None
-        self._settle(fetched, run, move)
-        if suspected and not isinstance(run.outcome, RetryAt | Deferred):
+        outcome = self._process(fetched)
+        if suspected and not isinstance(outcome, RetryAt | Deferred):
             # Only once Redis has the end of the job: a crash before that is one more.
             self._ledger.flush()
             self._suspects.absolve(jid)
 
-    def _execute(self, fetched: Fetched) -> Run:
+    def _process(self, fetched: Fetched) -> Outcome:
+        """Run one job and note what became of it."""
+        # The way of every job: nothing is locked here, asked of the system or made that a plain success can do
+        # without, and whatever else there may be goes aside into a function of its own.
+        outcome: Outcome = DONE
+        name, seconds, waited = OTHER, 0.0, None
+        started = monotonic()
+        self._now = fetched, started
         try:
-            fields = _completed(wire.decode(fetched.payload))
-            job = running_job(fields, queue=fetched.queue)
-        except MalformedPayload as error:
-            return Run(Buried(fetched.payload, str(error)))
-        handler = _handler_of(fields)
-        if handler is None:
-            return Run(self._defer(fields, fetched.queue))
-        if fields.get("retry") is None:
-            options = {"retry": True, **settings.current().default_options, **handler.options}
-            fields = {**options, **fields, "retry": options["retry"]}
-        return self._call(handler, job, fields)
-
-    def _call(self, handler: registry.Handler, job: RunningJob, fields: dict[str, Any]) -> Run:
-        line = _job_line(job, fields)
-        waited = None if job.enqueued_at is None else max(self._clock.now() - job.enqueued_at, 0.0)
-        log.event("job.start", **line)
-        started = time.monotonic()
-        self._page.begin(self._number, job.jid, started)
-        try:
-            run_job(handler, job, settings.current().server_stack)
-        except BaseException as error:  # also SystemExit: a job must not end the thread that runs it
-            outcome, seconds = self._judge(job, fields, error), time.monotonic() - started
-            _log_failure(line, outcome, error, seconds=seconds, now=self._clock.now())
-            return Run(outcome, handler.name, seconds, waited)
-        seconds = time.monotonic() - started
-        log.event("job.done", **line, seconds=round(seconds, 6))
-        return Run(Done(), handler.name, seconds, waited)
-
-    def _judge(self, job: RunningJob, fields: dict[str, Any], error: BaseException) -> RetryAt | Dead | Discarded:
-        now = self._clock.now()
-        return after_failure(fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy)
-
-    def _defer(self, fields: dict[str, Any], queue: str) -> Deferred | Dead:
-        name = next(iter(wire.dispatch_names(fields)), "")
-        outcome = unknown_class(fields, name, queue=queue, now=self._clock.now(), policy=self._policy)
-        if isinstance(outcome, Dead):
-            log.event("job.dead", level=log.ERROR, jid=fields.get("jid"), job=name, error="unknown class")
-        elif self._unknown.allows(name):
-            hint = "is its module in `require`, and does another application read this queue?"
-            log.event("job.unknown_class", level=log.WARNING, job=name, queue=queue, hint=hint)
+            lines, entry = log.job_log(), wire.plain_entry(fetched.payload)
+            handler = registry.lookup(entry.name) if entry else None
+            if entry is None or handler is None:
+                entry, handler, job, lines = _prepared(fetched)
+            else:
+                job = RunningJob(fetched.queue, entry, fetched.payload)
+            name, at = handler.name, entry.enqueued_at
+            if at is not None:
+                waited = started + self._clock.offset - (at if at < wire.FIRST_MS else at / 1000)
+            said = lines.start(job, at_once=self._was_slow) if lines else ""
+            self._page.begin(self._number, entry.jid, started)
+            try:
+                run_job(handler, job, settings.current().server_stack)
+            except BaseException as error:  # also SystemExit: a job must not end the thread that runs it
+                seconds = monotonic() - started
+                outcome = self._judge(fetched, job, handler, error, seconds)
+            else:
+                seconds = monotonic() - started
+                if lines:
+                    self._was_slow = lines.done(job, said, seconds)
+        except Exception as error:
+            outcome = self._not_run(fetched, error)
+        finally:
+            self._page.end(self._number)
+            self._now = None
+        self._fetcher.ran(self._number, seconds)
+        if outcome is not DONE:
+            return self._settle(fetched, outcome, name, seconds, waited)
+        if not self._ledger.finish(fetched, None, (fetched.queue, name, "ok", seconds, waited)):
+            _tell_of_another_run(fetched)
         return outcome
 
-    def _settle(self, fetched: Fetched, run: Run, move: Move | None) -> None:
-        result = result_of(run.outcome)
-        count = None if result is None else Count(fetched.queue, run.job, result, run.seconds, run.waited)
+    def _not_run(self, fetched: Fetched, error: Exception) -> Outcome:
+        return self._defer(error.job) if isinstance(error, _UnknownClass) else _unfit(fetched, error)
+
+    def _judge(
+        self, fetched: Fetched, job: RunningJob, handler: registry.Handler, error: BaseException, seconds: float
+    ) -> Outcome:
+        # What the job did to its arguments must not reach its next attempt: only the bytes are as they were.
+        fields = _with_options(_completed(wire.decode(fetched.payload), job.jid), handler)
+        now = self._clock.now()
+        outcome = after_failure(fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy)
+        _log_failure(job, outcome, error, threshold=_threshold(fields), seconds=seconds, now=now)
+        return outcome
+
+    def _defer(self, job: RunningJob) -> Deferred | Dead:
+        outcome = unknown_class(job.payload, job.name, queue=job.queue, now=self._clock.now(), policy=self._policy)
+        if isinstance(outcome, Dead):
+            log.event("job.dead", level=log.ERROR, jid=job.jid, job=job.name, error="unknown class")
+        elif self._unknown.allows(job.name):
+            hint = "is its module in `require`, and does another application read this queue?"
+            log.event("job.unknown_class", level=log.WARNING, job=job.name, queue=job.queue, hint=hint)
+        return outcome
+
+    def _settle(self, fetched: Fetched, outcome: Outcome, name: str, seconds: float, waited: float | None) -> Outcome:
+        """Note the end of a job that is no plain success."""
+        try:
+            move = move_for(outcome, self._clock.now())
+        except Exception as error:
+            outcome = _unfit(fetched, error)
+            move = move_for(outcome, self._clock.now())
+        result = result_of(outcome)
+        count = None if result is None else (fetched.queue, name, result, seconds, waited)
         if not self._ledger.finish(fetched, move, count):
-            hint = "it was given back or recovered meanwhile, and runs twice"
-            log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
-        if isinstance(run.outcome, Buried):
-            log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=run.outcome.reason)
+            _tell_of_another_run(fetched)
+        if isinstance(outcome, Buried):
+            log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=outcome.reason)
+        return outcome
 
 
 def move_for(outcome: Outcome, now: float) -> Move | None:
@@ -239,35 +255,75 @@ def _handler_of(fields: Mapping[str, Any]) -> registry.Handler | None:
     return next(filter(None, map(registry.lookup, wire.dispatch_names(fields))), None)
 
 
-def _completed(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what the job needs in a set: Ruby's poller loses members without `args`, and equal ones are one.
+class _UnknownClass(Exception):
+    """This process does not know the class of a job."""
 
-    Raises MalformedPayload when it names no class.
+    def __init__(self, job: RunningJob) -> None:
+        super().__init__(job)
+        self.job = job
+
+
+def _prepared(fetched: Fetched) -> tuple[wire.Entry, registry.Handler, RunningJob, log.JobLines | None]:
+    """A job that is not quite plain: without an id, under a second name, with options of its definition.
+
+    Returns what a run needs of it, its handler, itself, and what writes its lines. Raises MalformedPayload and
+    _UnknownClass.
     """
+    fields = wire.decode(fetched.payload)
     if not wire.dispatch_names(fields):
         raise MalformedPayload("the payload names no class")
+    entry = wire.entry_of(_completed(fields, wire.new_jid()))
+    job, handler = RunningJob(fetched.queue, entry, fields), _handler_of(fields)
+    if handler is None:
+        raise _UnknownClass(job)
+    return entry, handler, job, log.job_log(_threshold(_with_options(fields, handler)))
+
+
+def _completed(fields: dict[str, Any], jid: str) -> dict[str, Any]:
+    """Fill in what the job needs in a set: Ruby's poller loses members without `args`, and equal ones are one."""
     fields.setdefault("args", [])
     if not fields.get("jid"):
-        fields["jid"] = wire.new_jid()
+        fields["jid"] = jid
     return fields
 
 
-def _job_line(job: RunningJob, fields: dict[str, Any]) -> dict[str, Any]:
-    line: dict[str, Any] = {"jid": job.jid or None, "job": job.name, "queue": job.queue}
-    if job.attempt > 1:
-        line["attempt"] = job.attempt
-    if job.tags:
-        line["tags"] = ",".join(job.tags)
+def _with_options(fields: dict[str, Any], handler: registry.Handler) -> dict[str, Any]:
+    """The options in effect: those of the job's definition are for payloads that do not know them."""
+    if fields.get("retry") is not None:
+        return fields
+    options = {"retry": True, **settings.current().default_options, **handler.options}
+    return {**options, **fields, "retry": options["retry"]}
+
+
+def _threshold(fields: Mapping[str, Any]) -> int | None:
     level = fields.get("log_level")
-    if isinstance(level, str) and level.lower() in log.LEVELS:
-        line["threshold"] = log.LEVELS[level.lower()]
-    return line
+    return log.LEVELS.get(level.lower()) if isinstance(level, str) else None
+
+
+def _unfit(fetched: Fetched, error: Exception) -> Buried:
+    """What is no job, or what fails us, must not cost its bytes: they are kept where somebody sees them."""
+    if isinstance(error, MalformedPayload):
+        return Buried(fetched.payload, str(error))
+    log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
+    return Buried(fetched.payload, f"jobd failed on it: {type(error).__name__}: {error}")
+
+
+def _tell_of_another_run(fetched: Fetched) -> None:
+    hint = "it was given back or recovered meanwhile, and runs twice"
+    log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
 
 
 def _log_failure(
-    line: dict[str, Any], outcome: RetryAt | Dead | Discarded, error: BaseException, *, seconds: float, now: float
+    job: RunningJob,
+    outcome: RetryAt | Dead | Discarded,
+    error: BaseException,
+    *,
+    threshold: int | None,
+    seconds: float,
+    now: float,
 ) -> None:
-    values = {**line, "seconds": round(seconds, 6), "error": f"{type(error).__name__}: {error_message(error)}"}
+    values = log.job_values(job) | {"threshold": threshold, "seconds": round(seconds, 6)}
+    values["error"] = f"{type(error).__name__}: {error_message(error)}"
     match outcome:
         case RetryAt(at):
             log.event("job.failed", level=log.WARNING, **values, retry_in=round(at - now, 1), exc_info=error)
@@ -280,9 +336,9 @@ def _log_failure(
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def _thread_id() -> str:
-    """The thread's number in base 36, as Sidekiq writes it."""
-    number, digits = threading.get_native_id(), ""
+def thread_id(number: int) -> str:
+    """A thread's number in base 36, as Sidekiq writes it."""
+    digits = ""
     while number:
         number, digit = divmod(number, 36)
         digits = _DIGITS[digit] + digits

@@ -2,7 +2,7 @@
 --
 -- KEYS     as _token and _finish say, then [9] paused, [10] suspects of crashes, [11…] queue lists in the order in which to try them
 -- ARGV     as _token and _finish say, then number of this call, jobs wanted (at most 1,000), "batch" or "single",
---          number of queues, each: name
+--          number of queues, each: name, quota
 -- returns  {"OK", note, dropped, {queue, count, …}, {payload, …}, 1 when jobs were taken and there are suspects, else 0}:
 --          run lengths of source queues, and the original bytes; or what _token returns early
 -- atomic   so that every job is either in a queue or in the owner's record
@@ -10,8 +10,8 @@
 --- include _types
 --- include _finish
 local call, want, mode = argument(), tonumber(argument()), argument()
-local names = {}
-for _ = 1, tonumber(argument()) do names[#names + 1] = argument() end
+local names, quotas = {}, {}
+for i = 1, tonumber(argument()) do names[i], quotas[i] = argument(), tonumber(argument()) end
 
 local runs, payloads = {}, {}
 local function add_run(queue, count)
@@ -54,22 +54,34 @@ if paused.err then
   paused = {}
 end
 if mode == "batch" and redis.call("EXISTS", KEYS[2]) == 1 then mode = "single" end
-for i, name in ipairs(names) do
-  if #payloads == want then break end
-  if paused[i] ~= 1 then
-    local taken = redis.pcall("RPOP", KEYS[10 + i], want - #payloads)
-    if type(taken) == "table" and taken.err then
-      note = note .. KEYS[10 + i] .. ": " .. taken.err .. "; "
-    elseif taken then
-      add_run(name, #taken)
-      for _, payload in ipairs(taken) do
-        payloads[#payloads + 1] = payload
-        if mode == "single" then redis.call("HSET", KEYS[1], call .. "." .. #payloads, name .. "\n" .. payload) end
-      end
-      if mode == "batch" then redis.call("RPUSH", KEYS[2], unpack(taken)) end
-    end
+local spent = {}
+for i in ipairs(names) do spent[i] = paused[i] == 1 end
+
+local function keep(name, taken)
+  add_run(name, #taken)
+  for _, payload in ipairs(taken) do
+    payloads[#payloads + 1] = payload
+    if mode == "single" then redis.call("HSET", KEYS[1], call .. "." .. #payloads, name .. "\n" .. payload) end
   end
+  if mode == "batch" then redis.call("RPUSH", KEYS[2], unpack(taken)) end
 end
+
+-- Asks a queue for so many jobs, or for what is still wanted if that is less.
+local function take(i, count)
+  count = math.min(count, want - #payloads)
+  if spent[i] or count <= 0 then return end
+  local taken = redis.pcall("RPOP", KEYS[10 + i], count) or {}
+  if taken.err then
+    note = note .. KEYS[10 + i] .. ": " .. taken.err .. "; "
+    spent[i] = true
+    return
+  end
+  spent[i] = #taken < count
+  if #taken > 0 then keep(names[i], taken) end
+end
+
+for i, quota in ipairs(quotas) do take(i, quota) end
+for i in ipairs(names) do take(i, want) end
 if mode == "batch" and #payloads > 0 then
   redis.call("HSET", KEYS[1], "batch", call .. "\n" .. table.concat(runs, "\n"))
 end

@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobd.client import payload
 from jobd.client.errors import MalformedPayload
@@ -251,3 +253,48 @@ def test_a_payload_is_read_up_to_100_levels_as_ruby_does(opening: bytes, closing
 def test_a_wide_payload_is_not_a_deep_one() -> None:
     wide = b'{"class":"A","args":[' + b",".join([b"[1]"] * 500) + b"]}"
     assert len(payload.decode(wide)["args"]) == 500
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers(-5, 10**13) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+ANYTHING = st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
+FIELDS = st.sampled_from(
+    ["class", "wrapped", "jid", "args", "kwargs", "retry", "retry_count", "tags", "enqueued_at", "log_level", "team"]
+)
+USUAL = {"class": "A", "jid": "x", "args": [1], "retry": True, "enqueued_at": 1795305669.5}
+
+
+@given(odd=st.dictionaries(FIELDS, ANYTHING), left_out=st.sets(FIELDS))
+def test_what_is_read_fast_is_what_is_read_slowly(odd: dict[str, Any], left_out: set[str]) -> None:
+    fields = {key: value for key, value in {**USUAL, **odd}.items() if key not in left_out}
+    fast = payload.plain_entry(payload.encode(fields))
+    if fast is None:
+        return
+    assert not {"wrapped", "log_level"} & {key for key, value in fields.items() if value is not None}
+    assert fields["retry"] is not None
+    slow = payload.entry_of(payload.decode(payload.encode(fields)))
+    for name in ("name", "jid", "args", "kwargs", "retry_count", "tags"):
+        assert getattr(fast, name) == getattr(slow, name)
+    assert payload.read_time(fast.enqueued_at) == slow.enqueued_at
+
+
+def test_a_usual_payload_is_read_fast() -> None:
+    for more in ({}, {"team": "é"}, {"retry": 3}, {"enqueued_at": 1795305954661}, {"kwargs": {"a": 1}, "tags": ["b"]}):
+        assert payload.plain_entry(payload.encode({**USUAL, **more})) is not None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b'{"class":"A","jid":"x","retry":true,"args":[],"odd":"\xff"}',
+        b'{"class":"A","jid":"x","retry":true,"args":[],"\xed\xa0\x80":1}',
+        b'{"class":"A","jid":"x","retry":true,"args":[],"odd":NaN}',
+        b'{"class":"A","jid":"x","retry":true,"args":[' + b"[" * 99 + b"]" * 99 + b"]}",
+        b'{"class":"A","jid":"x","retry":true,"args":[],"odd":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    ],
+)
+def test_what_is_no_job_is_not_read_fast_either(raw: bytes) -> None:
+    assert payload.plain_entry(raw) is None

@@ -6,12 +6,12 @@ some of its jobs still running.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from jobd.client.scripts import Fenced, Finished, Move, Resync, Settled, Taken, join_value
-from tests.protocol.reference import Refused, Request, age
+from tests.protocol.reference import Job, Refused, Request, age
 
 Fate = Literal["run", "done", "retry", "dead", "discard", "back"]
 Kind = Literal["fetch", "ack", "settle"]
@@ -22,19 +22,28 @@ Answer = Fenced | Resync | Settled | Taken | Refused
 
 @dataclass(frozen=True)
 class Wish:
-    """What a process is about to do. `fates` are dealt in turn to its jobs; an open batch is left or closed."""
+    """What a process is about to do. `fates` are dealt in turn to its jobs; an open batch is left or closed.
+
+    `quotas` are dealt in turn to `queues`; without any, each queue may give all.
+    """
 
     kind: Kind
     fates: Sequence[Fate]
     close: bool
     want: int
     batch: bool
+    quotas: Sequence[int]
     queues: Sequence[str]
+
+    def asked(self) -> tuple[tuple[str, int], ...]:
+        """The queues with their quotas."""
+        quotas = self.quotas or [self.want]
+        return tuple((queue, quotas[i % len(quotas)]) for i, queue in enumerate(self.queues))
 
 
 @dataclass(frozen=True)
 class Running:
-    """A job that this process has. `field` is its name in the record once it is single."""
+    """A job that this process has. `field` is its call and index, its name in the record once it is single."""
 
     field: str
     queue: str
@@ -51,7 +60,8 @@ class Caller:
     calls: int = 7
     """Number of the last call; the order of fields differs from that of their texts once it has two digits."""
     running: dict[str, Running] = field(default_factory=dict)
-    ended: dict[bytes, Fate] = field(default_factory=dict)
+    ended: dict[str, Fate] = field(default_factory=dict)
+    """What became of jobs, by their names."""
     pending: Request | None = None
     answered: Request | None = None
     fates: dict[str, Fate] = field(default_factory=dict)
@@ -81,14 +91,14 @@ class Caller:
         if wish.kind != "fetch":
             return made
         mode: Literal["batch", "single"] = "batch" if wish.batch else "single"
-        return replace(made, number=self.calls, want=wish.want, mode=mode, queues=tuple(wish.queues))
+        return replace(made, number=self.calls, want=wish.want, mode=mode, queues=wish.asked())
 
     def settle_again(self, now: float) -> Request:
         """After a fail-over: tell the server what has ended, and give back what nobody here knows."""
         assert self.resync is not None
-        known = {job.payload: job for job in self.running.values()}
-        members = [self._known_again("", queue, payload, known) for queue, payload in self.resync.batch]
-        singles = [self._known_again(name, *job, known) for name, job in self.resync.jobs.items()]
+        call = self.resync.batch_call
+        members = [self._known_again(f"{call}.{i}", job, batched=True) for i, job in enumerate(self.resync.batch, 1)]
+        singles = [self._known_again(name, job) for name, job in self.resync.jobs.items()]
         singles.sort(key=lambda entry: age(entry[0].field), reverse=True)
         finished = Finished(
             close_batch=bool(members),
@@ -124,16 +134,9 @@ class Caller:
     def _new_token(self) -> str:
         return f"{self.calls}:{self.owner}"
 
-    def _known_again(
-        self, name: str, queue: str, payload: bytes, known: Mapping[bytes, Running]
-    ) -> tuple[Running, Fate]:
-        here = known.get(payload)
-        if name:
-            fate = "run" if name in self.running else self.ended.get(payload, "back")
-            return Running(name, queue, payload), fate
-        if here is not None:
-            return replace(here, queue=queue, batched=True), "run"
-        return Running("0.0", queue, payload, batched=True), self.ended.get(payload, "back")
+    def _known_again(self, name: str, job: Job, *, batched: bool = False) -> tuple[Running, Fate]:
+        fate = "run" if name in self.running else self.ended.get(name, "back")
+        return Running(name, *job, batched), fate
 
     def _confirm(self, request: Request) -> None:
         self.token = request.token
@@ -148,7 +151,8 @@ class Caller:
     def _end_jobs(self) -> None:
         for name, fate in self.fates.items():
             if fate != "run" and name in self.running:
-                self.ended[self.running.pop(name).payload] = fate
+                del self.running[name]
+                self.ended[name] = fate
         self.fates = {}
 
     def _admit(self, request: Request, jobs: Sequence[tuple[str, bytes]]) -> None:

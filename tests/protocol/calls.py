@@ -70,15 +70,15 @@ class Owner:
     def fetch(
         self,
         want: int,
-        *queues: str,
+        *queues: str | tuple[str, int],
         mode: Literal["batch", "single"] = "single",
         finished: Finished = NOTHING,
     ) -> Fenced | Resync | Taken:
-        """Take jobs, from `default` unless queues are named."""
+        """Take jobs, from `default` unless queues are named; a queue that comes without a quota may give all."""
         record = self.record()
-        names = queues or ("default",)
+        asked = [(each, want) if isinstance(each, str) else each for each in queues or ("default",)]
         return self.heard(
-            self.send(scripts.fetch(record, finished, call=self.calls, want=want, mode=mode, queues=names))
+            self.send(scripts.fetch(record, finished, call=self.calls, want=want, mode=mode, queues=asked))
         )
 
     def ack(self, finished: Finished) -> Fenced | Resync | Settled:

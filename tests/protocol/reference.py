@@ -60,7 +60,8 @@ class Request:
     number: int = 0
     want: int = 0
     mode: Literal["batch", "single"] = "single"
-    queues: tuple[str, ...] = ()
+    queues: tuple[tuple[str, int], ...] = ()
+    """Each with its quota."""
     back: tuple[tuple[str, str, bytes], ...] = ()
 
     def call(self) -> Call[Fenced | Resync | Settled] | Call[Fenced | Resync | Taken]:
@@ -179,7 +180,7 @@ class Reference:
         if record.token == request.token:
             return self._answer_again(record, request)
         if record.token != request.expected:
-            return Resync(record.token, list(record.batch), dict(record.jobs))
+            return Resync(record.token, list(record.batch), dict(record.jobs), record.call or 0)
         if self._hinders(request):
             return Refused("WRONGTYPE")
         closed, dropped, note = self._finish(record, request)
@@ -271,14 +272,16 @@ class Reference:
         jobs: list[Job] = []
         asked = request.want > 0 and bool(request.queues)
         note = "x" if asked and KEYS.paused in self.spoiled else ""
-        for queue in request.queues:
-            if len(jobs) == request.want or (queue in self.paused and KEYS.paused not in self.spoiled):
+        second_pass = [(queue, request.want) for queue, _ in request.queues]
+        for queue, quota in (*request.queues, *second_pass):
+            count = min(quota, request.want - len(jobs))
+            if count <= 0 or (queue in self.paused and KEYS.paused not in self.spoiled):
                 continue
             if KEYS.queue(queue) in self.spoiled:
                 note = "x"
                 continue
             waiting = self._queue(queue)
-            taken, waiting[:] = waiting[: request.want - len(jobs)], waiting[request.want - len(jobs) :]
+            taken, waiting[:] = waiting[:count], waiting[count:]
             jobs += [(queue, payload) for payload in taken]
         if jobs and request.mode == "batch" and not record.batch:
             record.batch, record.call = list(jobs), request.number

@@ -164,9 +164,9 @@ def ledger(own_server: RedisServer, redis: Redis) -> Iterator[Ledger]:
 
 def test_a_worker_finishes_gives_back_beats_and_leaves(owner: Owner, ledger: Ledger) -> None:
     owner.push(*(b"%d" % i for i in range(6, 10)))
-    [done] = ledger.fetch(1, ["default"])
+    [done] = ledger.fetch(1, [("default", 1)])
     fill(owner.redis)
-    failed, unfinished = ledger.fetch(2, ["default"])
+    failed, unfinished = ledger.fetch(2, [("default", 2)])
     assert ledger.finish(done, None)
     assert ledger.finish(failed, Move("", "retry", NOW, b"again", 1, 1))
     assert ledger.beat(owner.send)

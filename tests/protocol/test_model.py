@@ -58,6 +58,7 @@ calls = st.builds(
     close=st.booleans(),
     want=st.integers(0, 12),
     batch=st.booleans(),
+    quotas=st.lists(st.integers(0, 5), max_size=3),
     queues=st.one_of(st.permutations(QUEUES), st.lists(queue_names, unique=True)),
 )
 

@@ -1,35 +1,48 @@
-"""Who looks for work, who acknowledges meanwhile, and what a stop in between does; with stand-ins for the server."""
+"""Who looks for work, how much is fetched, who is woken, who acknowledges meanwhile, and what goes back.
+
+With stand-ins for the server; the ways in which threads can meet are tried out by many threads at once.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
 
 from jobd.worker.config import Capsule
-from jobd.worker.fetcher import Fetcher
+from jobd.worker.fetcher import Estimate, Fetcher, batch_size
 from jobd.worker.ledger import Fetched
 from tests.waiting import wait_until
 
-JOB = Fetched("1.1", "default", b"{}")
+_numbers = count(1)
+
+
+def a_job(*, suspects: bool = False) -> Fetched:
+    return Fetched(next(_numbers), 1, "default", b"{}", suspects)
 
 
 class StubLedger:
-    """Hands out the jobs given and counts the acknowledgements asked for."""
+    """Hands out the jobs given, and notes what is asked of it."""
 
     def __init__(self, *jobs: Fetched) -> None:
         self.jobs = list(jobs)
+        self.fetches: list[tuple[int, bool]] = []
         self.flushed = 0
         self.given_back: list[Fetched] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def fetch(self, want: int, queues: Sequence[str]) -> list[Fetched]:
-        assert (want, list(queues)) == (1, ["default"])
+    def fetch(self, want: int, queues: Sequence[tuple[str, int]], *, batch: bool = False) -> list[Fetched]:
+        assert list(queues) == [("default", want)]
+        self.fetches.append((want, batch))
         self.meanwhile()
-        return [self.jobs.pop()] if self.jobs else []
+        found, self.jobs = self.jobs[:want], self.jobs[want:]
+        return found
 
     def flush(self) -> None:
         self.flushed += 1
@@ -53,99 +66,270 @@ class StubBell:
         return None
 
 
-def make(ledger: Any, bell: Any) -> Fetcher:
-    return Fetcher(Capsule(), ledger, bell, random.Random(1))
+def make(ledger: Any, bell: Any = None, *, threads: int = 4, prefetch: int = 200) -> Fetcher:
+    return Fetcher(Capsule(), ledger, bell or StubBell(), random.Random(1), threads=threads, prefetch=prefetch)
 
 
-def next_in_thread(fetcher: Fetcher) -> threading.Thread:
-    thread = threading.Thread(target=fetcher.next)
-    thread.start()
-    return thread
+def next_in_thread(fetcher: Fetcher, thread: int = 0, found: list[Fetched | None] | None = None) -> threading.Thread:
+    def run() -> None:
+        job = fetcher.next(thread)
+        if found is not None:
+            found.append(job)
+
+    started = threading.Thread(target=run)
+    started.start()
+    return started
 
 
-def test_a_job_is_handed_on() -> None:
-    assert make(StubLedger(JOB), StubBell()).next() is JOB
-
-
-def test_while_one_waits_for_work_another_acknowledges_by_itself() -> None:
-    ledger, bell = StubLedger(), StubBell()
-    fetcher = make(ledger, bell)
-    threads = [next_in_thread(fetcher)]
-    wait_until(bell.waiting.is_set, "the first to wait")
-    before = ledger.flushed
-    threads.append(next_in_thread(fetcher))
-    wait_until(lambda: ledger.flushed == before + 1, "the second to acknowledge")
-    fetcher.close()
-    bell.ring.set()
+def ended(*threads: threading.Thread) -> bool:
     for thread in threads:
         thread.join(5)
-        assert not thread.is_alive()
+    return not any(thread.is_alive() for thread in threads)
 
 
-def test_before_it_waits_it_acknowledges_for_all() -> None:
-    ledger, bell = StubLedger(), StubBell()
-    fetcher = make(ledger, bell)
-    thread = next_in_thread(fetcher)
-    wait_until(bell.waiting.is_set, "it to wait")
-    assert ledger.flushed == 1
+class TestSize:
+    @pytest.mark.parametrize(
+        ("mean", "idle", "prefetch", "size"),
+        [
+            (0.0, 10, 200, 0),  # nothing is known yet
+            (1e-6, 10, 200, 200),
+            (20e-6, 10, 200, 100),
+            (100e-6, 10, 200, 20),
+            (125e-6, 10, 200, 0),  # 16 are not worth a batch
+            (20e-6, 150, 200, 0),  # as many threads have nothing to do
+            (1e-6, 10, 50, 50),
+            (1e-6, 10, 1, 0),
+        ],
+    )
+    def test_a_batch_holds_two_milliseconds_of_work(self, mean: float, idle: int, prefetch: int, size: int) -> None:
+        assert batch_size(mean, idle, prefetch) == size
+
+    def test_the_estimate_rises_at_once_and_falls_by_halves(self) -> None:
+        estimate = Estimate(2)
+        assert estimate.renew() == 0.0
+        estimate.note(0, 0.1)
+        estimate.note(1, 0.3)
+        assert estimate.renew() == pytest.approx(0.2)
+        assert estimate.renew() == pytest.approx(0.2)  # nothing new was measured
+        for _ in range(100):
+            estimate.note(0, 0.001)
+        assert estimate.renew() == pytest.approx(0.1)
+        estimate.note(0, 5.0)
+        assert estimate.renew() == pytest.approx(5.0)
+
+    def test_single_jobs_are_fetched_for_all_that_have_nothing_to_do(self) -> None:
+        ledger, bell = StubLedger(), StubBell()
+        fetcher, found = make(ledger, bell), list[Fetched | None]()
+        threads = [next_in_thread(fetcher, number, found) for number in range(4)]
+        wait_until(lambda: bell.waiting.is_set() and len(fetcher._idle) == 3, "one to wait and three to be parked")
+        ledger.jobs += [a_job() for _ in range(4)]
+        bell.ring.set()
+        assert ended(*threads)
+        assert len({id(job) for job in found}) == 4
+        assert ledger.fetches[-1] == (4, False)
+
+    def test_short_jobs_are_fetched_in_a_batch(self) -> None:
+        ledger = StubLedger(*[a_job() for _ in range(150)])
+        fetcher = make(ledger)
+        fetcher.next(0)
+        fetcher.ran(0, 20e-6)
+        taken = [fetcher.next(0) for _ in range(100)]
+        assert ledger.fetches == [(1, False), (100, True)]
+        assert len({id(job) for job in taken}) == 100
+
+
+class TestWaiting:
+    def test_while_one_waits_for_work_another_acknowledges_by_itself(self) -> None:
+        ledger, bell = StubLedger(), StubBell()
+        fetcher = make(ledger, bell)
+        threads = [next_in_thread(fetcher)]
+        wait_until(bell.waiting.is_set, "the first to wait")
+        before = ledger.flushed
+        threads.append(next_in_thread(fetcher, 1))
+        wait_until(lambda: ledger.flushed == before + 1, "the second to acknowledge")
+        fetcher.close()
+        bell.ring.set()
+        assert ended(*threads)
+
+    def test_before_it_waits_it_acknowledges_for_all(self) -> None:
+        ledger, bell = StubLedger(), StubBell()
+        fetcher = make(ledger, bell)
+        thread = next_in_thread(fetcher)
+        wait_until(bell.waiting.is_set, "it to wait")
+        assert ledger.flushed == 1
+        fetcher.close()
+        bell.ring.set()
+        assert ended(thread)
+
+    def test_no_job_waits_behind_a_slow_one_while_a_thread_has_nothing_to_do(self) -> None:
+        ledger, bell = StubLedger(), StubBell()
+        fetcher, found = make(ledger, bell), list[Fetched | None]()
+        threads = [next_in_thread(fetcher, number, found) for number in range(3)]
+        wait_until(lambda: bell.waiting.is_set() and len(fetcher._idle) == 2, "two to be parked")
+        ledger.jobs += [a_job(), a_job()]
+        bell.ring.set()
+        # None of them comes back for a second one, as if their jobs took for ever.
+        wait_until(lambda: len(found) == 2, "two jobs to be started")
+        fetcher.close()
+        assert ended(*threads)
+
+
+class TestReturns:
+    def test_jobs_that_no_thread_starts_go_back_and_the_next_ones_are_single(self) -> None:
+        jobs = [a_job() for _ in range(100)]
+        ledger = StubLedger(a_job(), *jobs)
+        fetcher = make(ledger)
+        fetcher.start()
+        fetcher.next(0)
+        fetcher.ran(0, 20e-6)
+        assert fetcher.next(0) is jobs[0]
+        wait_until(lambda: ledger.given_back == jobs[1:], "all but the one that runs to go back")
+        ledger.jobs.append(a_job())
+        fetcher.next(1)
+        assert ledger.fetches[-1] == (1, False)
+        fetcher.close()
+
+    @pytest.mark.parametrize("way", ["quiet", "close"])
+    def test_a_job_that_arrives_after_quiet_or_close_goes_straight_back(self, way: str) -> None:
+        job = a_job()
+        ledger = StubLedger(job)
+        fetcher = make(ledger)
+        fetcher.start()
+        ledger.meanwhile = getattr(fetcher, way)
+        thread = next_in_thread(fetcher)
+        if way == "quiet":
+            wait_until(lambda: ledger.given_back == [job], "the job to go back")
+        fetcher.close()
+        assert ended(thread)
+
+    def test_what_was_fetched_and_not_started_goes_back_on_quiet(self) -> None:
+        jobs = [a_job() for _ in range(3)]
+        ledger, bell = StubLedger(), StubBell()
+        fetcher = make(ledger, bell)
+        fetcher._ready.extend(jobs)
+        fetcher.start()
+        fetcher.quiet()
+        wait_until(lambda: ledger.given_back == jobs, "all to go back")
+        fetcher.close()
+
+    def test_a_job_under_suspicion_is_fetched_alone(self) -> None:
+        jobs = [a_job(suspects=True) for _ in range(30)]
+        ledger = StubLedger(a_job(), *jobs)
+        fetcher = make(ledger)
+        fetcher.next(0)
+        fetcher.ran(0, 1e-6)
+        assert fetcher.next(0) is jobs[0]
+        assert ledger.given_back == jobs[1:]
+        ledger.jobs = [jobs[1], a_job()]
+        assert fetcher.next(0) is jobs[1]
+        assert ledger.fetches[-1] == (1, False)
+        fetcher.next(0)
+        ledger.jobs = [a_job() for _ in range(30)]
+        fetcher.next(0)
+        assert ledger.fetches[-1] == (200, True)
+
+
+class TestQuiet:
+    def test_once_closed_it_fetches_nothing_and_acknowledges_what_is_left(self) -> None:
+        job = a_job()
+        ledger = StubLedger(job)
+        fetcher = make(ledger)
+        fetcher.close()
+        assert fetcher.next(0) is None
+        assert (ledger.jobs, ledger.flushed) == ([job], 1)
+
+    def test_while_quiet_it_fetches_nothing_and_acknowledges_what_is_left(self) -> None:
+        job = a_job()
+        ledger = StubLedger(job)
+        fetcher = make(ledger)
+        fetcher.quiet()
+        threads = [next_in_thread(fetcher, number) for number in range(2)]
+        wait_until(lambda: ledger.flushed == 2, "both to acknowledge")
+        assert ledger.jobs == [job]
+        assert all(thread.is_alive() for thread in threads)
+        fetcher.close()
+        assert ended(*threads)
+        assert ledger.jobs == [job]
+
+    def test_after_a_resume_those_who_waited_look_for_work_again(self) -> None:
+        ledger, job = StubLedger(), a_job()
+        fetcher, found = make(ledger), list[Fetched | None]()
+        fetcher.quiet()
+        thread = next_in_thread(fetcher, 0, found)
+        wait_until(lambda: len(fetcher._idle) == 1, "it to be parked")
+        ledger.jobs.append(job)
+        fetcher.resume()
+        assert ended(thread)
+        assert found == [job]
+
+    def test_a_rest_is_over_with_the_close(self) -> None:
+        fetcher = make(StubLedger())
+        thread = threading.Thread(target=fetcher.rest, args=(60,))
+        thread.start()
+        fetcher.close()
+        assert ended(thread)
+
+
+class Feed:
+    """A ledger that many threads ask at once: gives each job out once, and takes back what is given back."""
+
+    def __init__(self, jobs: int) -> None:
+        self._lock = threading.Lock()
+        self.queue = [Fetched(number, 1, "default", b"{}", False) for number in range(jobs)]
+        self.leaders = 0
+
+    def fetch(self, want: int, queues: Sequence[tuple[str, int]], *, batch: bool = False) -> list[Fetched]:
+        with self._lock:
+            self.leaders += 1
+            assert self.leaders == 1, "two threads lead at once"
+            found, self.queue = self.queue[:want], self.queue[want:]
+            self.leaders -= 1
+            return found
+
+    def flush(self) -> None:
+        return None
+
+    def give_back(self, jobs: Sequence[Fetched]) -> int:
+        with self._lock:
+            self.queue = [*jobs, *self.queue]
+        return len(jobs)
+
+
+class BriefBell:
+    """Rings soon."""
+
+    def wait(self) -> None:
+        threading.Event().wait(0.001)
+
+    def worked(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_however_threads_meet_each_job_is_run_once_and_none_is_forgotten(seed: int) -> None:
+    jobs, threads = 3_000, 8
+    feed, rng = Feed(jobs), random.Random(seed)
+    fetcher = make(feed, BriefBell(), threads=threads)
+    fetcher.start()
+    ran: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def work(thread: int) -> None:
+        while (job := fetcher.next(thread)) is not None:
+            seconds = rng.choice([0.0, 0.0, 0.0, 0.0, 0.0005, 0.02]) if rng.random() < 0.05 else 0.0
+            began = time.perf_counter()
+            threading.Event().wait(seconds) if seconds else None
+            with lock:
+                ran[job.call] += 1
+            fetcher.ran(thread, time.perf_counter() - began)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for _ in range(10):
+        fetcher.quiet()
+        fetcher.resume()
+    wait_until(lambda: sum(ran.values()) >= jobs, "all jobs to be run", 20)
     fetcher.close()
-    bell.ring.set()
-    thread.join(5)
-    assert not thread.is_alive()
-
-
-@pytest.mark.parametrize("way", ["quiet", "close"])
-def test_a_job_that_arrives_after_quiet_or_close_goes_straight_back(way: str) -> None:
-    ledger = StubLedger(JOB)
-    fetcher = make(ledger, StubBell())
-    ledger.meanwhile = getattr(fetcher, way)
-    thread = next_in_thread(fetcher)
-    wait_until(lambda: ledger.given_back == [JOB], "the job to go back")
-    fetcher.close()
-    thread.join(5)
-    assert not thread.is_alive()
-
-
-def test_once_closed_it_fetches_nothing_and_acknowledges_what_is_left() -> None:
-    ledger = StubLedger(JOB)
-    fetcher = make(ledger, StubBell())
-    fetcher.close()
-    assert fetcher.next() is None
-    assert (ledger.jobs, ledger.flushed) == ([JOB], 1)
-
-
-def test_while_quiet_it_fetches_nothing_and_acknowledges_what_is_left() -> None:
-    ledger = StubLedger(JOB)
-    fetcher = make(ledger, StubBell())
-    fetcher.quiet()
-    threads = [next_in_thread(fetcher) for _ in range(2)]
-    wait_until(lambda: ledger.flushed == 2, "both to acknowledge")
-    assert ledger.jobs == [JOB]
-    assert all(thread.is_alive() for thread in threads)
-    fetcher.close()
-    for thread in threads:
-        thread.join(5)
-        assert not thread.is_alive()
-    assert ledger.jobs == [JOB]
-
-
-def test_after_a_resume_those_who_waited_look_for_work_again() -> None:
-    ledger = StubLedger()
-    fetcher, found = make(ledger, StubBell()), list[Fetched | None]()
-    fetcher.quiet()
-    thread = threading.Thread(target=lambda: found.append(fetcher.next()))
-    thread.start()
-    wait_until(lambda: ledger.flushed == 1, "it to wait")
-    ledger.jobs.append(JOB)
-    fetcher.resume()
-    thread.join(5)
-    assert found == [JOB]
-
-
-def test_a_rest_is_over_with_the_close() -> None:
-    fetcher = make(StubLedger(), StubBell())
-    thread = threading.Thread(target=fetcher.rest, args=(60,))
-    thread.start()
-    fetcher.close()
-    thread.join(5)
-    assert not thread.is_alive()
+    assert ended(*workers)
+    assert ran == Counter(range(jobs))

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobd.worker.page import BUCKETS, JID_BYTES, LABEL_BYTES, LABEL_SETS, QUEUES, RESULTS, Page
+from jobd.worker.page import BUCKETS, JID_BYTES, LABEL_BYTES, LABEL_SETS, QUEUES, RESULTS, JobCounts, Page
 from tests.waiting import wait_until
 
 JID = "0ed6022fbd4af2e586ac10c8"
@@ -115,7 +115,11 @@ def test_at_no_step_is_a_jid_there_that_is_not_whole(page: Page) -> None:
     def look() -> None:
         seen.update((running.jid, running.since) for running in page.running())
 
-    at_each_step(lambda: page.begin(0, "b" * 50, 2.0), look)
+    def act() -> None:
+        page.end(0)
+        page.begin(0, "b" * 50, 2.0)
+
+    at_each_step(act, look)
     look()
     assert seen == {("a" * 60, 1.0), ("b" * 50, 2.0)}
 
@@ -184,6 +188,38 @@ def test_every_result_is_counted_and_attempts_alone_are_done_and_timed(results: 
     page.close()
     assert counts.results == {result: results.count(result) for result in RESULTS}
     assert (page_done, sum(counts.durations.counts), counts.durations.seconds) == (attempts, attempts, attempts)
+
+
+NOTES = st.tuples(
+    st.sampled_from(["low", "high"]),
+    st.sampled_from(["a", "b", "other"]),
+    st.sampled_from(RESULTS),
+    st.sampled_from([-1.0, 0.0, 0.001, *BUCKETS, 0.0051, 4000.0]),
+    st.none() | st.sampled_from([-0.5, 0.25, 7.0]),
+)
+
+
+@given(notes=st.lists(NOTES, max_size=40))
+def test_many_are_counted_as_each_would_be(notes: list[Any]) -> None:
+    together, one_by_one = Page(1), Page(1)
+    together.count_all([None, *notes, None])
+    for note in notes:
+        one_by_one.count(*note)
+    found = [(page.jobs_done, rounded(page.jobs()), rounded(page.waits())) for page in (together, one_by_one)]
+    together.close()
+    one_by_one.close()
+    assert found[0] == found[1]
+
+
+def rounded(figures: dict[Any, Any]) -> dict[Any, Any]:
+    """Sums of floating numbers depend on the order."""
+
+    def of(item: Any) -> Any:
+        if isinstance(item, JobCounts):
+            return item.results, of(item.durations)
+        return item.counts, round(item.seconds, 6)
+
+    return {names: of(item) for names, item in figures.items()}
 
 
 def test_a_wait_that_is_unknown_is_not_counted(page: Page) -> None:

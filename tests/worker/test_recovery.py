@@ -100,7 +100,7 @@ def enter(connector: Connector, owner: str, jobs: list[bytes], facts: dict[str, 
         if jobs:
             scripts.send(connection, scripts.push_now(KEYS, "q", jobs))
             record = Record(KEYS, owner, "0", "1", 100.0)
-            call = scripts.fetch(record, Finished(), call=1, want=len(jobs), mode="single", queues=["q"])
+            call = scripts.fetch(record, Finished(), call=1, want=len(jobs), mode="single", queues=[("q", len(jobs))])
             scripts.send(connection, call)
 
 
@@ -598,7 +598,7 @@ def test_members_of_an_open_batch_are_not_to_blame(recovery: Recovery, connector
     with connector.connection() as connection:
         scripts.send(connection, scripts.push_now(KEYS, "q", [job("a")]))
         call = Record(KEYS, "other", "0", "1", 100.0)
-        scripts.send(connection, scripts.fetch(call, Finished(), call=1, want=1, mode="batch", queues=["q"]))
+        scripts.send(connection, scripts.fetch(call, Finished(), call=1, want=1, mode="batch", queues=[("q", 1)]))
     recovery.named(crashed("other", "a"))
     assert queued(redis) == [job("a")]
     assert not redis.exists("jobd:suspects", "jobd:crashes:a")

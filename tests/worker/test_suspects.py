@@ -102,7 +102,7 @@ def test_nothing_is_asked_while_there_are_no_suspects(run_worker: RunWorker, pus
     with run_worker(concurrency=2):
         wait_until(lambda: processed(redis) == 20, "all done")
     stats: Any = redis.info("commandstats")
-    assert stats["cmdstat_rpop"]["calls"] >= 20
+    assert stats["cmdstat_rpop"]["calls"] >= 1
     assert "cmdstat_sismember" not in stats
     assert stats["cmdstat_srem"]["calls"] == 1  # the process leaves the views
 

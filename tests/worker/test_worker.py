@@ -54,6 +54,12 @@ def fail(message: str) -> None:
     raise ValueError(message)
 
 
+@jobd.job(name="w.spoil")
+def spoil(box: list[str]) -> None:
+    box.append("spoilt")
+    raise ValueError
+
+
 @jobd.job(name="w.fail_twice", retry=1)
 def fail_twice() -> None:
     calls.append(jobd.current_job().attempt)
@@ -150,6 +156,25 @@ def test_a_job_that_raises_is_retried(run_worker: RunWorker, redis: Redis, event
     assert 15 <= round(due - member["failed_at"], 3) <= 24
     [line] = events.named("job.failed")
     assert line["error"] == "ValueError: boom é x"
+
+
+def test_what_a_job_does_to_its_arguments_is_not_retried(run_worker: RunWorker, redis: Redis) -> None:
+    with run_worker():
+        spoil.perform_async(["fresh"])
+        wait_until(settled(redis, 1), "the failure counted")
+    assert members(redis, "retry")[0]["args"] == [["fresh"]]
+
+
+def test_a_number_that_cannot_be_read_costs_neither_the_job_nor_its_bytes(
+    run_worker: RunWorker, redis: Redis, push_raw: PushRaw
+) -> None:
+    """Ruby reads it as infinite. A run does not need the field, but the entry of a failed job does."""
+    with run_worker():
+        push_raw(b'{"class":"w.record","args":[1],"jid":"a","retry":true,"odd":1e999}')
+        raw = push_raw(b'{"class":"w.fail","args":["x"],"jid":"b","retry":true,"odd":1e999}')
+        wait_until(settled(redis, 1), "the good one done")
+        wait_until(lambda: redis.zrange("dead", 0, -1) == [raw], "the failed one in the dead set as it is")
+    assert calls == [(1,)]
 
 
 def test_a_job_whose_attempts_are_used_up_is_dead(
@@ -268,11 +293,11 @@ def test_a_thread_survives_what_nobody_foresaw(run_worker: RunWorker, redis: Red
         [pool] = worker._pools
         first, order = threading.Event(), pool.fetcher.next
 
-        def odd() -> Any:
+        def odd(thread: int) -> Any:
             if not first.is_set():
                 first.set()
                 raise RuntimeError("odd")
-            return order()
+            return order(thread)
 
         # the test replaces a method
         pool.fetcher.next = odd  # type: ignore[method-assign]
@@ -320,17 +345,22 @@ def test_json_in_sidekiqs_format_pushed_by_a_bare_client_runs(run_worker: RunWor
     assert calls == [(1, "two", {"three": 3.5}, None, [True])]
     assert (job.jid, job.name, job.queue, job.attempt) == ("0ed6022fbd4af2e586ac10c8", "w.record", "critical", 1)
     assert (job.tags, job.enqueued_at) == (("alpha", "eu"), 1795305669.9260654)
-    assert job.payload["retry"] == 5
+    assert job.payload == json.loads(by_hand)
+    with pytest.raises(TypeError):
+        job.payload["retry"] = 6  # type: ignore[index]  # that it cannot is what is tested
+    with pytest.raises(AttributeError):
+        job.queue = "other"  # type: ignore[misc]  # likewise
 
 
 def test_sidekiq_8s_job_runs_too(run_worker: RunWorker, redis: Redis, push_raw: PushRaw) -> None:
-    with run_worker():
+    with run_worker() as worker:
         push_raw(
             b'{"retry":5,"queue":"default","retry_for":7200,"class":"w.record","args":[2],"jid":"85","retry_count":3,'
             b'"created_at":1795305954660,"enqueued_at":1795305954661,"failed_at":1795305954813}'
         )
         wait_until(settled(redis, 1), "the job done")
     assert (seen[0].enqueued_at, seen[0].attempt) == (1795305954.661, 5)
+    assert abs(worker.page.waits()["default"].seconds - max(time.time() - 1795305954.661, 0.0)) < 10
 
 
 def test_a_job_of_the_class_alone_runs_and_is_given_an_id(
