@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import inspect
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -23,6 +24,8 @@ from jobd.client import defaults
 from jobd.client.errors import InvalidArguments, UnserializableArgument
 
 _SAFE = frozenset({bool, type(None)})
+_MAX_ORDINARY = 2**63
+"""Integers up to here are known to be short enough without counting their bits."""
 _MAX_INTEGER_BITS = 8_192
 """Longer integers are refused; Python's own limit for reading one from text is 4,300 digits."""
 
@@ -61,6 +64,23 @@ def bind(
     return list(bound.args), bound.kwargs
 
 
+def plain_calls(signature: inspect.Signature) -> range:
+    """Return how many arguments a call of positional ones alone may have; empty when it needs keywords.
+
+    Such a call binds as it is, so that `bind` can be left out; it alone says what is wrong with another.
+    """
+    least = most = 0
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            most = sys.maxsize - 1
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            most += 1
+            least += parameter.default is parameter.empty
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            return range(0)
+    return range(least, most + 1)
+
+
 def _without_types(signature: inspect.Signature) -> inspect.Signature:
     """For messages: how annotations print depends on the version of Python and on the module's imports."""
     bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
@@ -69,16 +89,36 @@ def _without_types(signature: inspect.Signature) -> inspect.Signature:
 
 def check(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise `UnserializableArgument` when an argument of the job `name` cannot travel as JSON."""
-    for index, value in enumerate(args):
-        if type(value) is not str or not value.isascii():
-            _refuse(name, f"args[{index}]", find_fault(value))
+    check_positional(name, args)
     for key, value in kwargs.items():
-        _refuse(name, key, find_fault(value))
+        if fault := find_fault(value):
+            raise _refused(name, key, fault)
 
 
-def _refuse(name: str, root: str, fault: Fault | None) -> None:
-    if fault is not None:
-        raise UnserializableArgument(f"{name}: {fault.described(root)}, and arguments travel as JSON; {fault.remedy}")
+def check_positional(name: str, args: Sequence[Any]) -> None:
+    """`check` for a call without keyword arguments."""
+    # Every push comes by here: what most arguments are is let through without a call, and places are counted later.
+    for value in args:
+        kind = type(value)
+        if kind is int:
+            if -_MAX_ORDINARY < value < _MAX_ORDINARY:
+                continue
+        elif kind is str:
+            if value.isascii():
+                continue
+        elif kind in _SAFE:
+            continue
+        if find_fault(value):
+            break
+    else:
+        return
+    for index, value in enumerate(args):
+        if fault := find_fault(value):
+            raise _refused(name, f"args[{index}]", fault)
+
+
+def _refused(name: str, root: str, fault: Fault) -> UnserializableArgument:
+    return UnserializableArgument(f"{name}: {fault.described(root)}, and arguments travel as JSON; {fault.remedy}")
 
 
 def find_fault(value: Any, depth: int = 1) -> Fault | None:
@@ -124,7 +164,7 @@ def _object_fault(mapping: dict[Any, Any], depth: int) -> Fault | None:
     for key, value in mapping.items():
         if type(key) is not str:
             return Fault("", f"a dict with the key {key!r}", "a key must be a plain string: str(key)")
-        if fault := _text_fault(key) or find_fault(value, depth + 1):
+        if fault := (None if key.isascii() else _text_fault(key)) or find_fault(value, depth + 1):
             return fault.below(f".{key}" if key.isidentifier() else f"[{key!r}]")
     return None
 

@@ -12,9 +12,10 @@ import os
 import re
 import select
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -64,6 +65,11 @@ def is_readonly(error: BaseException) -> bool:
     Redis before 7.0 tells it in the middle of a script's error.
     """
     return isinstance(error, ReadOnlyError) or (isinstance(error, ResponseError) and "READONLY" in str(error))
+
+
+def _is_spoilt_by(error: BaseException) -> bool:
+    """Whether a connection that was left by `error` is of no use any more."""
+    return not isinstance(error, ResponseError) or is_readonly(error)
 
 
 @dataclass(frozen=True)
@@ -240,6 +246,35 @@ def _has_input(connection: Any) -> bool:
     return bool(poller.poll(0))
 
 
+class Loan:
+    """A connection lent by `Connector.borrow`. Between two loans it stays open, and the pool counts it as in use."""
+
+    __slots__ = ("_poll", "_socket", "connection", "pool")
+
+    def __init__(self, connection: Any, pool: redis.ConnectionPool) -> None:
+        self.connection = connection
+        self.pool = pool
+        self._socket = connection._sock
+        poller = select.poll()  # one for all loans of the connection: redis-py makes one for each check
+        poller.register(self._socket, select.POLLIN)
+        self._poll = poller.poll
+
+    def is_fresh(self) -> bool:
+        """Whether the connection is as its last borrower left it: still open, and nothing has come in."""
+        return self.connection._sock is self._socket and not self._poll(0)
+
+
+@dataclass(slots=True)
+class _Held:
+    """The pool of one process, and those of its connections that wait outside of it for the next `borrow`."""
+
+    pid: int
+    pool: redis.ConnectionPool
+    keeps: bool
+    """False where the pool must see each connection: to follow a fail-over, or to keep to a limit."""
+    kept: deque[Loan] = field(default_factory=deque)
+
+
 class Connector:
     """Gives out connections to one address. Safe across threads, forks and event loops; connects when first used."""
 
@@ -247,19 +282,23 @@ class Connector:
         """`url` as `parse` takes it. `socket_timeout`: seconds to wait for a reply. Raises ConfigError."""
         self.address = parse(url)
         self.socket_timeout = socket_timeout
-        self._held: tuple[int, redis.ConnectionPool] | None = None
+        self._held: _Held | None = None
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool]
         self._loops = weakref.WeakKeyDictionary()
 
     @property
     def pool(self) -> redis.ConnectionPool:
         """This process' pool. One that was inherited over a fork is left alone: its sockets are the parent's."""
+        return self._own().pool
+
+    def _own(self) -> _Held:
         held = self._held
-        if held is None or held[0] != os.getpid():
+        if held is None or held.pid != os.getpid():
             self._check_private()
-            held = (os.getpid(), _pool(self.address, self.socket_timeout))
-            self._held = held
-        return held[1]
+            pool = _pool(self.address, self.socket_timeout)
+            keeps = not self.address.sentinels and pool.max_connections >= _NO_LIMIT
+            held = self._held = _Held(os.getpid(), pool, keeps)
+        return held
 
     def client(self) -> redis.Redis:
         """redis-py's client on this process' pool, for commands that may be repeated."""
@@ -273,18 +312,51 @@ class Connector:
         closed, as a late reply may still be on its way.
         """
         pool = self.pool
-        try:
-            connection = pool.get_connection()
-        except (RedisError, OSError) as error:
-            raise self.unavailable(error) from error
+        connection = self._take(pool)
         try:
             yield connection
         except BaseException as error:
-            if not isinstance(error, ResponseError) or is_readonly(error):
+            if _is_spoilt_by(error):
                 connection.disconnect()
             raise
         finally:
             pool.release(connection)
+
+    def _take(self, pool: redis.ConnectionPool) -> Any:
+        try:
+            return pool.get_connection()
+        except (RedisError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    def borrow(self) -> Loan:
+        """`connection` for pushes: many and short, so that the accounts that a pool keeps would cost more than they.
+
+        Raises RedisUnavailable. The loan ends with `give_back`, after an error with `give_up`.
+        """
+        held = self._own()
+        while held.kept:
+            try:
+                loan = held.kept.pop()
+            except IndexError:
+                break  # another thread was faster
+            if loan.is_fresh():
+                return loan
+            held.pool.release(loan.connection)  # which opens it anew when it is taken
+        return Loan(self._take(held.pool), held.pool)
+
+    def give_back(self, loan: Loan) -> None:
+        """End a loan whose replies were all read."""
+        held = self._held
+        if held is not None and held.pool is loan.pool and held.keeps:
+            held.kept.append(loan)
+        else:
+            loan.pool.release(loan.connection)
+
+    def give_up(self, loan: Loan, error: BaseException) -> None:
+        """End a loan on `error`; the connection is closed if a late reply may still be on its way."""
+        if _is_spoilt_by(error):
+            loan.connection.disconnect()
+        loan.pool.release(loan.connection)
 
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[Any]:
@@ -301,7 +373,7 @@ class Connector:
         try:
             yield connection
         except BaseException as error:
-            if not isinstance(error, ResponseError) or is_readonly(error):
+            if _is_spoilt_by(error):
                 await connection.disconnect(nowait=True)
             raise
         finally:
@@ -340,8 +412,8 @@ class Connector:
     def close(self) -> None:
         """Close this process' idle connections; the connector stays usable."""
         held, self._held = self._held, None
-        if held is not None and held[0] == os.getpid():
-            held[1].disconnect()
+        if held is not None and held.pid == os.getpid():
+            held.pool.disconnect()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""

@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import (
     Any,
@@ -53,6 +53,7 @@ class Pusher(Generic[P, R]):
     ) -> None:
         self.__jobd__ = handler
         self._over = over
+        self._template = draft.Template.of(handler, over)
         self._wait = wait
         self._wait_until = wait_until
 
@@ -76,7 +77,7 @@ class Pusher(Generic[P, R]):
 
     def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call with these arguments, to be run as soon as a worker is free."""
-        return push.default_client().push_item(self._item(args, kwargs, self._due()))
+        return push.default_client().push_call(self._template, args, kwargs, self._due())
 
     def perform_later(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """`perform_async` under ActiveJob's name."""
@@ -84,11 +85,11 @@ class Pusher(Generic[P, R]):
 
     def perform_in(self, delay: Wait, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call to be run after `delay`, seconds or a `timedelta`; at once if that is not positive."""
-        return push.default_client().push_item(self._item(args, kwargs, time.time() + wait_seconds(delay)))
+        return push.default_client().push_call(self._template, args, kwargs, time.time() + wait_seconds(delay))
 
     def perform_at(self, moment: Moment, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call to be run at `moment`, epoch seconds or an aware `datetime`; at once if past."""
-        return push.default_client().push_item(self._item(args, kwargs, epoch_seconds(moment)))
+        return push.default_client().push_call(self._template, args, kwargs, epoch_seconds(moment))
 
     def perform_bulk(
         self,
@@ -104,7 +105,8 @@ class Pusher(Generic[P, R]):
         all or a list of one each; `spread` (seconds, `timedelta`) starts each at random within that time.
         Returns the jids in order. After an error its `pushed` lists the jobs that were pushed before it.
         """
-        return push.default_client().push_items(self._items(calls, at, spread), batch_size)
+        times = self._times(at, spread)
+        return push.default_client().push_calls(self._template, calls, times, batch_size)
 
     def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Run a call here and now, as a worker would: through JSON and the middleware of both sides.
@@ -112,11 +114,11 @@ class Pusher(Generic[P, R]):
         Returns what the job returns, None when client middleware stopped it; the job's error is raised. Needs
         no Redis.
         """
-        return cast("R | None", _run_inline(self._item(args, kwargs, None), self.__jobd__))
+        return cast("R | None", _run_inline(self._template.item(*self._template.bind(args, kwargs)), self.__jobd__))
 
     async def aperform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """`perform_async` for asyncio."""
-        return await push.default_client().apush_item(self._item(args, kwargs, self._due()))
+        return await push.default_client().apush_call(self._template, args, kwargs, self._due())
 
     async def aperform_later(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """`perform_later` for asyncio."""
@@ -124,12 +126,12 @@ class Pusher(Generic[P, R]):
 
     async def aperform_in(self, delay: Wait, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """`perform_in` for asyncio."""
-        item = self._item(args, kwargs, time.time() + wait_seconds(delay))
-        return await push.default_client().apush_item(item)
+        at = time.time() + wait_seconds(delay)
+        return await push.default_client().apush_call(self._template, args, kwargs, at)
 
     async def aperform_at(self, moment: Moment, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """`perform_at` for asyncio."""
-        return await push.default_client().apush_item(self._item(args, kwargs, epoch_seconds(moment)))
+        return await push.default_client().apush_call(self._template, args, kwargs, epoch_seconds(moment))
 
     async def aperform_bulk(
         self,
@@ -140,19 +142,15 @@ class Pusher(Generic[P, R]):
         batch_size: int = defaults.BULK_SIZE,
     ) -> list[str | None]:
         """`perform_bulk` for asyncio."""
-        return await push.default_client().apush_items(self._items(calls, at, spread), batch_size)
+        times = self._times(at, spread)
+        return await push.default_client().apush_calls(self._template, calls, times, batch_size)
 
     def _due(self) -> float | None:
         return self._wait_until if self._wait is None else time.time() + self._wait
 
-    def _item(self, args: Sequence[Any], kwargs: Mapping[str, Any], at: float | None) -> draft.Item:
-        return draft.call_item(self.__jobd__, args, kwargs, over=self._over, at=at)
-
-    def _items(
-        self, calls: Iterable[Sequence[Any]], at: Moment | Iterable[Moment] | None, spread: Wait | None
-    ) -> Iterable[draft.Item]:
-        times = draft.bulk_times(self._due() if at is None else at, spread)
-        return draft.call_items(self.__jobd__, calls, times, self._over)
+    def _times(self, at: Moment | Iterable[Moment] | None, spread: Wait | None) -> Iterator[float | None] | None:
+        due = self._due() if at is None else at
+        return None if due is None and spread is None else draft.bulk_times(due, spread)
 
 
 def _run_inline(item: draft.Item, handler: Handler) -> Any:
@@ -263,10 +261,10 @@ _Pushed: TypeAlias = "Coroutine[Any, Any, str | None]"
 
 
 def _pusher(owner: type[Performs[P, R]]) -> Pusher[P, R]:
-    handler = getattr(owner, "__jobd__", None)
-    if handler is None:
+    pusher: Pusher[P, R] | None = getattr(owner, "__jobd_pusher__", None)
+    if pusher is None:
         raise JobDefinitionError(f"{owner.__qualname__} defines no perform(self, …), so it is not a job")
-    return Pusher(handler)
+    return pusher
 
 
 # The descriptors give each subclass of Job pushes that are typed by its own `perform`, which no
@@ -324,6 +322,7 @@ class Job:
 
     __jobd__: ClassVar[Handler | None] = None
     __jobd_options__: ClassVar[Mapping[str, Any]] = NO_OPTIONS
+    __jobd_pusher__: ClassVar[Pusher[..., Any] | None] = None
 
     set = _Set()
     perform_async = _PerformAsync()
@@ -340,6 +339,7 @@ class Job:
         super().__init_subclass__()
         cls.__jobd_options__ = {**cls.__jobd_options__, **given}
         cls.__jobd__ = _define_class(cls, name)
+        cls.__jobd_pusher__ = Pusher(cls.__jobd__) if cls.__jobd__ else None
 
     @classmethod
     def perform_bulk(

@@ -1,7 +1,6 @@
-"""Sending jobs to Redis, and telling what became of them.
+"""Pushing jobs: one, or many in round trips of a thousand, to the Redis of a client.
 
-`draft.py` has checked what comes here. A push is sent once and never again: when its reply is lost,
-only the application can know whether running the job twice would do harm.
+`draft.py` has checked what comes here, `sender.py` sends it.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from jobd.client import defaults, draft, payload, settings
-from jobd.client.draft import Item
-from jobd.client.errors import InvalidArguments, JobdError, PushOutcomeUnknown, PushRefused
+from jobd.client.draft import Item, Template
+from jobd.client.errors import InvalidArguments, JobdError
 from jobd.client.keys import Keys
 from jobd.client.payload import Timestamps
 from jobd.client.times import Wait
@@ -26,30 +25,12 @@ from jobd.client.times import Wait
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from jobd.client.scripts import Call
+    from jobd.client.sender import Parcel
 
 T = TypeVar("T")
 
-_REMEDIES = {
-    "OOM": "its memory is full: raise maxmemory, or let workers empty the queues",
-    "READONLY": "it is a replica: point redis_url at the primary, or use redis+sentinel://",
-    "WRONGTYPE": "another application uses the key: choose another database, or set a namespace",
-    "NOPERM": "the user lacks a right: grant it with ACL SETUSER",
-    "NOAUTH": "it asks for a login: put user and password into redis_url",
-    "LOADING": "it is still reading its data: push again in a moment",
-    "MISCONF": "it cannot save to disk: see its log",
-    "NOREPLICAS": "too few replicas are connected: see min-replicas-to-write",
-    "CROSSSLOT": "it is a cluster: set a namespace with a hash tag, such as {billing}:",
-}
-"""What the first word of an answer of Redis means for a push."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """One round trip, and the jobs in it."""
-
-    call: Call[None]
-    jids: list[str]
+Packed: TypeAlias = "tuple[list[str | None], list[Parcel]]"
+"""The jid of each job in its order, None for a stopped one, and what is to be sent."""
 
 
 class Client:
@@ -70,10 +51,14 @@ class Client:
         self, url: str | None = None, *, namespace: str | None = None, timestamps: Timestamps | None = None
     ) -> None:
         # Here and not at the top: redis-py takes longer to import than all the rest of `import jobd`.
+        from jobd.client import scripts, sender
         from jobd.client.connection import Connector
 
         configured = settings.current()
         self._connector = Connector(settings.redis_url(url))
+        self._sender = sender.Sender(self._connector)
+        self._parcel = sender.Parcel
+        self._scripts = scripts
         self._keys = Keys(configured.namespace if namespace is None else namespace)
         self._timestamps: Timestamps = timestamps or configured.timestamps
         self._closers: WeakKeyDictionary[AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
@@ -101,49 +86,61 @@ class Client:
         so many seconds. Returns the jids in order, None where client middleware stopped a push. After an
         error, its `pushed` lists the jobs that were pushed before.
         """
-        times = draft.bulk_times(items.get("at"), spread)
-        return self.push_items(draft.read_items(items, times), batch_size)
+        return self._push_all(self._pack_bulk(items, spread, batch_size))
 
     async def apush_bulk(
         self, items: Mapping[str, Any], *, spread: Wait | None = None, batch_size: int = defaults.BULK_SIZE
     ) -> list[str | None]:
         """`push_bulk` for asyncio."""
-        times = draft.bulk_times(items.get("at"), spread)
-        return await self.apush_items(draft.read_items(items, times), batch_size)
+        return await self._apush_all(self._pack_bulk(items, spread, batch_size))
 
     def push_item(self, item: Item) -> str | None:
         """Push one checked item; as `push`."""
         [jid], parcels = self._pack([item])
-        self._send(parcels, [])
+        self._send(parcels)
         return jid
 
     async def apush_item(self, item: Item) -> str | None:
         """`push_item` for asyncio."""
         [jid], parcels = self._pack([item])
-        await self._asend(parcels, [])
+        await self._asend(parcels)
         return jid
 
-    def push_items(self, items: Iterable[Item], batch_size: int = defaults.BULK_SIZE) -> list[str | None]:
-        """Push checked items; as `push_bulk`."""
-        jids: list[str | None] = []
-        pushed: list[str] = []
-        with _telling_of(pushed):
-            for batch in _batches(items, batch_size):
-                batch_jids, parcels = self._pack(batch)
-                self._send(parcels, pushed)
-                jids += batch_jids
-        return jids
+    def push_call(
+        self, template: Template, args: Sequence[Any], kwargs: Mapping[str, Any], at: float | None = None
+    ) -> str | None:
+        """Push one call of a job, `at` epoch seconds or now; as `push`."""
+        [jid], parcels = self._pack_call(template, args, kwargs, at)
+        self._send(parcels)
+        return jid
 
-    async def apush_items(self, items: Iterable[Item], batch_size: int = defaults.BULK_SIZE) -> list[str | None]:
-        """`push_items` for asyncio."""
-        jids: list[str | None] = []
-        pushed: list[str] = []
-        with _telling_of(pushed):
-            for batch in _batches(items, batch_size):
-                batch_jids, parcels = self._pack(batch)
-                await self._asend(parcels, pushed)
-                jids += batch_jids
-        return jids
+    async def apush_call(
+        self, template: Template, args: Sequence[Any], kwargs: Mapping[str, Any], at: float | None = None
+    ) -> str | None:
+        """`push_call` for asyncio."""
+        [jid], parcels = self._pack_call(template, args, kwargs, at)
+        await self._asend(parcels)
+        return jid
+
+    def push_calls(
+        self,
+        template: Template,
+        calls: Iterable[Sequence[Any]],
+        times: Iterator[float | None] | None,
+        batch_size: int = defaults.BULK_SIZE,
+    ) -> list[str | None]:
+        """Push a call of a job for each of `calls`, positional arguments, now or each at its time; as `push_bulk`."""
+        return self._push_all(self._pack_calls(template, calls, times, batch_size))
+
+    async def apush_calls(
+        self,
+        template: Template,
+        calls: Iterable[Sequence[Any]],
+        times: Iterator[float | None] | None,
+        batch_size: int = defaults.BULK_SIZE,
+    ) -> list[str | None]:
+        """`push_calls` for asyncio."""
+        return await self._apush_all(self._pack_calls(template, calls, times, batch_size))
 
     def close(self) -> None:
         """Close the idle connections of this process; the client stays usable."""
@@ -153,51 +150,101 @@ class Client:
         """Close the connections of the running event loop, as its end does too; the client stays usable."""
         await self._connector.aclose()
 
-    def _pack(self, items: Sequence[Item]) -> tuple[list[str | None], list[Parcel]]:
-        """Return the jid of each item, None for a stopped one, and what is to be sent."""
+    def _push_all(self, packs: Iterable[Packed]) -> list[str | None]:
+        jids: list[str | None] = []
+        pushed: list[str] = []
+        with _telling_of(pushed):
+            for batch_jids, parcels in packs:
+                self._send(parcels, pushed)
+                jids += batch_jids
+        return jids
+
+    async def _apush_all(self, packs: Iterable[Packed]) -> list[str | None]:
+        jids: list[str | None] = []
+        pushed: list[str] = []
+        with _telling_of(pushed):
+            for batch_jids, parcels in packs:
+                await self._asend(parcels, pushed)
+                jids += batch_jids
+        return jids
+
+    def _pack_call(
+        self, template: Template, args: Sequence[Any], kwargs: Mapping[str, Any], at: float | None
+    ) -> Packed:
+        args, kwargs = template.bind(args, kwargs)
+        if kwargs or at is not None:
+            return self._pack([template.item(args, kwargs, at)])
+        return self._fill(template, [args])
+
+    def _pack_calls(
+        self,
+        template: Template,
+        calls: Iterable[Sequence[Any]],
+        times: Iterator[float | None] | None,
+        batch_size: int,
+    ) -> Iterator[Packed]:
+        if times is not None:
+            items = draft.call_items(template, calls, times)
+            return (self._pack(batch) for batch in _batches(items, batch_size))
+        return (self._fill(template, batch) for batch in _batches(template.bind_each(calls), batch_size))
+
+    def _pack_bulk(self, given: Mapping[str, Any], spread: Wait | None, batch_size: int) -> Iterator[Packed]:
+        times = draft.bulk_times(given.get("at"), spread)
+        _, calls = draft.read_bulk(given)
+        template = None if spread is not None else draft.read_template(given)
+        if template is not None:
+            return self._pack_calls(template, calls, None, batch_size)
+        return (self._pack(batch) for batch in _batches(draft.read_items(given, times), batch_size))
+
+    def _fill(self, template: Template, calls: Sequence[Sequence[Any]]) -> Packed:
+        """Pack bound calls that are to run now: what they share is encoded already, unless middleware may change it."""
+        configured = settings.current()
+        if configured.client_middleware:
+            return self._pack([template.item(args) for args in calls])
+        form = template.form(configured.default_options)
+        jids = draft.new_jids(len(calls))
+        payloads = form.fill(calls, jids, payload.write_time(time.time(), self._timestamps))
+        return [*jids], [self._parcel(self._scripts.push_now(self._keys, form.queue, payloads), jids)]
+
+    def _pack(self, items: Sequence[Item]) -> Packed:
         now = time.time()
         payloads = [draft.complete(item, now, self._timestamps) for item in items]
         jids = [None if fields is None else fields["jid"] for fields in payloads]
         return jids, self._parcels([fields for fields in payloads if fields is not None], now)
 
     def _parcels(self, payloads: Iterable[dict[str, Any]], now: float) -> list[Parcel]:
-        from jobd.client import scripts
-
-        later: list[tuple[str, float, bytes]] = []
-        queues: dict[str, list[tuple[str, bytes]]] = {}
+        later: tuple[list[str], list[tuple[float, bytes]]] = [], []
+        queues: dict[str, tuple[list[str], list[bytes]]] = {}
         for fields in payloads:
             at = fields.pop("at", None)
             if at is not None and at > now:
-                later.append((fields["jid"], at, payload.encode(fields)))
+                later[0].append(fields["jid"])
+                later[1].append((at, payload.encode(fields)))
             else:
                 payload.stamp(fields, now, self._timestamps)
-                queues.setdefault(fields["queue"], []).append((fields["jid"], payload.encode(fields)))
+                jids, encoded = queues.setdefault(fields["queue"], ([], []))
+                jids.append(fields["jid"])
+                encoded.append(payload.encode(fields))
+        push_now = self._scripts.push_now
         parcels = [
-            Parcel(scripts.push_now(self._keys, queue, [raw for _, raw in jobs]), [jid for jid, _ in jobs])
-            for queue, jobs in queues.items()
+            self._parcel(push_now(self._keys, queue, encoded), jids) for queue, (jids, encoded) in queues.items()
         ]
-        if later:
-            call = scripts.push_later(self._keys, [(at, raw) for _, at, raw in later])
-            parcels.append(Parcel(call, [jid for jid, _, _ in later]))
+        if later[0]:
+            parcels.append(self._parcel(self._scripts.push_later(self._keys, later[1]), later[0]))
         return parcels
 
-    def _send(self, parcels: Iterable[Parcel], pushed: list[str]) -> None:
-        from jobd.client import scripts
-
+    def _send(self, parcels: Iterable[Parcel], pushed: list[str] | None = None) -> None:
         for parcel in parcels:
-            with _outcome(parcel.jids), self._connector.connection() as connection:
-                scripts.send(connection, parcel.call)
-            pushed += parcel.jids
+            self._sender.send(parcel)
+            if pushed is not None:
+                pushed += parcel.jids
 
-    async def _asend(self, parcels: Iterable[Parcel], pushed: list[str]) -> None:
-        from jobd.client import scripts
-
+    async def _asend(self, parcels: Iterable[Parcel], pushed: list[str] | None = None) -> None:
         await self._close_with_the_loop()
         for parcel in parcels:
-            with _outcome(parcel.jids):
-                async with self._connector.aconnection() as connection:
-                    await scripts.asend(connection, parcel.call)
-            pushed += parcel.jids
+            await self._sender.asend(parcel)
+            if pushed is not None:
+                pushed += parcel.jids
 
     async def _close_with_the_loop(self) -> None:
         """See to it that the end of the running event loop closes the connections made in it.
@@ -217,42 +264,6 @@ class Client:
         finally:
             self._closers.pop(loop, None)
             await self._connector.aclose()
-
-
-@contextmanager
-def _outcome(jids: Sequence[str]) -> Iterator[None]:
-    """Turn redis-py's errors into what they say about the push of `jids`."""
-    from redis import exceptions as redis_errors
-
-    # Login and loading are connection errors by class in redis-py, yet the server has answered.
-    answers = (redis_errors.ResponseError, redis_errors.AuthenticationError, redis_errors.BusyLoadingError)
-    try:
-        yield
-    except answers as error:
-        raise PushRefused(refusal(error)) from error
-    except (redis_errors.RedisError, OSError) as error:
-        shown = ", ".join(jids[:3]) + (f" and {len(jids) - 3} more" if len(jids) > 3 else "")
-        raise PushOutcomeUnknown(
-            f"the connection to Redis broke before the answer to a push ({error or type(error).__name__}): "
-            f"{shown} may be queued or not; push again only if running twice does no harm",
-            jids,
-        ) from error
-
-
-def refusal(error: Exception) -> str:
-    """Say what an error that Redis answered to a push means, and what to do."""
-    # redis-py cuts the first word off the errors that it has a class for; scripts put it further back.
-    by_class = {
-        "OutOfMemoryError": "OOM",
-        "ReadOnlyError": "READONLY",
-        "NoPermissionError": "NOPERM",
-        "AuthenticationError": "NOAUTH",
-        "BusyLoadingError": "LOADING",
-    }
-    words = str(error).replace("-", " ").split()
-    code = by_class.get(type(error).__name__) or next((word for word in words if word in _REMEDIES), "")
-    remedy = f"; {_REMEDIES[code]}" if code else ""
-    return f"Redis refused the push: {error}{remedy}"
 
 
 @contextmanager
@@ -303,10 +314,11 @@ def default_client() -> Client:
 
 
 def _held_client() -> Client | None:
-    held = _default
-    if held is None or held.settings is not settings.current() or held.url != settings.redis_url():
+    held, configured = _default, settings.current()
+    if held is None or held.settings is not configured:
         return None
-    return held.client
+    # The environment counts only without an address in the settings; reading it takes as long as half a push's checks.
+    return held.client if configured.redis_url or held.url == settings.redis_url() else None
 
 
 def _renew_lock() -> None:

@@ -8,7 +8,7 @@ import math
 from collections import OrderedDict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from inspect import signature
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -155,3 +155,37 @@ def test_a_call_that_does_not_fit_is_refused_with_the_signature(
     assert "app.send(user): " in str(caught.value)
     assert complaint in str(caught.value)
     assert isinstance(caught.value, TypeError)
+
+
+plain_signatures = [
+    signature(function)
+    for function in (
+        lambda: None,
+        lambda a: None,
+        lambda a, b=2: None,
+        lambda a, /, b, c=3: None,
+        lambda *rest: None,
+        lambda a, b=2, *rest, c=3: None,
+        lambda a, *, b=2, **extra: None,
+        lambda a, *, b: None,
+        lambda **extra: None,
+    )
+]
+
+
+@pytest.mark.parametrize("of", plain_signatures, ids=str)
+@pytest.mark.parametrize("number", range(5))
+def test_plain_calls_are_those_that_bind_as_they_are(of: Signature, number: int) -> None:
+    args = tuple(range(number))
+    if number in arguments.plain_calls(of):
+        assert arguments.bind("app.send", of, args, {}) == (list(args), {})
+    else:
+        with pytest.raises(InvalidArguments):
+            arguments.bind("app.send", of, args, {})
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63), 1 << 8_000])
+def test_long_integers_are_accepted_up_to_their_limit(value: int) -> None:
+    arguments.check("app.send", [value], {})
+    with pytest.raises(UnserializableArgument, match=r"args\[1\] is an integer of"):
+        arguments.check("app.send", [value, value << 9_000], {})

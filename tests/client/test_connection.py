@@ -13,13 +13,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 import jobd
 from jobd.client import defaults
@@ -338,6 +339,108 @@ connector.close()
         connector.close()
 
 
+class TestLoans:
+    """Connections as pushes take them."""
+
+    @pytest.fixture
+    def connector(self, redis_url: str) -> Iterator[Connector]:
+        with contextlib.closing(Connector(redis_url)) as made:
+            yield made
+
+    def test_one_borrower_after_the_other_has_the_same_connection(self, connector: Connector) -> None:
+        assert len({ask(connector, "CLIENT", "ID") for _ in range(5)}) == 1
+
+    def test_two_borrowers_at_once_have_connections_of_their_own(self, connector: Connector) -> None:
+        first, second = connector.borrow(), connector.borrow()
+        assert first.connection is not second.connection
+        connector.give_back(first)
+        connector.give_back(second)
+        assert {connector.borrow().connection, connector.borrow().connection} == {first.connection, second.connection}
+
+    def test_a_connection_that_the_server_has_closed_is_opened_anew(self, connector: Connector, redis: Redis) -> None:
+        before = ask(connector, "CLIENT", "ID")
+        redis.execute_command("CLIENT", "KILL", "ID", before)
+        assert ask(connector, "CLIENT", "ID") > before
+        wait_until(lambda: len(redis.client_list()) == 2, "the pool to have one connection only")
+
+    def test_a_connection_on_which_something_came_in_is_opened_anew(self, connector: Connector, redis: Redis) -> None:
+        before = ask(connector, "CLIENT", "ID")
+        loan = connector.borrow()
+        loan.connection.send_command("ECHO", "of no one")
+        connector.give_back(loan)
+        wait_until(lambda: not loan.is_fresh(), "the reply that nobody reads")
+        assert ask(connector, "CLIENT", "ID") > before
+
+    def test_a_refusal_keeps_the_connection_and_any_other_error_closes_it(self, connector: Connector) -> None:
+        before = ask(connector, "CLIENT", "ID")
+        loan = connector.borrow()
+        connector.give_up(loan, ResponseError("no"))
+        assert ask(connector, "CLIENT", "ID") == before
+        loan = connector.borrow()
+        loan.connection.send_command("ECHO", "late")
+        connector.give_up(loan, KeyboardInterrupt())
+        assert ask(connector, "CLIENT", "ID") > before
+
+    def test_closing_closes_what_waits_for_the_next_push(self, connector: Connector, redis: Redis) -> None:
+        ask(connector, "PING")
+        connector.close()
+        wait_until(lambda: len(redis.client_list()) == 1, "the connection to be closed")
+        assert ask(connector, "PING") == b"PONG"
+
+    def test_a_loan_from_before_a_close_does_not_come_back(self, connector: Connector) -> None:
+        loan = connector.borrow()
+        connector.close()
+        assert ask(connector, "PING") == b"PONG"
+        connector.give_back(loan)
+        assert loan.connection not in [connector.borrow().connection for _ in range(2)]
+
+    def test_a_closed_connection_is_not_mistaken_for_what_has_its_descriptor_now(self, connector: Connector) -> None:
+        before = ask(connector, "CLIENT", "ID")
+        loan = connector.borrow()
+        connector.give_back(loan)
+        loan.connection.disconnect()
+        for taken in socket.socketpair(), socket.socketpair():
+            with taken[0], taken[1]:
+                assert not loan.is_fresh()
+        assert ask(connector, "CLIENT", "ID") > before
+
+    def test_with_a_limit_every_connection_goes_back_to_the_pool(self, redis_url: str) -> None:
+        with contextlib.closing(Connector(f"{redis_url}&max_connections=1")) as connector:
+            assert ask(connector, "PING") == b"PONG"
+            assert connector.client().ping()
+            loan = connector.borrow()
+            with pytest.raises(RedisUnavailable):
+                connector.borrow()
+            connector.give_back(loan)
+
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_child_borrows_nothing_of_its_parent(self, connector: Connector) -> None:
+        before = ask(connector, "CLIENT", "ID")
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                os._exit(10 if ask(connector, "CLIENT", "ID") != before else 11)
+            os._exit(12)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+        assert ask(connector, "CLIENT", "ID") == before
+
+    def test_threads_never_share_a_connection(self, connector: Connector) -> None:
+        def echo(mark: str) -> bool:
+            return all(ask(connector, "ECHO", f"{mark}{n}") == f"{mark}{n}".encode() for n in range(200))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(echo, "abcdefgh")) == [True] * 8
+
+    def test_over_tls_too_the_connection_stays(self, tls_port: int, certificates: Path) -> None:
+        with contextlib.closing(Connector(TestTls().address(tls_port, certificates))) as connector:
+            assert len({ask(connector, "CLIENT", "ID") for _ in range(3)}) == 1
+            loan = connector.borrow()
+            loan.connection.send_command("ECHO", "of no one")
+            connector.give_back(loan)
+            wait_until(lambda: not loan.is_fresh(), "the reply that nobody reads")
+            assert ask(connector, "PING") == b"PONG"
+
+
 class TestTls:
     def address(self, port: int, certificates: Path, ca: str = "ca.pem") -> str:
         own = f"ssl_certfile={certificates}/client.pem&ssl_keyfile={certificates}/client.key"
@@ -466,6 +569,15 @@ def answer(connector: Connector, *command: Any) -> Any:
     with connector.connection() as connection:
         connection.send_command(*command)
         return connection.read_response()
+
+
+def ask(connector: Connector, *command: Any) -> Any:
+    """Send a command on a loan; returns the reply."""
+    loan = connector.borrow()
+    loan.connection.send_command(*command)
+    reply = loan.connection.read_response()
+    connector.give_back(loan)
+    return reply
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,10 +16,12 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis import Redis
 
 import jobd
-from jobd.client import push, settings
+from jobd.client import draft, payload, push, settings
 from jobd.client.errors import (
     ConfigError,
     InvalidArguments,
@@ -144,6 +147,113 @@ def test_push_bulk_refuses_what_is_no_list_of_lists(client: jobd.Client, redis: 
 def test_push_bulk_refuses_one_jid_for_many(client: jobd.Client, redis: Redis) -> None:
     with pytest.raises(InvalidPayload, match="jid"):
         client.push_bulk({"class": "A", "args": [[1]], "jid": "abc"})
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(
+    calls=st.lists(st.lists(texts | st.integers() | st.none() | st.lists(texts)), max_size=3),
+    fields=st.dictionaries(st.sampled_from(["queue", "x", "y", "created_at"]), texts, max_size=4),
+    now=st.floats(0, 1e11) | st.integers(0, 2**53),
+)
+def test_a_filled_form_is_the_payload_encoded_as_a_whole(
+    calls: list[list[Any]], fields: dict[str, Any], now: float
+) -> None:
+    common = {"class": "A\0", **fields, "args": ["placeholder"]}
+    form = draft.Form.of(common, {"retry": 5, "queue": "under"})
+    jids = draft.new_jids(len(calls))
+    whole = []
+    for args, jid in zip(calls, jids, strict=True):
+        job = payload.normalise({**common, "args": args}, under={"retry": 5, "queue": "under"}, now=0)
+        job["jid"] = jid
+        if "created_at" not in fields:
+            job["created_at"] = now
+        whole.append(payload.encode({**job, "enqueued_at": now}))
+    assert form.fill(calls, jids, now) == whole
+    assert form.queue == fields.get("queue", "under")
+
+
+def test_new_ids_are_24_hex_digits_each_another() -> None:
+    jids = draft.new_jids(1_000)
+    assert len(set(jids)) == 1_000
+    assert all(re.fullmatch("[0-9a-f]{24}", jid) for jid in jids)
+    assert draft.new_jids(0) == []
+
+
+@pytest.mark.parametrize("middleware", [[], [lambda payload, proceed: proceed(payload)]], ids=["plain", "middleware"])
+@pytest.mark.parametrize("options", [{}, {"queue": "q", "x": "\0", "tags": ("t",), "created_at": 1.5, "wait": None}])
+def test_a_bulk_push_writes_what_single_pushes_write(
+    client: jobd.Client, redis: Redis, middleware: list[Any], options: dict[str, Any]
+) -> None:
+    jobd.configure(client_middleware=middleware, default_options={"retry": 7})
+    key = f"queue:{options.get('queue', 'default')}"
+    client.push({"class": "A", **options, "args": ["é", [1]]})
+    client.push_bulk({"class": "A", **options, "args": [("é", [1])]})
+    single, bulk = queued(redis, key)
+    assert list(single) == list(bulk)
+    for own in ("jid", "enqueued_at", *(() if "created_at" in options else ("created_at",))):
+        assert single.pop(own) != bulk.pop(own)
+    assert single == bulk
+
+
+def test_a_bulk_push_may_give_keyword_arguments_to_all(client: jobd.Client, redis: Redis) -> None:
+    client.push_bulk({"class": add, "args": [[1], [2]], "kwargs": {"b": 3}})
+    client.push_bulk({"class": "push_tests.add", "args": [[4]], "kwargs": {"b": 5}, "queue": "known"})
+    client.push_bulk({"class": add, "args": [[6]], "kwargs": {}})
+    fields = queued(redis, "queue:known")
+    assert [(job["args"], job.get("kwargs")) for job in fields] == [
+        *(([1, 3], None), ([2, 3], None), ([4], {"b": 5}), ([6], None)),
+    ]
+
+
+def test_a_list_that_a_bulk_push_is_given_again_and_again_is_read_each_time(client: jobd.Client, redis: Redis) -> None:
+    def calls() -> Iterator[list[int]]:
+        same = [0]
+        for number in range(3):
+            same[0] = number
+            yield same
+
+    client.push_bulk({"class": "A", "args": calls()})
+    assert [fields["args"] for fields in queued(redis)] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("given", [list, iter], ids=["list", "lazy"])
+def test_a_bulk_push_that_stops_at_a_wrong_call_has_pushed_what_it_tells(
+    client: jobd.Client, redis: Redis, given: Callable[[list[Any]], Any]
+) -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        client.push_bulk({"class": "A", "args": given([[1], [2], [3], [4], [b""]])}, batch_size=2)
+    assert list(caught.value.pushed) == [fields["jid"] for fields in queued(redis)]
+    assert len(caught.value.pushed) == 4
+    client.push({"class": "A", "args": [5]})  # on a connection that owes no reply
+    assert [fields["args"] for fields in queued(redis)] == [[1], [2], [3], [4], [5]]
+
+
+@pytest.mark.parametrize("given", [list, iter], ids=["list", "lazy"])
+def test_a_bulk_push_stops_at_a_refusal(client: jobd.Client, redis: Redis, given: Callable[[list[Any]], Any]) -> None:
+    redis.set("queue:default", "x")
+    with pytest.raises(PushRefused) as caught:
+        client.push_bulk({"class": "A", "args": given([[n] for n in range(9)])}, batch_size=3)
+    assert caught.value.pushed == ()
+    redis.delete("queue:default")
+    jids = client.push_bulk({"class": "A", "args": given([[n] for n in range(9)])}, batch_size=3)
+    assert [fields["jid"] for fields in queued(redis)] == jids
+
+
+def test_middleware_set_during_a_bulk_push_takes_effect_with_the_next_round_trip(
+    client: jobd.Client, redis: Redis
+) -> None:
+    def calls() -> Iterator[list[int]]:
+        yield [0]
+        yield [1]
+        jobd.configure(client_middleware=[lambda payload, proceed: None])
+        yield [2]
+
+    assert [jid is None for jid in client.push_bulk({"class": "A", "args": calls()}, batch_size=2)] == [
+        *(False, False, True),
+    ]
+    assert redis.llen("queue:default") == 2
 
 
 async def test_the_asyncio_twins(client: jobd.Client, redis: Redis) -> None:

@@ -1,0 +1,1 @@
+"""Measurements of jobd, beside peers and floors; `python -m bench --help`."""

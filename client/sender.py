@@ -1,0 +1,111 @@
+"""Sending of pushes, and what became of them: the part of `push.py` that needs redis-py.
+
+A push is sent once and never again: when its reply is lost, only the application can know whether running the job
+twice would do harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hiredis import pack_command
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+
+from jobd.client import scripts
+from jobd.client.connection import Connector
+from jobd.client.errors import JobdError, PushOutcomeUnknown, PushRefused
+
+_REMEDIES = {
+    "OOM": "its memory is full: raise maxmemory, or let workers empty the queues",
+    "READONLY": "it is a replica: point redis_url at the primary, or use redis+sentinel://",
+    "WRONGTYPE": "another application uses the key: choose another database, or set a namespace",
+    "NOPERM": "the user lacks a right: grant it with ACL SETUSER",
+    "NOAUTH": "it asks for a login: put user and password into redis_url",
+    "LOADING": "it is still reading its data: push again in a moment",
+    "MISCONF": "it cannot save to disk: see its log",
+    "NOREPLICAS": "too few replicas are connected: see min-replicas-to-write",
+    "CROSSSLOT": "it is a cluster: set a namespace with a hash tag, such as {billing}:",
+}
+"""What the first word of an answer of Redis means for a push."""
+
+# Login and loading are connection errors by class in redis-py, yet the server has answered.
+_ANSWERS = (ResponseError, AuthenticationError, BusyLoadingError)
+
+
+@dataclass(slots=True)
+class Parcel:
+    """One round trip, and the jobs in it."""
+
+    call: scripts.Call[None]
+    jids: list[str]
+
+
+class Sender:
+    """Sends parcels over the connections of one Connector. Safe across threads, forks and event loops."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    def send(self, parcel: Parcel) -> None:
+        """Send it once. Raises RedisUnavailable, PushRefused or PushOutcomeUnknown."""
+        loan = self._connector.borrow()
+        try:
+            _carry_out(loan.connection, parcel.call)
+        except BaseException as error:
+            self._connector.give_up(loan, error)
+            if told := _told(error, parcel.jids):
+                raise told from error
+            raise
+        self._connector.give_back(loan)
+
+    async def asend(self, parcel: Parcel) -> None:
+        """`send` for asyncio."""
+        try:
+            async with self._connector.aconnection() as connection:
+                await scripts.asend(connection, parcel.call)
+        except Exception as error:
+            if told := _told(error, parcel.jids):
+                raise told from error
+            raise
+
+
+def _carry_out(connection: Any, call: scripts.Call[None]) -> None:
+    """`scripts.send`, without redis-py's packer: it looks at each argument again before hiredis does."""
+    command: Any = call.by_digest()  # hiredis declares a tuple of one element
+    try:
+        connection.send_packed_command((pack_command(command),))
+        connection.read_response()
+    except NoScriptError:  # it was not run
+        scripts.send(connection, call)
+
+
+def _told(error: BaseException, jids: Sequence[str]) -> JobdError | None:
+    """What an error of redis-py says about the push of `jids`; None for any other error."""
+    if isinstance(error, _ANSWERS):
+        return PushRefused(_refusal(error))
+    if not isinstance(error, RedisError | OSError):
+        return None
+    shown = ", ".join(jids[:3]) + (f" and {len(jids) - 3} more" if len(jids) > 3 else "")
+    return PushOutcomeUnknown(
+        f"the connection to Redis broke before the answer to a push ({error or type(error).__name__}): "
+        f"{shown} may be queued or not; push again only if running twice does no harm",
+        jids,
+    )
+
+
+def _refusal(error: Exception) -> str:
+    """Say what an error that Redis answered to a push means, and what to do."""
+    # redis-py cuts the first word off the errors that it has a class for; scripts put it further back.
+    by_class = {
+        "OutOfMemoryError": "OOM",
+        "ReadOnlyError": "READONLY",
+        "NoPermissionError": "NOPERM",
+        "AuthenticationError": "NOAUTH",
+        "BusyLoadingError": "LOADING",
+    }
+    words = str(error).replace("-", " ").split()
+    code = by_class.get(type(error).__name__) or next((word for word in words if word in _REMEDIES), "")
+    remedy = f"; {_REMEDIES[code]}" if code else ""
+    return f"Redis refused the push: {error}{remedy}"
