@@ -45,8 +45,9 @@ systemd-test: $(VENV)/.with-tools
 	@$(BIN)/python -m tests.systemd.container_root
 	@JOBD_SYSTEMD_TEST=1 $(BIN)/python -m pytest -p no:randomly tests/systemd $(ARGS)
 
+# jobd beside other systems, which are installed under var/bench: make bench ARGS="--quick --only drain --systems jobd,sidekiq"
 bench: $(VENV)/.with-tools
-	@$(BIN)/python bench/drain.py $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -1,121 +1,123 @@
-"""How fast one process works off a queue of jobs that do nothing, beside a floor without any safety.
-
-The floor is what a plain consumer does on the same server in the same run: BRPOP of redis-py, `json.loads` and INCR, in
-as many threads. It loses what it holds when it is killed. Both are measured in turn; compare ratios of one run only.
-
-    python bench/drain.py [--jobs N] [--rounds N] [--threads N]
-"""
+"""How fast a queue of jobs that do nothing is worked off, and what CPU time each takes."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import platform
-import statistics
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+import math
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-import redis
+from bench.load import Watch
+from bench.results import Cases, Figures, Measure
+from bench.stage import Copy, Jobs, Theatre, drain
+from bench.systems import Setup, System
 
-import jobd
-from jobd.supervisor.store import Store
-
-QUEUE = "bench"
+NOTHING: Jobs = [(1, "nothing", [1])]
+FIRST_GUESS = 1_000
+MOST_JOBS = 2_000_000
+PAYLOAD_BYTES = 181
+"""What redis-benchmark stores: as much as a job without much of an argument."""
 
 
-@jobd.job(queue=QUEUE, name="Bench")
-def nothing(number: int) -> None:
-    """Does nothing."""
+def round_number(value: float) -> int:
+    """The next of 1, 2, 5, 10, 20, 50, … from `value` on, so that systems share copies."""
+    power = 10 ** math.floor(math.log10(max(value, 1)))
+    return int(next(step * power for step in (1, 2, 5, 10) if step * power >= value))
 
 
-def push(client: redis.Redis, jobs: int) -> None:
-    """Fill the queue of an empty database."""
-    client.flushall()
-    nothing.perform_bulk((i,) for i in range(jobs))
+@dataclass
+class Drain:
+    """Takes samples of one system. The first one finds out how many jobs last long enough."""
 
+    theatre: Theatre
+    system: System
+    setup: Setup
+    jobs: Jobs = field(default_factory=lambda: NOTHING)
+    _repeat: int = 0
 
-def until_processed(client: redis.Redis, key: str, jobs: int) -> None:
-    """Wait until so many jobs are counted."""
-    pause = threading.Event()
-    while int(client.get(key) or 0) < jobs:
-        pause.wait(0.01)
+    def __call__(self) -> Figures:
+        """One sample."""
+        return self._sample(self._repeat) if self._repeat else self._first()
 
+    def copy(self, repeat: int) -> Copy:
+        """The jobs so many times; a single kind is pushed at once where the system can."""
+        jobs, times = self.jobs, repeat
+        if len(jobs) == 1:
+            ((count, name, arguments),) = jobs
+            jobs, times = [(count * repeat, name, arguments)], 1
+        return self.theatre.producers.copy(self.system, jobs, times)
 
-def drain_with_jobd(client: redis.Redis, jobs: int, threads: int) -> float:
-    """Jobs a second of one jobd process."""
-    config = jobd.WorkerConfig(concurrency=threads, queues=((QUEUE, 0),))
-    started = time.perf_counter()
-    with jobd.run(config):
-        until_processed(client, "stat:processed", jobs)
-        return jobs / (time.perf_counter() - started)
+    def _sample(self, repeat: int) -> Figures:
+        copy = self.copy(repeat)
+        with self.theatre.run(self.system, self.setup) as stage:
+            return drain(stage, copy).figures()
 
-
-def drain_with_floor(client: redis.Redis, jobs: int, threads: int) -> float:
-    """Jobs a second of the plain consumer."""
-
-    def consume() -> None:
+    def _first(self) -> Figures:
+        per_repeat = sum(count for count, _, _ in self.jobs)
+        repeat = round_number(FIRST_GUESS / per_repeat)
         while True:
-            found = client.brpop([f"queue:{QUEUE}"], timeout=1)
-            if found is None:
-                return
-            payload = json.loads(found[1])
-            nothing(*payload["args"])
-            client.incr("floor:processed")
-
-    workers = [threading.Thread(target=consume) for _ in range(threads)]
-    started = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    until_processed(client, "floor:processed", jobs)
-    rate = jobs / (time.perf_counter() - started)
-    for worker in workers:
-        worker.join()
-    return rate
+            figures = self._sample(repeat)
+            rate = figures["jobs/s"] / per_repeat
+            wanted = round_number(min(rate * self.theatre.seconds, MOST_JOBS / per_repeat))
+            if wanted <= repeat * 2:
+                self._repeat = repeat
+                return figures
+            repeat = min(wanted, repeat * 50)
 
 
-def main() -> int:
-    """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=10)
-    options = parser.parse_args()
-    logging.getLogger("jobd").setLevel(logging.WARNING)
-    drains: dict[str, Callable[[redis.Redis, int, int], float]] = {"jobd": drain_with_jobd, "floor": drain_with_floor}
-    rates: dict[str, list[float]] = {name: [] for name in drains}
-    with tempfile.TemporaryDirectory() as directory:
-        store = Store(Path(directory) / "store")
-        store.start()
-        jobd.configure(redis_url=f"embedded:{store.directory}")
-        client = redis.Redis(unix_socket_path=str(store.address.socket), protocol=2)
-        try:
-            for _ in range(options.rounds):
-                for name, drain in drains.items():
-                    push(client, options.jobs)
-                    rates[name].append(drain(client, options.jobs, options.threads))
-        finally:
-            client.close()
-            store.stop()
-    ratios = [a / b for a, b in zip(rates["jobd"], rates["floor"], strict=True)]
-    figures = {**rates, "jobd/floor": ratios}
-    result = {
-        "jobs": options.jobs,
-        "threads": options.threads,
-        "machine": platform.platform(),
-        "python": platform.python_version(),
-        "redis-py": version("redis"),
-        "min, median, max": {k: [round(f(v), 2) for f in (min, statistics.median, max)] for k, v in figures.items()},
+def redis_benchmark(theatre: Theatre, jobs: int = 50_000) -> Figures:
+    """RPOP by ten connections, one command at a time: a queue without anybody who works."""
+    program = shutil.which("redis-benchmark")
+    if program is None:
+        raise RuntimeError("PATH holds no redis-benchmark: apt-get install redis-tools")
+    theatre.server.client.flushall()
+    watch = Watch()
+    common = [program, "-p", str(theatre.server.port), "-c", "10", "-d", str(PAYLOAD_BYTES), "-n", str(jobs)]
+    done = subprocess.run([*common, "-t", "lpush,rpop", "--csv"], capture_output=True, text=True, check=True)
+    rates = {
+        name.strip('"'): float(rate.strip('"'))
+        for name, rate, *_ in (line.split(",") for line in done.stdout.splitlines()[1:])
     }
-    json.dump(result, sys.stdout, indent=2)
-    print()
-    return 0
+    return {"jobs/s": rates["RPOP"], "others": watch.others()}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def cases(theatre: Theatre, systems: Sequence[System], processes: int) -> Cases:
+    """Every system with so many processes, each as fast as it can."""
+    takes: dict[str, Drain | Benchmark] = {
+        system.name: Drain(theatre, system, Setup(processes=processes)) for system in systems
+    }
+    if processes == 1 and shutil.which("redis-benchmark"):
+        takes["redis-benchmark RPOP, 10 connections"] = Benchmark(theatre)
+    return takes
+
+
+@dataclass
+class Benchmark:
+    """Takes samples of the server alone."""
+
+    theatre: Theatre
+
+    def __call__(self) -> Figures:
+        """One sample, of as many jobs as the server can do in the time."""
+        return redis_benchmark(self.theatre, round_number(100_000 * self.theatre.seconds))
+
+
+ONE = Measure(
+    "drain-1",
+    "Empty jobs, one process",
+    "Jobs that do nothing, one worker process with ten threads (RQ has none). They are written by the system's own "
+    "client and put before it at one moment; the first 5 % are not counted. CPU time is that of all processes of the "
+    "system and, apart, that of Redis. The two floors have no safety: what they hold when they are killed is lost.",
+    lambda theatre, systems: cases(theatre, systems, 1),
+    ("jobs/s", "CPU µs/job", "Redis µs/job"),
+    base="jobd",
+    compare="jobd is × as fast",
+)
+TWO = replace(
+    ONE,
+    name="drain-2",
+    title="Empty jobs, two processes",
+    text="The same with two worker processes. The machine's cores are shared with Redis.",
+    cases=lambda theatre, systems: cases(theatre, systems, 2),
+)

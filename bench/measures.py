@@ -1,0 +1,18 @@
+"""All measures, in the order of the page."""
+
+from __future__ import annotations
+
+from bench import drain, growth, idle, latency, pushing, recovery, sleeping
+from bench.results import Measure
+
+MEASURES: tuple[Measure, ...] = (
+    drain.ONE,
+    drain.TWO,
+    *pushing.MEASURES,
+    latency.START,
+    *sleeping.MEASURES,
+    idle.ONE,
+    idle.TWO,
+    recovery.RECOVERY,
+    *growth.MEASURES,
+)
