@@ -350,6 +350,11 @@ def take(keys: Keys, owner: str, by: str, score: float | None) -> Call[Takeover]
     return Call(load("take"), [keys.jobs(owner), keys.batch(owner), keys.owners], [owner, by, expected], _takeover)
 
 
+def unbatch(keys: Keys, owner: str) -> Call[int]:
+    """Make the members of the batch of an owner that `take` has marked single jobs; answers how many."""
+    return Call(load("unbatch"), [keys.jobs(owner), keys.batch(owner)], [], int)
+
+
 @dataclass(frozen=True, slots=True)
 class Blame:
     """A single job in progress that the end of its process is held against.

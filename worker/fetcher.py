@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobd.worker import log
 from jobd.worker.config import Capsule
@@ -80,11 +80,15 @@ class Fetcher:
         *,
         threads: int,
         prefetch: int,
+        suspected: Callable[[Sequence[Fetched]], list[Fetched]],
         on_pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """`prefetch` is the largest batch, 1 for none. `on_pause` is called at each fetch and about every 10 ms."""
+        """`prefetch` is the largest batch, 1 for none. `on_pause` is called at each fetch and about every 10 ms.
+
+        `suspected` tells which of some jobs are suspected of crashes; it is asked only when Redis knows of any suspect.
+        """
         self._capsule, self._ledger, self._doorbell, self._rng = capsule, ledger, doorbell, rng
-        self._prefetch, self._on_pause = prefetch, on_pause
+        self._prefetch, self._suspected, self._on_pause = prefetch, suspected, on_pause
         self._ready: deque[Fetched] = deque()
         self._leader = threading.Lock()
         self._leader_waits = False
@@ -163,18 +167,25 @@ class Fetcher:
         size = 0 if self._careful else batch_size(self._estimate.renew(), idle, self._prefetch)
         want = size or (1 if self._careful else idle)
         found = self._ledger.fetch(want, draw(self._capsule, want, self._rng), batch=size > 0)
-        self._careful = bool(found) and found[0].suspects
+        self._careful = False
         if found:
             self._doorbell.worked()
-            self._admit(found)
+            self._admit(self._without_company(found) if found[0].suspects else found)
         else:
             self._wait()
 
+    def _without_company(self, found: list[Fetched]) -> list[Fetched]:
+        """If one of these may bring the process down, keep it alone: it shall not take others along."""
+        suspected = self._suspected(found)
+        for job in found:
+            job.suspects = job in suspected
+        if not suspected:
+            return found
+        self._careful = True
+        self._ledger.give_back([job for job in found if job is not suspected[0]])
+        return suspected[:1]
+
     def _admit(self, found: list[Fetched]) -> None:
-        if self._careful and len(found) > 1:
-            # One of them may bring the process down: it shall have no company that it could take along.
-            self._ledger.give_back(found[1:])
-            found = found[:1]
         self._brought += 1
         self._ready.extend(found)
         if not self._attention.is_set():

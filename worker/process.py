@@ -327,6 +327,7 @@ class WorkerProcess:
             random.Random(),
             threads=sum(each.concurrency for each in config.all_capsules),
             prefetch=config.prefetch,
+            suspected=self._suspects.among,
             on_pause=log.flush,
         )
         policy = RetryPolicy(

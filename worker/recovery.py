@@ -128,6 +128,9 @@ class Recovery:
             scripts.send(connection, scripts.retire(self._keys, owner.partition("/")[0]))
             if takeover.state == "GONE":
                 return
+            if charge is not None and not charge.host:
+                # What ran may be a member of the batch.
+                scripts.send(connection, scripts.unbatch(self._keys, owner))
             jobs, step = 0, Recovered(done=False)
             while not step.done:
                 judgements = [] if charge is None else self._judge(owner, charge)

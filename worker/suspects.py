@@ -1,10 +1,12 @@
 """Follows jobs that ran when a process crashed, until they come to an end. Costs nothing while there are none.
 
-`fetch` says whether Redis knows any; only then are these functions asked. Who is suspected is decided in `crash.py`.
+`fetch` says whether Redis knows any; only then are these functions asked, once for all jobs of a fetch. Who is suspected
+is decided in `crash.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -14,6 +16,8 @@ from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.worker import log
+from jobd.worker.crash import jid_of
+from jobd.worker.ledger import Fetched
 
 
 class Suspects:
@@ -32,6 +36,17 @@ class Suspects:
         except (RedisError, RedisUnavailable, OSError) as error:
             self._note(error)
             return True
+
+    def among(self, jobs: Sequence[Fetched]) -> list[Fetched]:
+        """Those of these jobs that are suspected, in one call; all when Redis does not say."""
+        jids = [jid_of(job.payload) for job in jobs]
+        try:
+            client: Any = self._connector.client()
+            found = client.smismember(self._keys.suspects, jids)
+        except (RedisError, RedisUnavailable, OSError) as error:
+            self._note(error)
+            return list(jobs)
+        return [job for job, jid, is_member in zip(jobs, jids, found, strict=True) if jid and is_member]
 
     def absolve(self, jid: str) -> None:
         """Clear a job that has come to an end, and whose acknowledgement Redis has."""

@@ -319,6 +319,14 @@ class Reference:
         queues = dict.fromkeys(queue for queue, _ in [*record.batch, *record.jobs.values()])
         return Takeover("TAKEN", sorted(queues))
 
+    def unbatch(self, owner: str) -> int:
+        record = self.owners.get(owner)
+        if record is None or record.taken is None:
+            return 0
+        members, record.batch = record.batch, []
+        record.jobs.update((f"{record.call}.{i}", job) for i, job in enumerate(members, 1))
+        return len(members)
+
     def recover(self, owner: str, limit: int, now: float, blames: Sequence[Blame] = ()) -> Recovered | Refused:
         record = self.owners.get(owner)
         if record is None:

@@ -288,6 +288,13 @@ class Protocol(RuleBasedStateMachine):
         return made
 
     @rule(which=st.integers(0, 9))
+    def the_batch_of_a_dead_one_is_dissolved(self, which: int) -> None:
+        """Of one that is taken, or of one that lives: then nothing changes."""
+        owners = sorted(self.reference.owners) or ["nobody"]
+        owner = owners[which % len(owners)]
+        assert self.ask(scripts.unbatch(KEYS, owner)) == self.reference.unbatch(owner)
+
+    @rule(which=st.integers(0, 9))
     def a_suspect_comes_to_an_end(self, which: int) -> None:
         """Or a job against which there is nothing."""
         jids = ["nobody", *sorted(self.reference.suspects)]

@@ -226,6 +226,29 @@ def test_recovered_jobs_are_next_in_their_old_order_whatever_the_size_of_a_step(
     assert set(state.read(owner.redis)) == {KEYS.queues, KEYS.queue("default")}
 
 
+def test_the_members_of_a_dissolved_batch_can_be_blamed_and_keep_their_order(owner: Owner) -> None:
+    owner.push(b"1", b"2", queue="a")
+    owner.push(b"3", queue="b")
+    owner.fetch(3, "a", "b", mode="batch")
+    unbatch = scripts.unbatch(KEYS, "one")
+    assert owner.send(unbatch) == 0  # nobody recovers it
+    assert owner.take().state == "TAKEN"
+    assert [owner.send(unbatch), owner.send(unbatch)] == [3, 0]
+    recovered = owner.recover(["a", "b"], blames=[Blame("1.2", "two")])
+    assert (recovered.done, recovered.given_back, recovered.blamed) == (True, 3, ("1.2",))
+    assert (owner.queued("a"), owner.queued("b")) == ([b"1", b"2"], [b"3"])
+    assert owner.redis.get(KEYS.crashes("two")) == b"1"
+
+
+def test_a_damaged_batch_is_not_dissolved(owner: Owner) -> None:
+    owner.push(b"1", b"2")
+    owner.fetch(2, mode="batch")
+    owner.redis.rpop(KEYS.batch("one"))
+    owner.take()
+    assert owner.send(scripts.unbatch(KEYS, "one")) == 0
+    assert owner.recover(["default"]) == Recovered(True, 1)
+
+
 def test_several_recoverers_share_the_work_and_give_nothing_back_twice(owner: Owner) -> None:
     owner.push(b"1", b"2", b"3", queue="a")
     owner.push(b"4", b"5", queue="b")

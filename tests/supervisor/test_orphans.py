@@ -172,6 +172,22 @@ class TestKilledChildren:
         assert jobd.stop() == exits.OK
         assert jobd.left_in_progress() == {}
 
+    def test_so_does_one_that_was_fetched_in_a_batch_of_short_jobs(self, start_jobd: StartJobd) -> None:
+        quick = {"jobd.supervisor.policy.FIRST_DELAY": 0.05}
+        jobd = start(start_jobd, concurrency=2, pidfile="jobd.pid", constants=quick)
+        jobd.signal(signal.SIGTSTP)
+        wait_until(lambda: jobd.status()["state"] == "quiet", "it to be quiet")
+        jobd.push_many("quick", range(150))
+        jid = jobd.push("segfault")
+        jobd.push_many("quick", range(150, 300))
+        assert jobd.ctl("resume").returncode == 0
+        assert jobd.wait_for("job.dead")["jid"] == jid
+        wait_until(lambda: jobd.statistics() == (301, 1), "the counters")
+        assert set(jobd.lines("ended")) == {str(number) for number in range(300)}
+        assert len(jobd.lines("began")) == 3
+        assert jobd.stop() == exits.OK
+        assert jobd.left_in_progress() == {}
+
 
 class TestStorms:
     @pytest.mark.timeout(60 + 5 * STORM_ROUNDS)

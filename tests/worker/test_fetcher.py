@@ -66,8 +66,18 @@ class StubBell:
         return None
 
 
-def make(ledger: Any, bell: Any = None, *, threads: int = 4, prefetch: int = 200) -> Fetcher:
-    return Fetcher(Capsule(), ledger, bell or StubBell(), random.Random(1), threads=threads, prefetch=prefetch)
+def make(
+    ledger: Any, bell: Any = None, *, threads: int = 4, prefetch: int = 200, suspected: Sequence[Fetched] = ()
+) -> Fetcher:
+    return Fetcher(
+        Capsule(),
+        ledger,
+        bell or StubBell(),
+        random.Random(1),
+        threads=threads,
+        prefetch=prefetch,
+        suspected=lambda jobs: [job for job in jobs if job in suspected],
+    )
 
 
 def next_in_thread(fetcher: Fetcher, thread: int = 0, found: list[Fetched | None] | None = None) -> threading.Thread:
@@ -212,21 +222,30 @@ class TestReturns:
         wait_until(lambda: ledger.given_back == jobs, "all to go back")
         fetcher.close()
 
-    def test_a_job_under_suspicion_is_fetched_alone(self) -> None:
+    def test_a_job_under_suspicion_is_kept_alone_and_fetched_alone(self) -> None:
+        jobs = [a_job(suspects=True) for _ in range(30)]
+        suspect = jobs[7]
+        ledger = StubLedger(a_job(), *jobs)
+        fetcher = make(ledger, suspected=[suspect])
+        fetcher.next(0)
+        fetcher.ran(0, 1e-6)
+        assert fetcher.next(0) is suspect
+        assert suspect.suspects
+        assert ledger.given_back == [job for job in jobs if job is not suspect]
+        ledger.jobs = [a_job() for _ in range(300)]
+        fetcher.next(0)
+        fetcher.next(0)
+        assert ledger.fetches[-2:] == [(1, False), (200, True)]
+
+    def test_suspects_that_are_elsewhere_change_nothing_about_a_batch(self) -> None:
         jobs = [a_job(suspects=True) for _ in range(30)]
         ledger = StubLedger(a_job(), *jobs)
         fetcher = make(ledger)
         fetcher.next(0)
         fetcher.ran(0, 1e-6)
-        assert fetcher.next(0) is jobs[0]
-        assert ledger.given_back == jobs[1:]
-        ledger.jobs = [jobs[1], a_job()]
-        assert fetcher.next(0) is jobs[1]
-        assert ledger.fetches[-1] == (1, False)
-        fetcher.next(0)
-        ledger.jobs = [a_job() for _ in range(30)]
-        fetcher.next(0)
-        assert ledger.fetches[-1] == (200, True)
+        assert [fetcher.next(0) for _ in range(30)] == jobs
+        assert ledger.given_back == []
+        assert not any(job.suspects for job in jobs)
 
 
 class TestQuiet:

@@ -593,15 +593,37 @@ def test_an_expired_lease_counts_as_a_lost_host(
     assert (count(redis, "jobd:host-crashes:a"), count(redis, "jobd:crashes:a")) == (1, 0)
 
 
-def test_members_of_an_open_batch_are_not_to_blame(recovery: Recovery, connector: Connector, redis: Redis) -> None:
-    enter(connector, "other", [])
+def enter_batch(connector: Connector, owner: str, jobs: list[bytes]) -> None:
+    """Have `owner` hold these jobs as its open batch."""
+    enter(connector, owner, [])
     with connector.connection() as connection:
-        scripts.send(connection, scripts.push_now(KEYS, "q", [job("a")]))
-        call = Record(KEYS, "other", "0", "1", 100.0)
-        scripts.send(connection, scripts.fetch(call, Finished(), call=1, want=1, mode="batch", queues=[("q", 1)]))
-    recovery.named(crashed("other", "a"))
-    assert queued(redis) == [job("a")]
-    assert not redis.exists("jobd:suspects", "jobd:crashes:a")
+        scripts.send(connection, scripts.push_now(KEYS, "q", jobs))
+        call = Record(KEYS, owner, "0", "1", 100.0)
+        asked = scripts.fetch(call, Finished(), call=1, want=len(jobs), mode="batch", queues=[("q", len(jobs))])
+        scripts.send(connection, asked)
+
+
+def test_of_an_open_batch_only_those_that_ran_are_to_blame(
+    recovery: Recovery, connector: Connector, redis: Redis
+) -> None:
+    jobs = [job("a"), job("b"), job("c")]
+    for crashes in (1, 2):
+        redis.delete("queue:q")
+        enter_batch(connector, f"other-{crashes}", jobs)
+        recovery.named(crashed(f"other-{crashes}", "b"))
+        assert queued(redis) == jobs
+        assert [count(redis, f"jobd:crashes:{jid}") for jid in "abc"] == [0, crashes, 0]
+
+
+def test_nobody_knows_what_of_a_batch_ran_when_its_host_was_lost(
+    recovery: Recovery, connector: Connector, watch: Watch, redis: Redis
+) -> None:
+    enter_batch(connector, "other", [job("a"), job("b")])
+    recovery.expired()
+    watch.now += LEASE
+    recovery.expired()
+    assert queued(redis) == [job("a"), job("b")]
+    assert not redis.exists("jobd:suspects")
 
 
 def test_what_somebody_wrote_over_a_count_is_no_count(
