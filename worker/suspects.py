@@ -1,7 +1,7 @@
 """Follows jobs that ran when a process crashed, until they come to an end. Costs nothing while there are none.
 
-`fetch` says whether Redis knows any; only then are these functions asked, once for all jobs of a fetch. Who is suspected
-is decided in `crash.py`.
+`fetch` says whether Redis knows any; only then are these functions asked, once for all jobs of a fetch. Who is
+suspected is decided in `crash.py`.
 """
 
 from __future__ import annotations
