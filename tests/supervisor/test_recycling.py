@@ -41,8 +41,9 @@ def anchor_each_process(jobd: Jobd) -> int:
     """Have one long job in each; returns how many jobs that took."""
     pushed = 0
     while len(jobd.lines("began")) < jobd.settings["processes"]:
-        jobd.push("anchor", pushed)
-        pushed += 1
+        # Several at once, of which an idle process gets some while another one is busy.
+        jobd.push_many("anchor", range(pushed, pushed + 4))
+        pushed += 4
         jobd.wait_for_lines("tried", pushed)
     return pushed
 
@@ -140,12 +141,12 @@ class TestMemory:
 
 class TestMaxJobs:
     def test_all_at_once_with_a_long_job_in_each_at_no_cost(self, start_jobd: StartJobd) -> None:
-        jobd = start(start_jobd, {}, max_jobs=40, timeout=0.5)
+        jobd = start(start_jobd, {}, max_jobs=80, timeout=0.5)
         anchors = anchor_each_process(jobd)
         old = {worker.pid for worker in jobd.workers}
         with Samples(jobd) as samples:
-            with Load(jobd) as load:
-                jobd.wait_for("child.replaced", count=2)
+            with Load(jobd, per_second=200) as load:  # more than one process can do
+                wait_until(lambda: old <= {each["child"] for each in jobd.events("child.replaced")}, "both replaced")
                 load.finish()
             assert old <= {child["pid"] for child in jobd.status()["children"]}
             jobd.release()
