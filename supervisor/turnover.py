@@ -64,8 +64,6 @@ class Turnover:
         self._not_before: dict[int, float] = {}
         self._step: Step | None = None
         self._making_room: tuple[Child, float] | None = None
-        self.on_end: Callable[[bool, str], None] = lambda ok, text: None
-        """Hears how each rolling restart ended."""
 
     @property
     def is_restarting(self) -> bool:
@@ -143,7 +141,6 @@ class Turnover:
     def _finish(self, ok: bool, text: str) -> None:
         log.event("restart.ended", level=log.INFO if ok else log.ERROR, ok=ok, outcome=text)
         self._rollouts.popleft().end(ok, text)
-        self.on_end(ok, text)
         if self._rollouts:
             self._begin()
 

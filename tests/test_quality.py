@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,15 @@ def test_mypy_finds_nothing() -> None:
 
 def test_basedpyright_finds_nothing_in_the_product() -> None:
     run("basedpyright", "--level", "error")
+
+
+def test_no_function_is_longer_than_a_page() -> None:
+    functions = [
+        (path.name, node)
+        for folder in ("client", "worker", "supervisor")
+        for path in (ROOT / folder).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(functions) > 100
+    assert [(name, node.name) for name, node in functions if (node.end_lineno or 0) - node.lineno >= 40] == []

@@ -101,8 +101,7 @@ class WorkerProcess:
         self._owners: set[str] = set()
         self._stopping = self._hurried = False
         self._stopped_clean: bool | None = None
-        self._unknown = log.Sparingly(math.inf)
-        self._numbers = itertools.count()
+        self._unknown, self._numbers = log.Sparingly(math.inf), itertools.count()
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
         self._recovery = self._make_recovery()
         self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal, on_cluster=on_cluster)
@@ -306,11 +305,25 @@ class WorkerProcess:
         return name
 
     def _pool(self, capsule: Capsule) -> _Pool:
-        config, clock = self.config, self._clock
-        ledger = Ledger(
+        ledger = self._ledger(capsule)
+        bell = Doorbell(self._connector, self._keys, capsule.names, wakeup=self._wakeup, outage=self._outage)
+        fetcher = Fetcher(
+            capsule,
+            ledger,
+            bell,
+            random.Random(),
+            threads=sum(each.concurrency for each in self.config.all_capsules),
+            prefetch=self.config.prefetch,
+            suspected=self._suspects.among,
+            on_pause=log.flush,
+        )
+        return _Pool(ledger, bell, fetcher, self._processors(capsule, fetcher, ledger))
+
+    def _ledger(self, capsule: Capsule) -> Ledger:
+        return Ledger(
             self._connector,
             self._keys,
-            clock,
+            self._clock,
             new_owner=self._owner_namer(capsule),
             facts=self._facts.as_fields(),
             limits=self._limits,
@@ -319,27 +332,19 @@ class WorkerProcess:
             on_acknowledged=self.page.count_all,
             on_given_back=self._given_back,
         )
-        bell = Doorbell(self._connector, self._keys, capsule.names, wakeup=self._wakeup, outage=self._outage)
-        fetcher = Fetcher(
-            capsule,
-            ledger,
-            bell,
-            random.Random(),
-            threads=sum(each.concurrency for each in config.all_capsules),
-            prefetch=config.prefetch,
-            suspected=self._suspects.among,
-            on_pause=log.flush,
-        )
+
+    def _processors(self, capsule: Capsule, fetcher: Fetcher, ledger: Ledger) -> list[Processor]:
+        config = self.config
         policy = RetryPolicy(
             max_retries=config.max_retries,
             unknown_class_timeout=config.unknown_class_timeout,
             timestamps=config.timestamps,
         )
-        processors = [
+        return [
             Processor(
                 fetcher,
                 ledger,
-                clock,
+                self._clock,
                 policy,
                 self._suspects,
                 page=self.page,
@@ -349,7 +354,6 @@ class WorkerProcess:
             )
             for i in range(1, capsule.concurrency + 1)
         ]
-        return _Pool(ledger, bell, fetcher, processors)
 
     def _make_recovery(self) -> Recovery:
         return Recovery(
