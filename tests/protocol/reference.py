@@ -321,10 +321,11 @@ class Reference:
 
     def unbatch(self, owner: str) -> int:
         record = self.owners.get(owner)
-        if record is None or record.taken is None:
+        if record is None or record.taken is None or not record.batch:
             return 0
-        members, record.batch = record.batch, []
-        record.jobs.update((f"{record.call}.{i}", job) for i, job in enumerate(members, 1))
+        members = {f"{record.call}.{i}": job for i, job in enumerate(record.batch, 1)}
+        record.jobs.update(members)
+        record.batch, record.call = [], None
         return len(members)
 
     def recover(self, owner: str, limit: int, now: float, blames: Sequence[Blame] = ()) -> Recovered | Refused:
