@@ -18,7 +18,7 @@ from jobd.supervisor.config import Config
 from jobd.supervisor.loop import Loop
 from jobd.supervisor.parent import die_with
 from jobd.supervisor.serve import Server
-from jobd.supervisor.signals import CHILD, SignalPipe, reset
+from jobd.supervisor.signals import CHILD, DUMP, SignalPipe, reset
 from jobd.worker import log
 from jobd.worker.page import Page
 from jobd.worker.recovery import Orphan
@@ -73,7 +73,7 @@ def _serve(config: Config, birth: Birth, signals: SignalPipe) -> int:
         master_pid=birth.master_pid,
     )
     server.listen_to(birth.channel)
-    server.on_stacks_told = lambda: os.ftruncate(birth.dump, 0)
+    server.on_stacks_told = lambda: birth.channel.send(event="stacks")
     if birth.quiet:
         server.quiet()
     return server.run(birth.orphans)
@@ -123,4 +123,4 @@ def _stdin_from_null() -> None:
 def _dump_stacks_to(fd: int) -> None:
     """Have faulthandler write there: it needs neither the interpreter's lock nor memory."""
     faulthandler.enable(fd)
-    faulthandler.register(signal.SIGTTIN, fd, chain=True)
+    faulthandler.register(DUMP, fd)

@@ -66,6 +66,8 @@ class Child:
     kill_at: float = math.inf
     """When a process that was sent ABRT is killed."""
     told_silent: bool = False
+    owes_stacks: bool = False
+    """Whether it was asked for its stacks and has not written them."""
 
     @property
     def state(self) -> State:

@@ -30,7 +30,7 @@ from jobd.supervisor.orphans import Orphans
 from jobd.supervisor.report import Report
 from jobd.supervisor.request import Refused, Request, Verdict
 from jobd.supervisor.serve import DEBOUNCE
-from jobd.supervisor.signals import SignalPipe, ignore_harmless
+from jobd.supervisor.signals import DUMP, SignalPipe, ignore_harmless
 from jobd.supervisor.snapshot import Snapshot
 from jobd.supervisor.stacks import stacks
 from jobd.supervisor.store import Store
@@ -47,8 +47,10 @@ KILL_AFTER = 2.5
 """Seconds after `timeout` at which children that have not ended by themselves are killed."""
 HARD_STOP = 2.0
 """Seconds that children get to give their jobs back when they are to stop now."""
-STACKS_AFTER = 1.0
-"""Seconds after TTIN at which the master writes down the stacks of a child that has not done so by itself."""
+STACKS_AFTER = 2.5
+"""Seconds after TTIN at which a child that is silent, and has not written its stacks, is to have faulthandler do it."""
+DUMP_TIME = 0.5
+"""Seconds that faulthandler gets for that."""
 
 
 class Announcer(Protocol):
@@ -101,7 +103,7 @@ class Master:
         self._announced = False
         self._ever_ready = False
         self._stop_at: float | None = None
-        self._stacks_at = math.inf
+        self._stacks_at = self._dumps_at = math.inf
         self._interrupted_at: float | None = None
         self._told_status = ""
         self._code = exits.OK
@@ -136,7 +138,7 @@ class Master:
     def _pause(self) -> float:
         """Seconds until something is to be done, a tick at most."""
         tick = min(TICK, (self._notifier.watchdog_interval or math.inf) / 4)
-        dates = [self._stacks_at, *(child.kill_at for child in self._crew)]
+        dates = [self._stacks_at, self._dumps_at, *(child.kill_at for child in self._crew)]
         if self._stop_at is None:
             dates += [slot.start_at for slot in self._crew.slots if slot.child is None]
             dates.append(self._turnover.due_at())
@@ -212,15 +214,25 @@ class Master:
 
     def _dump_stacks(self) -> None:
         log.event("master.stacks", stacks=stacks())
-        self._crew.signal(signal.SIGTTIN)
+        for child in self._crew:
+            child.owes_stacks = True
+            child.signal(signal.SIGTTIN)
         self._stacks_at = time.monotonic() + STACKS_AFTER
 
     def _write_missing_stacks(self, now: float) -> None:
-        """A child that can write to no log any more has still had faulthandler write its stacks."""
+        """A child of which no thread can run has still had faulthandler write its stacks."""
         if now >= self._stacks_at:
-            self._stacks_at = math.inf
+            self._stacks_at, self._dumps_at = math.inf, now + DUMP_TIME
             for child in self._crew:
-                _log_stacks(child)
+                child.owes_stacks = child.owes_stacks and child.silence(now) > STACKS_AFTER - DUMP_TIME
+                if child.owes_stacks:
+                    child.signal(DUMP)
+        if now >= self._dumps_at:
+            self._dumps_at = math.inf
+            for child in self._crew:
+                if child.owes_stacks:
+                    child.owes_stacks = False
+                    _log_stacks(child)
 
     def _stop(self) -> None:
         if self._stop_at is not None:
@@ -304,6 +316,8 @@ class Master:
                 child.owners.append(message["owner"])
             case "recovered":
                 self._orphans.settle(message["owners"])
+            case "stacks":
+                child.owes_stacks = False
             case "cluster":
                 self._report.cluster = message["figures"]
             case "stopping" if not child.asked:

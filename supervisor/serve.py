@@ -75,7 +75,7 @@ class Server:
         """Called at each turn of the loop, every second or sooner."""
         self.on_signal: Callable[[signal.Signals], None] = self.take_signal
         """What to do about a signal that is not about stopping."""
-        self.on_stacks_told: Callable[[], None] = lambda: None
+        self.on_stacks_told: Callable[[], object] = lambda: None
         """Called when stacks have been written to the log."""
         loop.watch(signals.fd, lambda: None)
 

@@ -22,6 +22,8 @@ CONTROL = (*_STOP, *_REST)
 MASTER = (*CONTROL, signal.SIGCHLD)
 CHILD = CONTROL
 """It takes INT too and does nothing then: what its jobs start must not inherit that it is ignored."""
+DUMP = signal.SIGRTMIN
+"""Has faulthandler write the stacks of a child that cannot do so itself. While its threads run that could crash it."""
 HARMLESS = tuple(
     getattr(signal, name)
     for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPWR", "SIGIO", "SIGURG", "SIGWINCH")
