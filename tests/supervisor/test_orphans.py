@@ -1,6 +1,6 @@
 """What is left when a master or its worker processes are killed, at any moment: no process, and each job to run once.
 
-`JOBD_STORM_ROUNDS` sets how many storms of signals there are [5], `JOBD_STORM_SEED` where they come [1].
+`JOBD_STORM_ROUNDS` sets how many storms of signals there are [3], `JOBD_STORM_SEED` where they come [1].
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.supervisor.jobd_command import Jobd
 from tests.waiting import wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
-STORM_ROUNDS = int(os.environ.get("JOBD_STORM_ROUNDS", "5"))
+STORM_ROUNDS = int(os.environ.get("JOBD_STORM_ROUNDS", "3"))
 STORM_SEED = int(os.environ.get("JOBD_STORM_SEED", "1"))
 STORM = (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT)
 STORM_SECONDS = 1.6

@@ -95,8 +95,8 @@ def test_new_code_comes_one_process_at_a_time_and_costs_neither_capacity_nor_job
     assert jobd.lines("imported") == ["1", "1", "2", "2", "3", "3"]
     status = jobd.status()
     assert (status["pid"], status["generation"], status["restarting"]) == (jobd.pid, 3, False)
-    assert generations(jobd) == [3, 3]
     wait_until(lambda: jobd.count("child.ended") == 4, "the end of all old processes")
+    assert generations(jobd) == [3, 3]
     assert {(end["reason"], end["cause"]) for end in jobd.events("child.ended")} == {("clean", "exit code 0")}
     assert jobd.stop() == exits.OK
     assert jobd.left_in_progress() == {}
