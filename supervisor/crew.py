@@ -191,7 +191,7 @@ class Crew:
         with contextlib.ExitStack() as undo:
             mine, its = Channel.pair()
             undo.callback(mine.close)
-            page = Page(sum(capsule.concurrency for capsule in self.config.all_capsules))
+            page = Page(self.config.threads)
             undo.callback(page.close)
             dump = os.memfd_create("jobd-stacks", os.MFD_CLOEXEC)
             undo.callback(os.close, dump)

@@ -130,7 +130,7 @@ class _Master:
 
     def __init__(self, pidfile: Path, deadline: float) -> None:
         self._pidfile, self._deadline = pidfile, deadline
-        self._owner = _owner(pidfile)
+        self._owner = Owner.of(pidfile)
         self.title = f"jobd (pid {self._owner.pid})" if self._owner else f"jobd with pidfile {pidfile}"
         # A handle of the process: another one may have its pid by the time that it has ended.
         self._process = _handle(self._owner)
@@ -215,14 +215,6 @@ class _Master:
         if remaining <= 0:
             raise TimeoutError
         return remaining
-
-
-def _owner(pidfile: Path) -> Owner | None:
-    """Who holds, or has held, the pidfile."""
-    try:
-        return msgspec.json.decode(pidfile.with_name(f"{pidfile.name}.lock").read_bytes(), type=Owner)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _handle(owner: Owner | None) -> int | None:

@@ -242,7 +242,7 @@ class Master:
         self._report.is_stopping = True
         log.event("master.stopping", timeout=self._config.timeout)
         self._turnover.stop("jobd stops")
-        self._orders.stop("jobd stops")
+        self._orders.promises.break_all("jobd stops")
         self._notifier.stopping()
         self._notifier.extend(self._config.timeout + KILL_AFTER + STORE_STOP_TIMEOUT)
         self._end_children(signal.SIGTERM)
@@ -413,7 +413,7 @@ class Master:
 
     def _tell(self, now: float) -> None:
         self._announce()
-        self._orders.look()
+        self._orders.promises.look()
         for service in self._services:
             service.tick(now)
         line = self._report.line()

@@ -16,7 +16,7 @@ from jobd.supervisor.crew import Crew
 from jobd.supervisor.notify import Notifier
 from jobd.supervisor.reload import Change, plan
 from jobd.supervisor.report import Report
-from jobd.supervisor.request import Refused, Request, Verdict
+from jobd.supervisor.request import Promises, Refused, Request
 from jobd.supervisor.turnover import Turnover
 from jobd.worker import log
 
@@ -41,7 +41,7 @@ class Orders:
         self._crew, self._turnover, self._report = crew, turnover, report
         self._notifier, self._read_config = notifier, read_config
         self.figures: Metrics | None = None
-        self._pending: list[tuple[Request, Callable[[], bool], str]] = []
+        self.promises = Promises()
 
     def carry_out(self, name: str, count: int | None) -> Request:
         """Begin the order of this name. Raises Refused."""
@@ -59,33 +59,20 @@ class Orders:
             case _:
                 raise Refused(f"jobd cannot do {name!r}")
 
-    def look(self) -> None:
-        """End what is done by now."""
-        for request, is_done, text in self._pending:
-            if is_done():
-                request.end(True, text)
-        self._pending = [each for each in self._pending if each[0].outcome is None]
-
-    def stop(self, why: str) -> None:
-        """Nothing that is not done by now will be."""
-        for request, _, _ in self._pending:
-            request.end(False, why)
-        self._pending.clear()
-
     def quiet(self) -> Request:
         """Take no more jobs."""
         if not self._crew.quiet:
             self._crew.quiet = True
             log.event("master.quiet", hint="no new jobs; kill -STOP suspends instead")
             self._crew.tell(do="quiet")
-        return self._promise("quiet: no more jobs are taken", self._is_idle, "quiet, and no job runs any more")
+        return self.promises.make("quiet: no more jobs are taken", self._is_idle, "quiet, and no job runs any more")
 
     def resume(self) -> Request:
         """Take jobs again, in all processes."""
         self._crew.quiet = False
         log.event("master.resumed")
         self._crew.tell((child for child in self._crew if not child.asked), do="resume")
-        return self._promise("jobs are taken again", self._all_take_jobs, "all processes take jobs")
+        return self.promises.make("jobs are taken again", self._all_take_jobs, "all processes take jobs")
 
     def scale(self, count: int) -> Request:
         """Have `count` processes from now on."""
@@ -93,7 +80,7 @@ class Orders:
         self._crew.resize(count)
         log.event("master.scaled", before=before, processes=count)
         text = f"{count} worker processes instead of {before}"
-        return self._promise(text, lambda: self._crew.is_complete, f"{count} worker processes are ready")
+        return self.promises.make(text, lambda: self._crew.is_complete, f"{count} worker processes are ready")
 
     def restart(self) -> Request:
         """Replace all processes by new ones, which import the application anew. Raises Refused."""
@@ -140,14 +127,9 @@ class Orders:
         if "processes" in change.live:
             self._crew.resize(change.config.processes)
         if not rolling:
-            return self._promise(text, lambda: self._crew.is_complete, text)
+            return self.promises.make(text, lambda: self._crew.is_complete, text)
         request = self._turnover.restart()
         request.accept(f"{text}; new processes follow for {rolling}")
-        return request
-
-    def _promise(self, answer: str, is_done: Callable[[], bool], outcome: str) -> Request:
-        request = Request(Verdict(True, answer))
-        self._pending.append((request, is_done, outcome))
         return request
 
     def _is_idle(self) -> bool:

@@ -45,6 +45,14 @@ class Owner:
         """The calling process."""
         return cls(os.getpid(), start_time(os.getpid()), VERSION)
 
+    @classmethod
+    def of(cls, pidfile: Path) -> Owner | None:
+        """Who holds, or has held, a pidfile; None when nobody is known."""
+        try:
+            return _parse(_lock_of(pidfile).read_bytes())
+        except OSError:
+            return None
+
     @property
     def alive(self) -> bool:
         """Whether that very process runs, not another one that got its pid."""
@@ -60,7 +68,7 @@ class Pidfile:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._lock_path = self.path.with_name(f"{self.path.name}.lock")
+        self._lock_path = _lock_of(self.path)
         self._lock: int | None = None
 
     @property
@@ -204,10 +212,14 @@ def _read(path: Path) -> bytes:
 _KINDS = {stat.S_IFLNK: "symlink", stat.S_IFDIR: "directory"}
 
 
+def _lock_of(pidfile: Path) -> Path:
+    return pidfile.with_name(f"{pidfile.name}.lock")
+
+
 def _parse(record: bytes) -> Owner | None:
     try:
         return msgspec.json.decode(record, type=Owner)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

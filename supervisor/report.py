@@ -111,7 +111,7 @@ class Report:
 
     @property
     def _per_process(self) -> int:
-        return sum(capsule.concurrency for capsule in self._crew.config.all_capsules)
+        return self._crew.config.threads
 
     @property
     def _threads(self) -> int:

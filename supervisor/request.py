@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +36,32 @@ class Request:
         """Note the outcome, which is the answer too when there was none yet. Only the first one counts."""
         self.outcome = self.outcome or Verdict(ok, text)
         self.answer = self.answer or self.outcome
+
+
+class Promises:
+    """Requests that were accepted and are not done yet."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Request, Callable[[], bool], str]] = []
+
+    def make(self, answer: str, is_done: Callable[[], bool], outcome: str) -> Request:
+        """A request that is answered now, and ends well with `outcome` when `is_done`."""
+        request = Request(Verdict(True, answer))
+        self._open.append((request, is_done, outcome))
+        return request
+
+    def look(self) -> None:
+        """End what is done by now."""
+        for request, is_done, outcome in self._open:
+            if is_done():
+                request.end(True, outcome)
+        self._open = [each for each in self._open if each[0].outcome is None]
+
+    def break_all(self, why: str) -> None:
+        """What is not done by now will not be."""
+        for request, _, _ in self._open:
+            request.end(False, why)
+        self._open.clear()
 
 
 class Commands(Protocol):

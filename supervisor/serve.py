@@ -244,8 +244,7 @@ class Server:
 
 def title(config: Config, busy: int, *, quiet: bool) -> str:
     """What `ps` shows: version, tag, how much of it is busy, and whether it stops."""
-    threads = sum(capsule.concurrency for capsule in config.all_capsules)
-    words = [f"jobd {VERSION}", config.tag, f"[{busy} of {threads} busy]", "stopping" if quiet else ""]
+    words = [f"jobd {VERSION}", config.tag, f"[{busy} of {config.threads} busy]", "stopping" if quiet else ""]
     return " ".join(word for word in words if word)
 
 

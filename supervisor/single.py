@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from jobd.client.defaults import STORE_STOP_TIMEOUT
@@ -17,7 +17,7 @@ from jobd.supervisor.config import Config
 from jobd.supervisor.loop import Loop
 from jobd.supervisor.master import Announcer, Service
 from jobd.supervisor.notify import Notifier
-from jobd.supervisor.request import Refused, Request, Verdict
+from jobd.supervisor.request import Promises, Refused, Request, Verdict
 from jobd.supervisor.serve import HARD_EXIT_AFTER, Server
 from jobd.supervisor.signals import SignalPipe
 from jobd.supervisor.snapshot import ClusterFigures, SlotFigures, Snapshot
@@ -40,12 +40,12 @@ class Single:
     ) -> None:
         self._config, self._store, self._starting, self._notifier = config, store, starting, notifier
         self.loop = Loop()
-        self.page = Page(sum(capsule.concurrency for capsule in config.all_capsules))
+        self.page = Page(config.threads)
         self._server = Server(config, loop=self.loop, signals=signals, page=self.page, reporter=self)
         self._server.on_tick = self._on_tick
         self._server.on_signal = self._on_signal
         self._services: list[Service] = []
-        self._promises: list[tuple[Request, Callable[[], bool], str]] = []
+        self._promises = Promises()
         self._started = time.monotonic()
         self._is_ready = False
         self._cluster: ClusterFigures | None = None
@@ -64,7 +64,7 @@ class Single:
 
     def status(self) -> dict[str, Any]:
         """What it does, in values that JSON knows."""
-        now, threads = time.monotonic(), self._threads
+        now, threads = time.monotonic(), self._config.threads
         seen = self.page.redis_seen
         return {
             "pid": os.getpid(),
@@ -91,9 +91,9 @@ class Single:
             children=Counter([state]),
             desired=1,
             slots=[SlotFigures(1, {}, now - self.page.pulse if self.page.pulse else None)],
-            threads=self._threads,
+            threads=self._config.threads,
             busy=self._server.busy,
-            threads_per_process=self._threads,
+            threads_per_process=self._config.threads,
             is_quiet=self._server.is_quiet,
             redis_seen_ago=now - seen if seen else None,
             lease=self._config.lease,
@@ -105,7 +105,8 @@ class Single:
         match name:
             case "quiet":
                 self._server.quiet()
-                return self._promise("quiet: no more jobs are taken", self._is_idle, "quiet, and no job runs any more")
+                text = "quiet, and no job runs any more"
+                return self._promises.make("quiet: no more jobs are taken", self._is_idle, text)
             case "resume":
                 self._server.resume()
                 return Request(Verdict(True, "jobs are taken again"), Verdict(True, "jobs are taken again"))
@@ -143,10 +144,6 @@ class Single:
         self._cluster = cast(ClusterFigures, figures)
 
     @property
-    def _threads(self) -> int:
-        return sum(capsule.concurrency for capsule in self._config.all_capsules)
-
-    @property
     def _state(self) -> str:
         if not self._is_ready:
             return "starting"
@@ -155,16 +152,8 @@ class Single:
     def _is_idle(self) -> bool:
         return self._server.is_quiet and self._server.busy == 0
 
-    def _promise(self, answer: str, is_done: Callable[[], bool], outcome: str) -> Request:
-        request = Request(Verdict(True, answer))
-        self._promises.append((request, is_done, outcome))
-        return request
-
     def _on_tick(self) -> None:
-        for request, is_done, outcome in self._promises:
-            if is_done():
-                request.end(True, outcome)
-        self._promises = [each for each in self._promises if each[0].outcome is None]
+        self._promises.look()
         now = time.monotonic()
         for service in self._services:
             service.tick(now)

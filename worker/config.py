@@ -112,6 +112,11 @@ class WorkerConfig:
         """The default capsule, then the named ones."""
         return (Capsule(concurrency=self.concurrency, queues=self.queues), *self.capsules)
 
+    @property
+    def threads(self) -> int:
+        """How many threads one process has for jobs, in all capsules."""
+        return sum(capsule.concurrency for capsule in self.all_capsules)
+
 
 def _problems(config: Any, checks: Mapping[str, Check]) -> Iterator[str]:
     for key, check in checks.items():

@@ -106,7 +106,7 @@ class Heartbeat:
             "quiet": "true" if self._is_quiet() else "false",
             "rss": self._process.memory_info().rss // 1024,
             "rtt_us": int(round_trip * 1e6),
-            "concurrency": sum(capsule.concurrency for capsule in self._config.all_capsules),
+            "concurrency": self._config.threads,
             "fetched_at": repr(max((ledger.fetched_at for ledger in self._ledgers), default=0.0)),
         }
         work = {item.thread: item.as_json() for item in running}
@@ -145,7 +145,7 @@ def process_info(config: WorkerConfig, identity: str, now: float, *, embedded: b
         "started_at": now,
         "pid": os.getpid(),
         "tag": config.tag,
-        "concurrency": sum(capsule.concurrency for capsule in capsules),
+        "concurrency": config.threads,
         "capsules": {
             c.name: {"concurrency": c.concurrency, "mode": c.order, "weights": dict(c.queues)} for c in capsules
         },

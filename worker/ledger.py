@@ -59,8 +59,9 @@ class Aborted(Exception):
 class Fetched(msgspec.Struct, eq=False):
     """A job in progress: the call that fetched it and its index there, from 1, its source queue and original bytes.
 
-    `suspects`: when it was fetched, some job was suspected of crashes, perhaps this one. `held` is False once it was
-    finished or given back, or its owner fenced. `move` and `note` are what it was finished with.
+    `suspects`: when it was fetched, some job was suspected of crashes; the fetcher then finds out whether this one is.
+    `held` is False once it was finished or given back, or its owner fenced. `move` and `note` are what it was
+    finished with.
 
     A struct of msgspec, since one is made for each job and that takes it a third of the time of a class of Python's.
     """

@@ -88,7 +88,7 @@ class WorkerProcess:
         `cluster.read_figures` returns; without it nothing is read. Raises ConfigError.
         """
         self.config = config
-        self.page = page or Page(sum(capsule.concurrency for capsule in config.all_capsules))
+        self.page = page or Page(config.threads)
         self._nonce, self._on_owner = nonce or new_nonce(), on_owner
         self.identity = identity_of(os.getpid(), self._nonce)
         self._connector = Connector(settings.redis_url(config.redis_url))
@@ -312,7 +312,7 @@ class WorkerProcess:
             ledger,
             bell,
             random.Random(),
-            threads=sum(each.concurrency for each in self.config.all_capsules),
+            threads=self.config.threads,
             prefetch=self.config.prefetch,
             suspected=self._suspects.among,
             on_pause=log.flush,

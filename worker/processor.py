@@ -112,13 +112,11 @@ class Processor:
                 self._fetcher.rest(1.0)
 
     def _process_suspect(self, fetched: Fetched) -> None:
-        jid = jid_of(fetched.payload)
-        suspected = self._suspects.has(jid)
         outcome = self._process(fetched)
-        if suspected and not isinstance(outcome, RetryAt | Deferred):
+        if not isinstance(outcome, RetryAt | Deferred):
             # Only once Redis has the end of the job: a crash before that is one more.
             self._ledger.flush()
-            self._suspects.absolve(jid)
+            self._suspects.absolve(jid_of(fetched.payload))
 
     def _process(self, fetched: Fetched) -> Outcome:
         """Run one job and note what became of it."""

@@ -26,26 +26,15 @@ class Suspects:
     def __init__(self, connector: Connector, keys: Keys) -> None:
         self._connector, self._keys, self._reports = connector, keys, log.Reports()
 
-    def has(self, jid: str) -> bool:
-        """Is this job suspected of crashes? True when Redis does not say: to clear it in vain does no harm."""
-        if not jid:
-            return False
-        try:
-            client: Any = self._connector.client()
-            return bool(client.sismember(self._keys.suspects, jid))
-        except (RedisError, RedisUnavailable, OSError) as error:
-            self._note(error)
-            return True
-
     def among(self, jobs: Sequence[Fetched]) -> list[Fetched]:
-        """Those of these jobs that are suspected, in one call; all when Redis does not say."""
+        """Those of these jobs that are suspected, in one call; all that have an id when Redis does not say."""
         jids = [jid_of(job.payload) for job in jobs]
         try:
             client: Any = self._connector.client()
             found = client.smismember(self._keys.suspects, jids)
         except (RedisError, RedisUnavailable, OSError) as error:
             self._note(error)
-            return list(jobs)
+            found = [True] * len(jobs)
         return [job for job, jid, is_member in zip(jobs, jids, found, strict=True) if jid and is_member]
 
     def absolve(self, jid: str) -> None:

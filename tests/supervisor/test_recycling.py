@@ -101,6 +101,7 @@ class TestMemory:
             count = jobd.count("child.replaced") + 1
             jobd.push("leak", 150)
             jobd.wait_for("child.replaced", count=count)
+            jobd.wait_for("child.ended", count=count)  # or it might take the next job, too
         due = [moment(event) for event in jobd.events("child.due")]
         pauses = [after - before for before, after in pairwise(due)]
         for pause, least in zip(pauses, (0.3, 0.6), strict=True):
