@@ -42,9 +42,10 @@ def nothing(*args: Any) -> None:
 class Fetched:
     """As the ledger's."""
 
-    __slots__ = ("held", "move", "note", "payload", "queue", "suspects")
+    __slots__ = ("call", "held", "move", "note", "payload", "queue", "suspects")
 
-    def __init__(self) -> None:
+    def __init__(self, call: int) -> None:
+        self.call = call
         self.payload, self.queue, self.suspects, self.held = RAW, "default", False, True
         self.move: Any = None
         self.note: Any = None
@@ -54,12 +55,13 @@ class Source:
     """A fetcher and a ledger in one that have all jobs at once and keep none."""
 
     def __init__(self, jobs: int, page: Page) -> None:
-        self._ready = deque(Fetched() for _ in range(jobs))
+        self._ready = deque(Fetched(i // BATCH) for i in range(jobs))
         self._page, self._finished = page, deque[Any]()
-        self._seconds = [0.0]
+        self._seconds = 0.0
 
-    def next(self, thread: int) -> Fetched | None:
+    def next(self, thread: int, ran: float | None) -> Fetched | None:
         """The next job; every `BATCH` jobs what a fetch does for all of them."""
+        self._seconds += ran or 0.0
         if len(self._finished) >= BATCH:
             self._page.count_all([job.note for job in self._finished])
             self._finished.clear()
@@ -71,10 +73,6 @@ class Source:
         job.move, job.note, job.held = move, note, False
         self._finished.append(job)
         return True
-
-    def ran(self, thread: int, seconds: float) -> None:
-        """As the fetcher's."""
-        self._seconds[thread] += seconds
 
 
 def whole_way(jobs: int) -> float:
@@ -110,8 +108,8 @@ def parts() -> dict[str, Callable[[], object]]:
         "plain_entry": lambda: payload.plain_entry(RAW),
         "RunningJob": lambda: call.RunningJob("default", entry, RAW),
         "run_job": lambda: call.run_job(handler, job, stack),
-        "page.begin": lambda: page.begin(0, entry.jid, 1.0),
-        "page.end": lambda: page.end(0),
+        "page.begin": lambda: page.seat(0).begin(entry.jid, 1.0),
+        "page.end": lambda: page.seat(0).end(),
         "page.count_all": lambda: page.count_all(notes),
     }
 

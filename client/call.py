@@ -107,10 +107,16 @@ def run_job(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:
     """Run `job` inside the server middleware `stack`; return its result or raise its error."""
     token = _current.set(job)
     try:
-        if stack is NO_MIDDLEWARE:
-            # Most processes have none, and then the run is this one call.
-            entry = job._entry
-            return handler.target(*entry.args, **entry.kwargs) if entry.kwargs else handler.target(*entry.args)
-        return stack(job, lambda: handler.run(job.args, job.kwargs))
+        return run_alone(handler, job, stack)
     finally:
         _current.reset(token)
+
+
+def run_alone(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:
+    """`run_job` on a thread that runs nothing but jobs: it stays the current job until the next one."""
+    _current.set(job)
+    if stack is NO_MIDDLEWARE:
+        # Most processes have none, and then the run is this one call.
+        entry = job._entry
+        return handler.target(*entry.args, **entry.kwargs) if entry.kwargs else handler.target(*entry.args)
+    return stack(job, lambda: handler.run(job.args, job.kwargs))

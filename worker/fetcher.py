@@ -12,57 +12,26 @@ does a thread acknowledge by itself. While the capsule is quiet, threads wait he
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from jobd.worker import log
 from jobd.worker.config import Capsule
 from jobd.worker.doorbell import Doorbell
 from jobd.worker.ledger import Aborted, Fetched, Ledger
+from jobd.worker.pace import Pace
 from jobd.worker.queue_order import draw
 
-BATCH_SECONDS = 0.002
-"""Measured work that a batch may hold."""
 LEAST_BATCH = 16
 """Smaller ones are not worth a batch: their jobs are fetched as single ones."""
+BUSY = 2.0
+"""Threads that must run jobs on average for somebody to fetch ahead of them: fewer hardly ever wait for a fetch."""
 RETURN_AFTER = 0.010
 """Seconds after which jobs that no thread has started go back to their queues."""
-ESTIMATE_AFTER_RETURN = 0.001
-"""Seconds that a job is taken to last after some had to go back: too many for a batch."""
-
-
-class Estimate:
-    """How long jobs take, from what threads have noted since it was last asked."""
-
-    def __init__(self, threads: int) -> None:
-        self._seconds, self._jobs = [0.0] * threads, [0] * threads
-        self._known = (0.0, 0)
-        self.mean = 0.0
-        """Seconds; 0 as long as nothing was measured."""
-
-    def note(self, thread: int, seconds: float) -> None:
-        """Note a job that ended. Each thread writes to a place of its own, so it needs no lock."""
-        self._seconds[thread] += seconds
-        self._jobs[thread] += 1
-
-    def renew(self) -> float:
-        """The mean by now. It rises at once, and falls by halves."""
-        seconds, jobs = sum(self._seconds), sum(self._jobs)
-        before, count = self._known
-        self._known = (seconds, jobs)
-        if jobs > count:
-            self.mean = max((seconds - before) / (jobs - count), self.mean / 2)
-        return self.mean
-
-
-def batch_size(mean: float, idle: int, prefetch: int) -> int:
-    """How many jobs to fetch as a batch, for `idle` threads and jobs of `mean` seconds; 0: fetch single ones."""
-    if mean <= 0.0:
-        return 0
-    size = min(int(BATCH_SECONDS / mean), prefetch)
-    return size if size > max(idle, LEAST_BATCH) else 0
 
 
 class Fetcher:
@@ -97,40 +66,40 @@ class Fetcher:
         self._waking = False
         self._open, self._closed = True, threading.Event()
         self._careful = False
-        self._estimate = Estimate(threads)
-        self.ran = self._estimate.note
-        """Called with the number of a thread and the seconds that its job took."""
+        self._pace = Pace(capsule.concurrency, monotonic())
         self._brought = 0
-        self._attention = threading.Event()
-        self._returner = threading.Thread(target=self._return_late, name=f"jobd-{capsule.name}-returns", daemon=True)
+        self._low, self._resting = 0, True
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._steward = threading.Thread(target=self._attend, name=f"jobd-{capsule.name}-steward", daemon=True)
 
     def start(self) -> None:
         """Begin to look after jobs that no thread starts."""
-        self._returner.start()
+        self._steward.start()
 
-    def next(self, thread: int) -> Fetched | None:
-        """Wait for a job; None once it is closed. Raises Aborted."""
+    def next(self, thread: int, ran: float | None) -> Fetched | None:
+        """Wait for a job; None once it is closed. `ran`: seconds that the thread's last one took. Raises Aborted."""
+        if ran is not None:
+            self._pace.seconds += ran
+            self._pace.jobs += 1
         while True:
-            if self._open and self._ready:
-                job = self._take()
-                if job is not None:
-                    return job
-            elif self._closed.is_set():
-                self._ledger.flush()
-                self._wake_one()
+            try:
+                job = self._ready.popleft()
+            except IndexError:
+                if self._look_for_work(thread):
+                    continue
                 return None
-            elif self._open and self._leader.acquire(blocking=False):
-                try:
-                    self._lead()
-                finally:
-                    self._leader.release()
-            else:
-                self._park(self._gates[thread])
+            if self._open:
+                if self._idle and not self._waking:
+                    self._wake_one()
+                if len(self._ready) < self._low:
+                    self._calls.put(None)
+                return job
+            self._ledger.give_back([job])
 
     def quiet(self) -> None:
         """Fetch nothing until `resume`. Whoever waits in the doorbell must be woken by the caller."""
         self._open = False
-        self._attention.set()
+        self._calls.put(None)
 
     def resume(self) -> None:
         """Fetch again."""
@@ -141,38 +110,49 @@ class Fetcher:
         """Fetch nothing more and let the threads end. Whoever waits in the doorbell must be woken by the caller."""
         self._closed.set()
         self._open = False
-        self._attention.set()
+        self._calls.put(None)
         self._wake_one()
 
     def rest(self, seconds: float) -> None:
         """Wait, but not beyond `close`."""
         self._closed.wait(seconds)
 
-    def _take(self) -> Fetched | None:
-        try:
-            job = self._ready.popleft()
-        except IndexError:  # another thread was faster
-            return None
-        if not self._open:
-            self._ledger.give_back([job])
-            return None
-        if self._idle and not self._waking:
+    def _look_for_work(self, thread: int) -> bool:
+        """Lead if nobody does, else be parked; False once it is closed."""
+        if self._closed.is_set():
+            self._ledger.flush()
             self._wake_one()
-        return job
+            return False
+        if self._open and self._leader.acquire(blocking=False):
+            try:
+                self._lead()
+            finally:
+                self._leader.release()
+        else:
+            self._park(self._gates[thread])
+        return True
 
     def _lead(self) -> None:
         """Fetch once. If nothing came, wait until there may be something."""
         self._on_pause()
-        idle = len(self._idle) + 1
-        size = 0 if self._careful else batch_size(self._estimate.renew(), idle, self._prefetch)
-        want = size or (1 if self._careful else idle)
-        found = self._ledger.fetch(want, draw(self._capsule, want, self._rng), batch=size > 0)
-        self._careful = False
-        if found:
-            self._doorbell.worked()
-            self._admit(self._without_company(found) if found[0].suspects else found)
-        else:
+        if not self._bring(len(self._idle) + 1):
             self._wait()
+
+    def _bring(self, idle: int) -> bool:
+        """Fetch for so many threads that have nothing to do, and ahead; False when nothing came."""
+        ahead = min(self._pace.ahead(monotonic()), self._prefetch - 1)
+        want = 1 if self._careful else max(idle, min(idle + ahead - len(self._ready), self._prefetch))
+        if want == 0:
+            return True
+        found = self._ledger.fetch(want, draw(self._capsule, want, self._rng), batch=min(ahead, want) >= LEAST_BATCH)
+        self._careful = False
+        if not found:
+            self._low = 0
+            return False
+        self._low = min(ahead, LEAST_BATCH) if self._pace.busy > BUSY else 0
+        self._doorbell.worked()
+        self._admit(self._without_company(found) if found[0].suspects else found)
+        return True
 
     def _without_company(self, found: list[Fetched]) -> list[Fetched]:
         """If one of these may bring the process down, keep it alone: it shall not take others along."""
@@ -188,8 +168,8 @@ class Fetcher:
     def _admit(self, found: list[Fetched]) -> None:
         self._brought += 1
         self._ready.extend(found)
-        if not self._attention.is_set():
-            self._attention.set()
+        if self._resting:
+            self._calls.put(None)
 
     def _wait(self) -> None:
         # Whoever finished before this is set is acknowledged here, whoever finishes after it does so by itself.
@@ -229,33 +209,55 @@ class Fetcher:
         self._waking = True
         gate.release()
 
-    def _return_late(self) -> None:
-        """Every ten milliseconds while jobs come: give back what no thread has started since the last look."""
+    def _attend(self) -> None:
+        """Fetch ahead when called, and give back what no thread has started for ten milliseconds."""
+        seen = 0
         while not self._closed.is_set():
-            self._attention.wait()
-            self._attention.clear()
-            seen = self._brought
-            if self._open:
-                self._closed.wait(RETURN_AFTER)
             try:
                 self._on_pause()
-                self._return(seen)
+                brought, called = self._brought, self._wait_for_call(seen)
+                if called:
+                    self._fetch_ahead()
+                elif self._brought == brought:
+                    self._return()
+                seen = brought
             except Aborted:
                 return
             except Exception as error:
-                log.event("component.failed", level=log.ERROR, component=self._returner.name, exc_info=error)
+                log.event("component.failed", level=log.ERROR, component=self._steward.name, exc_info=error)
                 self._closed.wait(1.0)
 
-    def _return(self, seen: int) -> None:
-        if not self._ready:
-            return
-        if self._open and self._brought != seen:
-            self._attention.set()
-            return
+    def _wait_for_call(self, seen: int) -> bool:
+        """Wait to be called; False when that did not happen within ten milliseconds.
+
+        With no fetch since the `seen`th, and no jobs left to look after, it waits for the next one.
+        """
+        self._resting = True  # before it looks, or jobs that come in between would be nobody's
+        self._resting = self._brought == seen and not self._ready
+        try:
+            self._calls.get(timeout=None if self._resting else RETURN_AFTER)
+        except queue.Empty:
+            return False
+        finally:
+            self._resting = False
+        return True
+
+    def _fetch_ahead(self) -> None:
+        if not self._open:
+            self._return()
+        elif len(self._ready) < self._low and self._leader.acquire(blocking=False):
+            try:
+                self._bring(0)
+            finally:
+                self._leader.release()
+            # Whoever wanted to lead meanwhile was parked.
+            self._wake_one()
+
+    def _return(self) -> None:
         late = _drained(self._ready)
         if late:
             self._ledger.give_back(late)
-            self._estimate.mean = max(self._estimate.mean, ESTIMATE_AFTER_RETURN)
+            self._pace.restart(RETURN_AFTER)
             self._wake_one()
 
 

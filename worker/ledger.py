@@ -308,7 +308,8 @@ class Ledger:
         """The finished jobs, in order, without those that were late."""
         finished, call = self._finished, self._batch_call
         jobs = [finished.popleft() for _ in range(len(finished))]
-        late = [job for job in jobs if job.call != call and job not in self._singles]
+        others = [job for job in jobs if job.call != call]
+        late = [job for job in others if job not in self._singles]
         if not late:
             return jobs
         for job in late:

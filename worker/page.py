@@ -36,7 +36,8 @@ _WORD = 8
 _PULSE, _REDIS_SEEN, _JOBS_DONE, _QUIET, _HEADER = range(5)
 _BOUNDS = len(BUCKETS) + 1
 _HISTOGRAM = _BOUNDS + 1
-_JID = struct.Struct(f"@{JID_BYTES}sd")
+_USUAL_JID = 24
+"""Bytes of the ids that jobd and Sidekiq give."""
 _THREAD = struct.Struct(f"@{JID_BYTES}sdQ")
 """The place of a thread: jid, since when, and last, for it says that the others are there, the jid's length."""
 _RESULT_AT = {result: place for place, result in enumerate(RESULTS)}
@@ -167,13 +168,48 @@ _JOBS = {"labels": 2, "cells": len(RESULTS) + _HISTOGRAM}
 _WAITS = {"labels": 1, "cells": _HISTOGRAM}
 
 
+class Seat:
+    """The place where one thread notes what it runs. Written to by that thread alone."""
+
+    def __init__(self, memory: _Memory, start: int) -> None:
+        self._whole, self._real = memory.whole, memory.real
+        self._jid = memoryview(memory.bytes)[start : start + JID_BYTES]
+        self._usual = self._jid[:_USUAL_JID]
+        self._since = (start + JID_BYTES) // _WORD
+        self._length = self._since + 1
+
+    def begin(self, jid: str, now: float) -> None:
+        """Note that the thread begins to run a job; `now` is monotonic seconds. After `end` alone."""
+        length = _USUAL_JID
+        try:
+            self._usual[:] = jid.encode()
+        except ValueError:
+            length = self._write(jid)
+        self._real[self._since] = now
+        # Last, lest a reader comes so close behind that it sees both halves of two jobs.
+        self._whole[self._length] = length
+
+    def end(self) -> None:
+        """Note that the thread runs nothing."""
+        self._whole[self._length] = 0
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._usual.release()
+        self._jid.release()
+
+    def _write(self, jid: str) -> int:
+        text = jid.encode("utf-8", "replace")[:JID_BYTES]
+        self._jid[: len(text)] = text
+        return len(text)
+
+
 class Page:
     """The page of one process. Its reader may call what does not change it; its writer is the process alone."""
 
     def __init__(self, threads: int) -> None:
         """`threads` is how many run jobs; they are numbered from 0."""
         self._starts = tuple(_HEADER * _WORD + number * _THREAD.size for number in range(threads))
-        self._lengths = tuple((start + _THREAD.size) // _WORD - 1 for start in self._starts)
         first = _HEADER + threads * _THREAD.size // _WORD
         shapes = [
             *({**_JOBS, "rows": rows} for rows in (LABEL_SETS, QUEUES, 1)),
@@ -186,6 +222,7 @@ class Page:
             first += _Table.words(**shape)
         self._jobs, self._other_jobs, self._rest, self._waits, self._other_waits = tables
         self._lock = threading.Lock()
+        self._seats = [Seat(self._memory, start) for start in self._starts]
 
     @property
     def pulse(self) -> float:
@@ -223,18 +260,13 @@ class Page:
 
     def close(self) -> None:
         """Give the memory back. Nothing may be asked or told afterwards."""
+        for seat in self._seats:
+            seat.close()
         self._memory.close()
 
-    def begin(self, thread: int, jid: str, now: float) -> None:
-        """Note that a thread begins to run a job; `now` is monotonic seconds. By that thread alone, and after `end`."""
-        text = jid.encode("utf-8", "replace")
-        _JID.pack_into(self._memory.bytes, self._starts[thread], text, now)
-        # By a step of its own, lest a reader comes so close behind that it sees both halves of two jobs.
-        self._memory.whole[self._lengths[thread]] = len(text) if len(text) < JID_BYTES else JID_BYTES
-
-    def end(self, thread: int) -> None:
-        """Note that a thread runs nothing."""
-        self._memory.whole[self._lengths[thread]] = 0
+    def seat(self, thread: int) -> Seat:
+        """The place of the thread with this number."""
+        return self._seats[thread]
 
     def count(self, queue: str, job: str, result: Result, seconds: float, waited: float | None) -> None:
         """Count a job that is acknowledged, or given back. Safe across threads.

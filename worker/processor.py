@@ -16,8 +16,9 @@ import msgspec
 
 from jobd.client import payload as wire
 from jobd.client import registry, settings
-from jobd.client.call import RunningJob, run_job
+from jobd.client.call import RunningJob, run_alone
 from jobd.client.errors import MalformedPayload
+from jobd.client.middleware import NO_MIDDLEWARE
 from jobd.client.scripts import Move
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
@@ -66,12 +67,14 @@ class Processor:
         `jitter` is from 0 up to 1.
         """
         self._fetcher, self._ledger, self._clock, self._policy = fetcher, ledger, clock, policy
-        self._page, self._number = page, number
+        self._seat, self._number = page.seat(number), number
         self._suspects, self._unknown, self._jitter = suspects, unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread_id = ""
         self._now: tuple[Fetched, float] | None = None
+        self._ran: float | None = None
         self._was_slow = False
+        self._call, self._lines, self._stack, self._offset = 0, log.job_log(), NO_MIDDLEWARE, 0.0
 
     def start(self) -> None:
         """Start taking jobs."""
@@ -97,7 +100,8 @@ class Processor:
         self._thread_id = thread_id(threading.get_native_id())
         while True:
             try:
-                job = self._fetcher.next(self._number)
+                job = self._fetcher.next(self._number, self._ran)
+                self._ran = None
                 if job is None:
                     return
                 if job.suspects:
@@ -122,12 +126,14 @@ class Processor:
         """Run one job and note what became of it."""
         # The way of every job: nothing is locked here, asked of the system or made that a plain success can do
         # without, and whatever else there may be goes aside into a function of its own.
+        if fetched.call != self._call:
+            self._look_around(fetched.call)
         outcome: Outcome = DONE
         name, seconds, waited = OTHER, 0.0, None
         started = monotonic()
         self._now = fetched, started
         try:
-            lines, entry = log.job_log(), wire.plain_entry(fetched.payload)
+            lines, entry = self._lines, wire.plain_entry(fetched.payload)
             handler = registry.lookup(entry.name) if entry else None
             if entry is None or handler is None:
                 entry, handler, job, lines = _prepared(fetched)
@@ -135,11 +141,11 @@ class Processor:
                 job = RunningJob(fetched.queue, entry, fetched.payload)
             name, at = handler.name, entry.enqueued_at
             if at is not None:
-                waited = started + self._clock.offset - (at if at < wire.FIRST_MS else at / 1000)
+                waited = started + self._offset - (at if at < wire.FIRST_MS else at / 1000)
             said = lines.start(job, at_once=self._was_slow) if lines else ""
-            self._page.begin(self._number, entry.jid, started)
+            self._seat.begin(entry.jid, started)
             try:
-                run_job(handler, job, settings.current().server_stack)
+                run_alone(handler, job, self._stack)
             except BaseException as error:  # also SystemExit: a job must not end the thread that runs it
                 seconds = monotonic() - started
                 outcome = self._judge(fetched, job, handler, error, seconds)
@@ -150,14 +156,19 @@ class Processor:
         except Exception as error:
             outcome = self._not_run(fetched, error)
         finally:
-            self._page.end(self._number)
+            self._seat.end()
             self._now = None
-        self._fetcher.ran(self._number, seconds)
+        self._ran = seconds
         if outcome is not DONE:
             return self._settle(fetched, outcome, name, seconds, waited)
         if not self._ledger.finish(fetched, None, (fetched.queue, name, "ok", seconds, waited)):
             _tell_of_another_run(fetched)
         return outcome
+
+    def _look_around(self, call: int) -> None:
+        """Find out what is asked for once per fetch and not for each job."""
+        self._call, self._lines, self._offset = call, log.job_log(), self._clock.offset
+        self._stack = settings.current().server_stack
 
     def _not_run(self, fetched: Fetched, error: Exception) -> Outcome:
         return self._defer(error.job) if isinstance(error, _UnknownClass) else _unfit(fetched, error)

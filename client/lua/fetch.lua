@@ -59,11 +59,19 @@ for i in ipairs(names) do spent[i] = paused[i] == 1 end
 
 local function keep(name, taken)
   add_run(name, #taken)
-  for _, payload in ipairs(taken) do
-    payloads[#payloads + 1] = payload
-    if mode == "single" then redis.call("HSET", KEYS[1], call .. "." .. #payloads, name .. "\n" .. payload) end
+  local before = #payloads
+  if mode == "batch" then
+    redis.call("RPUSH", KEYS[2], unpack(taken))
+  else
+    for i, payload in ipairs(taken) do
+      redis.call("HSET", KEYS[1], call .. "." .. before + i, name .. "\n" .. payload)
+    end
   end
-  if mode == "batch" then redis.call("RPUSH", KEYS[2], unpack(taken)) end
+  if before == 0 then
+    payloads = taken
+    return
+  end
+  for i, payload in ipairs(taken) do payloads[before + i] = payload end
 end
 
 -- Asks a queue for so many jobs, or for what is still wanted if that is less.

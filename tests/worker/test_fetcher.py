@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jobd.worker.config import Capsule
-from jobd.worker.fetcher import Estimate, Fetcher, batch_size
+from jobd.worker.fetcher import LEAST_BATCH, Fetcher
 from jobd.worker.ledger import Fetched
 from tests.waiting import wait_until
 
@@ -82,7 +82,7 @@ def make(
 
 def next_in_thread(fetcher: Fetcher, thread: int = 0, found: list[Fetched | None] | None = None) -> threading.Thread:
     def run() -> None:
-        job = fetcher.next(thread)
+        job = fetcher.next(thread, None)
         if found is not None:
             found.append(job)
 
@@ -98,35 +98,6 @@ def ended(*threads: threading.Thread) -> bool:
 
 
 class TestSize:
-    @pytest.mark.parametrize(
-        ("mean", "idle", "prefetch", "size"),
-        [
-            (0.0, 10, 200, 0),  # nothing is known yet
-            (1e-6, 10, 200, 200),
-            (20e-6, 10, 200, 100),
-            (100e-6, 10, 200, 20),
-            (125e-6, 10, 200, 0),  # 16 are not worth a batch
-            (20e-6, 150, 200, 0),  # as many threads have nothing to do
-            (1e-6, 10, 50, 50),
-            (1e-6, 10, 1, 0),
-        ],
-    )
-    def test_a_batch_holds_two_milliseconds_of_work(self, mean: float, idle: int, prefetch: int, size: int) -> None:
-        assert batch_size(mean, idle, prefetch) == size
-
-    def test_the_estimate_rises_at_once_and_falls_by_halves(self) -> None:
-        estimate = Estimate(2)
-        assert estimate.renew() == 0.0
-        estimate.note(0, 0.1)
-        estimate.note(1, 0.3)
-        assert estimate.renew() == pytest.approx(0.2)
-        assert estimate.renew() == pytest.approx(0.2)  # nothing new was measured
-        for _ in range(100):
-            estimate.note(0, 0.001)
-        assert estimate.renew() == pytest.approx(0.1)
-        estimate.note(0, 5.0)
-        assert estimate.renew() == pytest.approx(5.0)
-
     def test_single_jobs_are_fetched_for_all_that_have_nothing_to_do(self) -> None:
         ledger, bell = StubLedger(), StubBell()
         fetcher, found = make(ledger, bell), list[Fetched | None]()
@@ -141,11 +112,78 @@ class TestSize:
     def test_short_jobs_are_fetched_in_a_batch(self) -> None:
         ledger = StubLedger(*[a_job() for _ in range(150)])
         fetcher = make(ledger)
-        fetcher.next(0)
-        fetcher.ran(0, 20e-6)
-        taken = [fetcher.next(0) for _ in range(100)]
-        assert ledger.fetches == [(1, False), (100, True)]
+        fetcher.next(0, None)
+        taken = [fetcher.next(0, 20e-6) for _ in range(100)]
+        assert ledger.fetches == [(1, False), (101, True)]
         assert len({id(job) for job in taken}) == 100
+
+
+class TestAhead:
+    """Ten threads with jobs of ten milliseconds: two of them end within two milliseconds."""
+
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        now = [100.0]
+        monkeypatch.setattr("jobd.worker.fetcher.monotonic", lambda: now[0])
+        monkeypatch.setattr("jobd.worker.fetcher.RETURN_AFTER", 60)
+        return now
+
+    def started(self, ledger: StubLedger, clock: list[float], *, busy: int, prefetch: int = 200) -> Fetcher:
+        """One whose threads have ended a job each, and which has fetched once since."""
+        fetcher = make(ledger, threads=10, prefetch=prefetch)
+        fetcher.start()
+        fetcher.next(0, None)
+        clock[0] += 0.01
+        fetcher._pace.seconds += 0.01 * (busy - 1)
+        fetcher._pace.jobs += busy - 1
+        fetcher.next(0, 0.01)
+        return fetcher
+
+    def test_while_threads_are_busy_somebody_else_fetches_for_them(self, clock: list[float]) -> None:
+        ledger = StubLedger(*[a_job() for _ in range(20)])
+        fetcher = self.started(ledger, clock, busy=10)
+        assert ledger.fetches == [(1, False), (3, False)]
+        fetcher.next(1, 0.01)
+        wait_until(lambda: len(fetcher._ready) == 2, "what was taken to be there again")
+        assert ledger.fetches[2:] == [(1, False)]
+        fetcher.close()
+
+    def test_few_busy_threads_fetch_for_themselves(self, clock: list[float]) -> None:
+        ledger = StubLedger(*[a_job() for _ in range(20)])
+        fetcher = self.started(ledger, clock, busy=2)
+        for _ in range(5):
+            fetcher.next(0, None)
+        assert {want for want, _ in ledger.fetches} == {1}
+        assert fetcher._low == 0
+        fetcher.close()
+
+    def test_without_prefetch_nobody_does(self, clock: list[float]) -> None:
+        ledger = StubLedger(*[a_job() for _ in range(20)])
+        fetcher = self.started(ledger, clock, busy=10, prefetch=1)
+        for _ in range(5):
+            fetcher.next(0, None)
+        assert set(ledger.fetches) == {(1, False)}
+        fetcher.close()
+
+    def test_an_empty_queue_is_left_to_those_who_have_nothing_to_do(self, clock: list[float]) -> None:
+        ledger, bell = StubLedger(*[a_job() for _ in range(4)]), StubBell()
+        fetcher = make(ledger, bell)
+        fetcher._pace.restart(0.0005)
+        fetcher._low = LEAST_BATCH
+        fetcher._ready.extend([a_job(), a_job()])
+        fetcher.start()
+        ledger.jobs.clear()
+        fetcher.next(0, None)
+        wait_until(lambda: fetcher._low == 0, "the empty queue to be noticed")
+        assert not bell.waiting.is_set()
+        fetcher.next(0, None)
+        fetches = len(ledger.fetches)
+        thread = next_in_thread(fetcher)
+        wait_until(bell.waiting.is_set, "a thread to wait for work")
+        assert len(ledger.fetches) == fetches + 1
+        fetcher.close()
+        bell.ring.set()
+        assert ended(thread)
 
 
 class TestWaiting:
@@ -190,12 +228,11 @@ class TestReturns:
         ledger = StubLedger(a_job(), *jobs)
         fetcher = make(ledger)
         fetcher.start()
-        fetcher.next(0)
-        fetcher.ran(0, 20e-6)
-        assert fetcher.next(0) is jobs[0]
+        fetcher.next(0, None)
+        assert fetcher.next(0, 20e-6) is jobs[0]
         wait_until(lambda: ledger.given_back == jobs[1:], "all but the one that runs to go back")
         ledger.jobs.append(a_job())
-        fetcher.next(1)
+        fetcher.next(1, None)
         assert ledger.fetches[-1] == (1, False)
         fetcher.close()
 
@@ -227,23 +264,21 @@ class TestReturns:
         suspect = jobs[7]
         ledger = StubLedger(a_job(), *jobs)
         fetcher = make(ledger, suspected=[suspect])
-        fetcher.next(0)
-        fetcher.ran(0, 1e-6)
-        assert fetcher.next(0) is suspect
+        fetcher.next(0, None)
+        assert fetcher.next(0, 1e-6) is suspect
         assert suspect.suspects
         assert ledger.given_back == [job for job in jobs if job is not suspect]
         ledger.jobs = [a_job() for _ in range(300)]
-        fetcher.next(0)
-        fetcher.next(0)
+        fetcher.next(0, None)
+        fetcher.next(0, None)
         assert ledger.fetches[-2:] == [(1, False), (200, True)]
 
     def test_suspects_that_are_elsewhere_change_nothing_about_a_batch(self) -> None:
         jobs = [a_job(suspects=True) for _ in range(30)]
         ledger = StubLedger(a_job(), *jobs)
         fetcher = make(ledger)
-        fetcher.next(0)
-        fetcher.ran(0, 1e-6)
-        assert [fetcher.next(0) for _ in range(30)] == jobs
+        fetcher.next(0, None)
+        assert [fetcher.next(0, 1e-6) for _ in range(30)] == jobs
         assert ledger.given_back == []
         assert not any(job.suspects for job in jobs)
 
@@ -254,7 +289,7 @@ class TestQuiet:
         ledger = StubLedger(job)
         fetcher = make(ledger)
         fetcher.close()
-        assert fetcher.next(0) is None
+        assert fetcher.next(0, None) is None
         assert (ledger.jobs, ledger.flushed) == ([job], 1)
 
     def test_while_quiet_it_fetches_nothing_and_acknowledges_what_is_left(self) -> None:
@@ -334,13 +369,14 @@ def test_however_threads_meet_each_job_is_run_once_and_none_is_forgotten(seed: i
     lock = threading.Lock()
 
     def work(thread: int) -> None:
-        while (job := fetcher.next(thread)) is not None:
+        took: float | None = None
+        while (job := fetcher.next(thread, took)) is not None:
             seconds = rng.choice([0.0, 0.0, 0.0, 0.0, 0.0005, 0.02]) if rng.random() < 0.05 else 0.0
             began = time.perf_counter()
             threading.Event().wait(seconds) if seconds else None
             with lock:
                 ran[job.call] += 1
-            fetcher.ran(thread, time.perf_counter() - began)
+            took = time.perf_counter() - began
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for worker in workers:

@@ -63,7 +63,7 @@ def test_what_the_child_tells_the_parent_reads(page: Page) -> None:
         page.beat(12.5)
         page.saw_redis(11.25)
         page.set_quiet(True)
-        page.begin(1, JID, 10.75)
+        page.seat(1).begin(JID, 10.75)
         page.count("mail", "app.send", "ok", 0.2, 3.0)
 
     with child(tell) as pid:
@@ -79,9 +79,9 @@ def test_after_a_kill_at_any_moment_it_is_read_as_if_nothing_had_happened() -> N
 
     def work(page: Page) -> None:
         for number in itertools.count():
-            page.begin(0, names[number % 3], float(number))
+            page.seat(0).begin(names[number % 3], float(number))
             page.count("q" * (number % 150 + 1), "j", "ok", 0.1, 0.1)
-            page.end(0)
+            page.seat(0).end()
 
     for _ in range(20):
         page = Page(1)
@@ -109,15 +109,15 @@ def at_each_step(act: Callable[[], object], look: Callable[[], None]) -> None:
 
 
 def test_at_no_step_is_a_jid_there_that_is_not_whole(page: Page) -> None:
-    page.begin(0, "a" * 60, 1.0)
+    page.seat(0).begin("a" * 60, 1.0)
     seen: set[tuple[str, float]] = set()
 
     def look() -> None:
         seen.update((running.jid, running.since) for running in page.running())
 
     def act() -> None:
-        page.end(0)
-        page.begin(0, "b" * 50, 2.0)
+        page.seat(0).end()
+        page.seat(0).begin("b" * 50, 2.0)
 
     at_each_step(act, look)
     look()
@@ -136,8 +136,8 @@ def test_a_reader_never_sees_half_a_jid(page: Page) -> None:
     def work() -> None:
         while True:
             for name in names:
-                page.begin(0, name, 1.0)
-                page.end(0)
+                page.seat(0).begin(name, 1.0)
+                page.seat(0).end()
 
     with child(work):
         wait_until(lambda: jids(page), "it at work")
@@ -147,8 +147,8 @@ def test_a_reader_never_sees_half_a_jid(page: Page) -> None:
 
 def test_each_thread_has_a_place_of_its_own(page: Page) -> None:
     for thread in range(3):
-        page.begin(thread, f"jid-{thread}", float(thread))
-    page.end(1)
+        page.seat(thread).begin(f"jid-{thread}", float(thread))
+    page.seat(1).end()
     assert [(running.jid, running.since) for running in page.running()] == [("jid-0", 0.0), ("jid-2", 2.0)]
 
 
@@ -162,7 +162,7 @@ def test_each_thread_has_a_place_of_its_own(page: Page) -> None:
     ],
 )
 def test_a_jid_that_does_not_fit_is_noted_cut(jid: str, noted: str, page: Page) -> None:
-    page.begin(0, jid, 1.0)
+    page.seat(0).begin(jid, 1.0)
     assert jids(page) == [noted]
 
 

@@ -293,7 +293,7 @@ def test_a_thread_survives_what_nobody_foresaw(run_worker: RunWorker, redis: Red
         [pool] = worker._pools
         first, order = threading.Event(), pool.fetcher.next
 
-        def odd(thread: int) -> Any:
+        def odd(thread: int, ran: float | None) -> Any:
             if not first.is_set():
                 first.set()
                 raise RuntimeError("odd")
