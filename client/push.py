@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from jobd.client import defaults, draft, payload, settings
@@ -25,7 +25,7 @@ from jobd.client.times import Wait
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from jobd.client.sender import Parcel
+    from jobd.client.sender import Parcel, Posted, Sender
 
 T = TypeVar("T")
 
@@ -153,9 +153,10 @@ class Client:
     def _push_all(self, packs: Iterable[Packed]) -> list[str | None]:
         jids: list[str | None] = []
         pushed: list[str] = []
-        with _telling_of(pushed):
+        with _telling_of(pushed), _Convoy(self._sender, pushed) as convoy:
             for batch_jids, parcels in packs:
-                self._send(parcels, pushed)
+                for parcel in parcels:
+                    convoy.send(parcel)
                 jids += batch_jids
         return jids
 
@@ -233,11 +234,9 @@ class Client:
             parcels.append(self._parcel(self._scripts.push_later(self._keys, later[1]), later[0]))
         return parcels
 
-    def _send(self, parcels: Iterable[Parcel], pushed: list[str] | None = None) -> None:
+    def _send(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:
             self._sender.send(parcel)
-            if pushed is not None:
-                pushed += parcel.jids
 
     async def _asend(self, parcels: Iterable[Parcel], pushed: list[str] | None = None) -> None:
         await self._close_with_the_loop()
@@ -264,6 +263,31 @@ class Client:
         finally:
             self._closers.pop(loop, None)
             await self._connector.aclose()
+
+
+class _Convoy:
+    """Sends one parcel after the other: the next one can be made while Redis works on the last, but not sent."""
+
+    def __init__(self, sender: Sender, pushed: list[str]) -> None:
+        """The jobs of parcels that have arrived are added to `pushed`."""
+        self._sender, self._pushed = sender, pushed
+        self._posted: Posted | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._arrive()
+
+    def send(self, parcel: Parcel) -> None:
+        self._arrive()
+        self._posted = self._sender.post(parcel)
+
+    def _arrive(self) -> None:
+        posted, self._posted = self._posted, None
+        if posted is not None:
+            self._sender.confirm(posted)
+            self._pushed += posted.parcel.jids
 
 
 @contextmanager

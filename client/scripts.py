@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+import msgspec
 from redis.exceptions import NoScriptError
 
 from jobd.client import defaults
@@ -43,9 +44,8 @@ def _read(name: str) -> str:
     return re.sub(r"^--- include (\w+)\n", lambda found: _read(found[1]), text, flags=re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """One operation, ready to be sent."""
+class Call(msgspec.Struct, Generic[T], frozen=True, eq=False):
+    """One operation, ready to be sent. A struct of msgspec, since one is made for each push."""
 
     script: Script
     keys: Sequence[str]

@@ -7,14 +7,14 @@ twice would do harm.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from hiredis import pack_command
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from jobd.client import scripts
-from jobd.client.connection import Connector
+from jobd.client.connection import Connector, Loan
 from jobd.client.errors import JobdError, PushOutcomeUnknown, PushRefused
 
 _REMEDIES = {
@@ -34,12 +34,18 @@ _REMEDIES = {
 _ANSWERS = (ResponseError, AuthenticationError, BusyLoadingError)
 
 
-@dataclass(slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, eq=False):
     """One round trip, and the jobs in it."""
 
     call: scripts.Call[None]
     jids: list[str]
+
+
+class Posted(msgspec.Struct, eq=False):
+    """A parcel that was sent and not answered yet."""
+
+    parcel: Parcel
+    loan: Loan
 
 
 class Sender:
@@ -50,15 +56,37 @@ class Sender:
 
     def send(self, parcel: Parcel) -> None:
         """Send it once. Raises RedisUnavailable, PushRefused or PushOutcomeUnknown."""
-        loan = self._connector.borrow()
+        self.confirm(self.post(parcel))
+
+    def post(self, parcel: Parcel) -> Posted:
+        """Send it, and leave the answer to `confirm`, which must follow. Raises as `send` does."""
+        posted = Posted(parcel, self._connector.borrow())
+        # redis-py's own packer looks at each argument again before hiredis does.
+        command: Any = parcel.call.by_digest()  # hiredis declares a tuple of one element
         try:
-            _carry_out(loan.connection, parcel.call)
+            posted.loan.connection.send_packed_command((pack_command(command),))
         except BaseException as error:
-            self._connector.give_up(loan, error)
-            if told := _told(error, parcel.jids):
-                raise told from error
+            self._fail(posted, error)
             raise
-        self._connector.give_back(loan)
+        return posted
+
+    def confirm(self, posted: Posted) -> None:
+        """Wait for the answer. Raises PushRefused or PushOutcomeUnknown."""
+        connection = posted.loan.connection
+        try:
+            try:
+                connection.read_response()
+            except NoScriptError:  # it was not run
+                scripts.send(connection, posted.parcel.call)
+        except BaseException as error:
+            self._fail(posted, error)
+            raise
+        self._connector.give_back(posted.loan)
+
+    def _fail(self, posted: Posted, error: BaseException) -> None:
+        self._connector.give_up(posted.loan, error)
+        if told := _told(error, posted.parcel.jids):
+            raise told from error
 
     async def asend(self, parcel: Parcel) -> None:
         """`send` for asyncio."""
@@ -69,16 +97,6 @@ class Sender:
             if told := _told(error, parcel.jids):
                 raise told from error
             raise
-
-
-def _carry_out(connection: Any, call: scripts.Call[None]) -> None:
-    """`scripts.send`, without redis-py's packer: it looks at each argument again before hiredis does."""
-    command: Any = call.by_digest()  # hiredis declares a tuple of one element
-    try:
-        connection.send_packed_command((pack_command(command),))
-        connection.read_response()
-    except NoScriptError:  # it was not run
-        scripts.send(connection, call)
 
 
 def _told(error: BaseException, jids: Sequence[str]) -> JobdError | None:

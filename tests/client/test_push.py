@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 import jobd
-from jobd.client import draft, payload, push, settings
+from jobd.client import draft, payload, push, scripts, settings
 from jobd.client.errors import (
     ConfigError,
     InvalidArguments,
@@ -479,8 +479,11 @@ def test_a_user_without_the_right_is_refused() -> None:
 
 
 def test_an_error_after_the_first_round_trip_lists_what_was_pushed(client: jobd.Client, redis: Redis) -> None:
+    redis.script_load(scripts.load("push").source)
+
     def calls() -> Iterator[list[int]]:
         yield [1]
+        wait_until(lambda: bool(redis.exists("queue:default")), "the first round trip")
         redis.rename("queue:default", "aside")
         redis.set("queue:default", "x")
         yield [2]
@@ -488,6 +491,35 @@ def test_an_error_after_the_first_round_trip_lists_what_was_pushed(client: jobd.
     with pytest.raises(PushRefused) as caught:
         client.push_bulk({"class": "A", "args": calls()}, batch_size=1)
     assert list(caught.value.pushed) == [fields["jid"] for fields in queued(redis, "aside")]
+
+
+def test_the_next_jobs_are_made_while_redis_works_and_sent_once_it_has_answered(
+    client: jobd.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    for name in ("post", "confirm"):
+        was = getattr(client._sender, name)
+        monkeypatch.setattr(client._sender, name, lambda it, name=name, was=was: seen.append(name) or was(it))
+
+    def calls() -> Iterator[list[int]]:
+        for number in range(3):
+            seen.append("made")
+            yield [number]
+
+    client.push_bulk({"class": "A", "args": calls()}, batch_size=1)
+    assert seen == ["made", "post", "made", "confirm", "post", "made", "confirm", "post", "confirm"]
+
+
+def test_when_no_next_jobs_can_be_made_the_last_ones_are_seen_to_arrive(client: jobd.Client, redis: Redis) -> None:
+    def calls() -> Iterator[list[Any]]:
+        yield [1]
+        yield [object()]
+
+    with pytest.raises(InvalidArguments) as caught:
+        client.push_bulk({"class": "A", "args": calls()}, batch_size=1)
+    assert list(caught.value.pushed) == [fields["jid"] for fields in queued(redis)]
+    client.push({"class": "A", "args": [2]})
+    assert len(queued(redis)) == 2
 
 
 def test_the_address_comes_from_configure_then_the_environment_then_the_default(
