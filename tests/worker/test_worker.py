@@ -297,7 +297,7 @@ def test_a_thread_survives_what_nobody_foresaw(run_worker: RunWorker, redis: Red
             if not first.is_set():
                 first.set()
                 raise RuntimeError("odd")
-            return order(thread)
+            return order(thread, ran)
 
         # the test replaces a method
         pool.fetcher.next = odd  # type: ignore[method-assign]
