@@ -22,7 +22,7 @@ from jobd.supervisor.config import load
 from tests import page_runner
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "systemd" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "systemd" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNNER = Path(page_runner.__file__)
 EVENTS = {
     name

@@ -202,16 +202,26 @@ class Protocol(RuleBasedStateMachine):
                 assert self.ask(scripts.leave(KEYS, owner)) == expected
         self.callers[slot] = None
 
-    @rule(slot=slots, wish=calls, by_master=st.booleans(), limits=st.lists(limits, max_size=4), verdicts=verdicts)
+    @rule(
+        slot=slots,
+        wish=calls,
+        by_master=st.booleans(),
+        dissolve=st.booleans(),
+        limits=st.lists(limits, max_size=4),
+        verdicts=verdicts,
+    )
     def a_process_dies_with_jobs(
-        self, slot: int, wish: Wish, by_master: bool, limits: list[int], verdicts: list[Verdict]
+        self, slot: int, wish: Wish, by_master: bool, dissolve: bool, limits: list[int], verdicts: list[Verdict]
     ) -> None:
-        """They come from several calls. Its recovery begins at once, or waits for the lease."""
+        """They come from several calls. Its recovery begins at once, perhaps by dissolving its batch, or much later."""
+        wish = replace(wish, batch=wish.batch or dissolve, close=wish.close and not dissolve)
         for fates in (wish.fates, ("run",), ("run",)):
             self.a_process_calls(slot, replace(wish, kind="fetch", fates=fates), "works")
         caller, self.callers[slot] = self.callers[slot], None
         if by_master and caller is not None:
             self.begin_recovery(caller.owner, None, "master")
+            if dissolve:
+                self.dissolve_batch(caller.owner)
             for limit in limits:
                 self.check()
                 self.recover(-1, limit, verdicts)
@@ -291,13 +301,15 @@ class Protocol(RuleBasedStateMachine):
     def the_batch_of_a_dead_one_is_dissolved(self, which: int) -> None:
         """Of one that is taken, or of one that lives: then nothing changes."""
         owners = sorted(self.reference.owners) or ["nobody"]
-        owner = owners[which % len(owners)]
+        self.dissolve_batch(owners[which % len(owners)])
+
+    def dissolve_batch(self, owner: str) -> None:
         assert self.ask(scripts.unbatch(KEYS, owner)) == self.reference.unbatch(owner)
 
     @rule(which=st.integers(0, 9))
     def a_suspect_comes_to_an_end(self, which: int) -> None:
         """Or a job against which there is nothing."""
-        jids = ["nobody", *sorted(self.reference.suspects)]
+        jids = [*sorted(self.reference.suspects), "nobody"]
         jid = jids[which % len(jids)]
         assert self.ask(scripts.absolve(KEYS, jid)) == self.reference.absolve(jid)
 
