@@ -1,35 +1,39 @@
 """Measures jobd beside its peers, and writes the page of figures.
 
     python -m bench [--only drain --only push …] [--systems jobd,sidekiq,…] [--rounds N] [--seconds S] [--quick]
+    python -m bench --results var/bench/….json --only idle --page docs/performance.md
+    python -m bench --results var/bench/….json --render --page docs/performance.md
 
 A whole run writes docs/performance.md; `--only`, `--systems` and `--quick` write it only with `--page`. With
 `--results` of an earlier file, the measures of this run replace those of that file, and the page shows them all.
+Results are written after each measure.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from bench import page, results, runner, systems
+from bench import conditions, page, results, runner, systems
 from bench.measures import MEASURES
+from bench.results import Cases, Measure
 from bench.server import Server
 from bench.stage import Producers, Theatre
 from bench.systems import System
 from bench.venvs import ROOT, Unavailable
 
 PAGE = ROOT / "docs" / "performance.md"
-FULL, QUICK = (5, 3.0, 3), (2, 0.7, 1)
-"""Rounds, seconds and repeats of disturbed samples."""
+FULL = {"rounds": 5, "seconds": 2.0, "repeats": 3, "systems": ",".join(systems.MAKERS)}
+QUICK = {"rounds": 1, "seconds": 0.2, "repeats": 0, "systems": "jobd,jobd-log,floor,sidekiq,sidekiq-log,huey"}
+"""What is not given. On two cores a whole run takes about 40 minutes without repeats, a quick one 5."""
+
+REPEATS_SECONDS = 600.0
+"""For repeats of disturbed samples in one run: on a machine that is never quiet it must end too."""
 
 
 def options(words: Sequence[str]) -> argparse.Namespace:
@@ -39,20 +43,27 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     )
     names = ", ".join(measure.name for measure in MEASURES)
     parser.add_argument("--only", action="append", default=[], help=f"a measure, or the first word of some: {names}")
-    parser.add_argument("--systems", default=",".join(systems.MAKERS), help="default: %(default)s")
+    parser.add_argument("--systems", help=f"default: {FULL['systems']}; quick {QUICK['systems']}")
     parser.add_argument("--beside", action="append", default=[], type=Path, help="another checkout of jobd")
-    parser.add_argument("--rounds", type=int, help=f"default: {FULL[0]}, quick {QUICK[0]}")
-    parser.add_argument("--seconds", type=float, help=f"length of a sample; default: {FULL[1]}, quick {QUICK[1]}")
-    parser.add_argument("--repeats", type=int, help=f"of a disturbed sample; default: {FULL[2]}, quick {QUICK[2]}")
+    parser.add_argument("--rounds", type=int, help=f"default: {FULL['rounds']}, quick {QUICK['rounds']}")
+    parser.add_argument(
+        "--seconds", type=float, help=f"of a sample; default: {FULL['seconds']}, quick {QUICK['seconds']}"
+    )
+    parser.add_argument(
+        "--repeats", type=int, help=f"if disturbed; default: {FULL['repeats']}, quick {QUICK['repeats']}"
+    )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement")
+    parser.add_argument("--render", action="store_true", help="measure nothing: only write the page of --results")
     parser.add_argument("--results", type=Path, help="default: a new file in var/bench")
     parser.add_argument("--page", type=Path, help=f"the page to write; of a whole run {PAGE.relative_to(ROOT)}")
     found = parser.parse_args(words)
-    defaults = QUICK if found.quick else FULL
-    for name, value in zip(("rounds", "seconds", "repeats"), defaults, strict=True):
+    if found.render and not (found.page and found.results and found.results.exists()):
+        parser.error("--render needs --page, and --results of an earlier run")
+    is_whole = not (found.only or found.quick or found.systems)
+    for name, value in (QUICK if found.quick else FULL).items():
         if getattr(found, name) is None:
             setattr(found, name, value)
-    if found.page is None and not (found.only or found.quick or found.systems != parser.get_default("systems")):
+    if found.page is None and is_whole:
         found.page = PAGE
     return found
 
@@ -71,53 +82,67 @@ def available(names: Sequence[str], beside: Sequence[Path]) -> tuple[list[System
     return found + [systems.jobd(root, name=f"jobd of {root.name}") for root in map(Path.resolve, beside)], missing
 
 
-def machine() -> dict[str, str]:
-    """Where this was measured."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": f"{psutil.cpu_count()} × {models[0] if models else platform.machine()}",
-        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "system": platform.platform(terse=True),
-    }
-
-
-def versions(server: Server, chosen: Sequence[System]) -> dict[str, str]:
-    """What was measured."""
-    found = {"server": server.version, "Python": platform.python_version()}
-    if any(system.producer[0] == "ruby" for system in chosen):
-        done = subprocess.run(["ruby", "--version"], capture_output=True, text=True, check=True)
-        found["Ruby"] = done.stdout.split()[1]
-    found |= {name: version(name) for name in ("redis", "hiredis", "msgspec")}
-    return found | {system.name.partition(",")[0]: system.version for system in chosen if system.name[:5] != "redis"}
-
-
 def main(words: Sequence[str]) -> int:
-    """Measure, and write the results after each measure."""
+    """Measure, and write the results after each measure; 1 if a measure could not be begun or had no figures."""
     given = options(words)
-    measures = results.named(MEASURES, given.only)
-    chosen, missing = available([name for name in given.systems.split(",") if name], given.beside)
     path = given.results or ROOT / "var" / "bench" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    content: dict[str, Any] = results.read(path)
-    with Server() as server:
-        content |= {
-            "machine": machine(),
-            "versions": {**content.get("versions", {}), **versions(server, chosen)},
-            "left out": missing,
-        }
-        for measure in measures:
-            theatre = Theatre(server, Producers(server), given.seconds, given.quick)
-            runner.say(measure.name)
-            rounds = min(given.rounds, measure.most_rounds)
-            found = runner.run(measure.cases(theatre, chosen), rounds, given.repeats)
-            when = {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "rounds": rounds}
-            how = {"seconds": given.seconds, "quick": given.quick}
-            content["measures"][measure.name] = results.as_json(measure, found, {**when, **how})
-            results.write(path, content)
+    content = results.read(path)
+    complete = given.render or measure_all(given, path, content)
     if given.page is not None:
         given.page.write_text(page.page(content, MEASURES))
     print(path)
-    return 0
+    return 0 if complete else 1
+
+
+def measure_all(given: argparse.Namespace, path: Path, content: dict[str, Any]) -> bool:
+    """Take every measure that was asked for into `content`, and write that; whether all of them gave figures."""
+    asked = [name for name in given.systems.split(",") if name]
+    measures, (chosen, missing) = results.named(MEASURES, given.only), available(asked, given.beside)
+    complete, repeats = True, runner.Repeats(given.repeats, REPEATS_SECONDS)
+    with Server() as server:
+        content |= conditions.merged(content, server, chosen, asked, missing)
+        theatre = Theatre(server, Producers(server), given.seconds, given.quick)
+        plans = [Plan(measure, cases, given) for measure in measures if (cases := measure.cases(theatre, chosen))]
+        for number, plan in enumerate(plans):
+            left = sum(each.estimate for each in plans[number:])
+            runner.say(f"{plan.measure.name} ({number + 1} of {len(plans)}), about {left / 60:.1f} minutes left")
+            if table := plan.carry_out(repeats):
+                content["measures"][plan.measure.name] = {**table, "jobd": content["versions"].get("jobd", "–")}
+                results.write(path, content)
+            else:
+                runner.say(f"  no figures; {path} keeps what it had")
+                complete = False
+            theatre.producers.forget()
+    return complete
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One measure of a run."""
+
+    measure: Measure
+    cases: Cases
+    given: argparse.Namespace
+
+    @property
+    def rounds(self) -> int:
+        """How often each case is taken."""
+        rounds: int = self.given.rounds
+        return min(rounds, self.measure.most_rounds)
+
+    @property
+    def estimate(self) -> float:
+        """Seconds that it takes if nothing is disturbed."""
+        return len(self.cases) * self.measure.seconds(self.rounds, self.given.seconds)
+
+    def carry_out(self, repeats: runner.Repeats) -> dict[str, Any] | None:
+        """The table as data; None if no case had a figure."""
+        found = runner.run(self.cases, self.rounds, repeats, self.measure.once_from)
+        if not any(each.samples for each in found.values()):
+            return None
+        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        how = {"seconds": self.given.seconds, "quick": self.given.quick}
+        return results.as_json(self.measure, found, {"when": when, "rounds": self.rounds, **how})
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ MEASURES: tuple[Measure, ...] = (
     *sleeping.MEASURES,
     idle.ONE,
     idle.TWO,
-    recovery.RECOVERY,
+    recovery.ALL,
+    recovery.ONE,
     *growth.MEASURES,
 )

@@ -10,11 +10,13 @@ from bench.results import Found, Measure, found_in, ratios
 HEAD = """# Performance
 
 This page is written by `make bench`, which measures jobd beside other systems and beside floors: on one machine, on one
-Redis, in one run, in turn (A B C, A B C). Compare figures of one table only. A figure is the median of all
-rounds, with the lowest and the highest in brackets; comparisons are made within each round.
+Redis, in turn (A B C, A B C). Each system has its settings as they come, unless its row says otherwise, and its own
+client has pushed what it works off. Compare figures of one table only: the same machine has half the speed in
+another hour. A figure is the median of all rounds, with the lowest and the highest in brackets; comparisons are made
+within each round.
 
-A sample during which other programs had more than a tenth of the machine is taken again. Where no quiet moment was
-found, the row says how many of its samples were `disturbed`.
+A sample during which other programs, or other machines of the same host, had more than a tenth of the machine is taken
+again. Where no quiet moment was found, the row says how many of its samples were `disturbed`.
 """
 
 
@@ -22,40 +24,66 @@ def page(results: Mapping[str, Any], measures: Sequence[Measure]) -> str:
     """The whole page."""
     known = [measure for measure in measures if measure.name in results["measures"]]
     sections = [section(measure, results["measures"][measure.name]) for measure in known]
-    return "\n".join([HEAD, conditions(results), *sections])
+    missing = [measure for measure in measures if measure not in known]
+    return "\n".join([HEAD, conditions(results), *sections, *([not_measured(missing)] if missing else [])])
 
 
 def conditions(results: Mapping[str, Any]) -> str:
     """Machine and versions."""
     lines = ["## Conditions", "", "| what | value |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in {**results["machine"], **results["versions"]}.items()]
-    lines += [f"| {name}: left out | {reason} |" for name, reason in results.get("left out", {}).items()]
+    lines += [f"| {name}: left out | {one_line(reason)} |" for name, reason in results["left out"].items()]
     return "\n".join(lines) + "\n"
+
+
+def not_measured(measures: Sequence[Measure]) -> str:
+    """What has no table."""
+    lines = [f'- {measure.title}: `make bench ARGS="--only {measure.name}"`' for measure in measures]
+    return "\n".join(["## Not measured", "", *lines, ""])
 
 
 def section(measure: Measure, content: Mapping[str, Any]) -> str:
     """One table."""
     found = found_in(content)
-    comparing = bool(measure.base and measure.base in found and len(found) > 1)
+    comparing = measure.base in found and len(found) > 1
     heads = [measure.rows, *measure.figures, *([measure.compare] if comparing else [])]
     lines = [f"## {measure.title}", "", *wrapped(measure.text), ""]
     lines += [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
-    lines += [row(measure, label, found, comparing) for label in found]
-    rounds = "1 round" if content["rounds"] == 1 else f"{content['rounds']} rounds"
-    lines += ["", f"{'Quick run: ' if content['quick'] else ''}{rounds}, {content['when']}.", ""]
+    lines += [row(measure, label, found, content["rounds"], comparing) for label in found]
+    kind = "a quick look, no measurement: " if content["quick"] else ""
+    how = f"{kind}{rounds(content['rounds'])}, samples of about {content['seconds']:g} s"
+    lines += ["", *wrapped(f"{content['when']}, jobd {content['jobd']}; {how}."), ""]
     return "\n".join(lines)
 
 
-def row(measure: Measure, label: str, found: Mapping[str, Found], comparing: bool) -> str:
-    """One case."""
-    each = found[label]
-    if not each.samples:
-        return f"| {label} | failed: {each.failure.splitlines()[0]} |" + " |" * (len(measure.figures) - 1 + comparing)
-    cells = [label + (f", {each.disturbed} of {len(each.samples)} disturbed" if each.disturbed else "")]
+def rounds(count: int) -> str:
+    """In words."""
+    return "1 round" if count == 1 else f"{count} rounds"
+
+
+def row(measure: Measure, label: str, found: Mapping[str, Found], wanted: int, comparing: bool) -> str:
+    """One case of a table with so many rounds."""
+    each, base = found[label], measure.base_of(label)
+    cells = [label + "".join(f", {remark}" for remark in remarks(each, wanted))]
     cells += [spread(each.summary(figure)) for figure in measure.figures]
     if comparing:
-        cells.append("" if label == measure.base else _comparison(measure, each, found[measure.base]))
+        cells.append("" if label == base or base not in found else _comparison(measure, each, found[base]))
     return f"| {' | '.join(cells)} |"
+
+
+def remarks(each: Found, wanted: int) -> list[str]:
+    """What sets the samples of a case apart from others."""
+    found = []
+    if len(each.samples) < wanted and each.samples:
+        found.append(rounds(len(each.samples)))
+    if each.disturbed:
+        found.append(f"{each.disturbed} of {len(each.samples)} disturbed")
+    return [*found, f"failed: {one_line(each.failure)}"] if each.failure else found
+
+
+def one_line(text: str) -> str:
+    """The first line, fit for a table."""
+    return text.partition("\n")[0].replace("|", "/")
 
 
 def _comparison(measure: Measure, each: Found, base: Found) -> str:

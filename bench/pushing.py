@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import jobd
 from bench import push
 from bench.load import Watch
 from bench.results import Cases, Figures, Measure
+from bench.sizing import Sized
 from bench.stage import Theatre
 from bench.systems import System
-
-FEW = 2_000
-SINGLE = "perform_async, delay, send, enqueue: whatever the system's own call is, one job a call, from one thread."
 
 
 def sample(theatre: Theatre, system: System, jobs: int, *, bulk: bool) -> Figures:
@@ -30,38 +29,22 @@ def sample(theatre: Theatre, system: System, jobs: int, *, bulk: bool) -> Figure
     }
 
 
-def single(theatre: Theatre, systems: Sequence[System]) -> Cases:
-    """One job a call."""
-    jobs = round(FEW * theatre.seconds)
-    return {s.name: partial(sample, theatre, s, jobs, bulk=False) for s in _distinct(systems)}
+def calls(theatre: Theatre, systems: Sequence[System], *, bulk: bool) -> Cases:
+    """One job a call, or a thousand where that exists."""
+    chosen = [system for system in _distinct(systems) if system.has_bulk or not bulk]
+    return {s.name: Sized(partial(sample, theatre, s, bulk=bulk), theatre.seconds) for s in chosen}
 
 
-def bulk(theatre: Theatre, systems: Sequence[System]) -> Cases:
-    """A thousand jobs a call, where that exists."""
-    jobs = round(FEW * 20 * theatre.seconds)
-    chosen = [system for system in _distinct(systems) if system.has_bulk]
-    return {s.name: partial(sample, theatre, s, jobs, bulk=True) for s in chosen}
-
-
-def ways(theatre: Theatre, systems: Sequence[System], *, is_bulk: bool) -> Cases:
+def ways(theatre: Theatre, systems: Sequence[System], *, bulk: bool) -> Cases:
     """jobd's calls, and redis-py's pipeline."""
-    jobs = round(FEW * theatre.seconds) * (20 if is_bulk else 1)
-    return {name: _way(theatre, way, jobs) for name, way in push.WAYS.items() if way.is_bulk == is_bulk}
+    chosen = {name: way for name, way in push.WAYS.items() if way.is_bulk == bulk}
+    return {name: Sized(partial(_way, theatre, way), theatre.seconds) for name, way in chosen.items()}
 
 
-def _way(theatre: Theatre, way: push.Way, jobs: int) -> Callable[[], Figures]:
-    def take() -> Figures:
-        jobd.configure(redis_url=theatre.server.url)
-        watch = Watch()
-        found = push.measure(theatre.server.client, way, max(1_000, jobs // 1_000 * 1_000))
-        return {
-            "jobs/s": found.rate,
-            "CPU µs/job": found.client_us,
-            "Redis µs/job": found.server_us,
-            "others": watch.others(),
-        }
-
-    return take
+def _way(theatre: Theatre, way: push.Way, jobs: int) -> Figures:
+    jobd.configure(redis_url=theatre.server.url)
+    watch = Watch()
+    return {**push.measure(theatre.server.client, way, jobs), "others": watch.others()}
 
 
 def _distinct(systems: Sequence[System]) -> list[System]:
@@ -72,38 +55,46 @@ def _distinct(systems: Sequence[System]) -> list[System]:
 
 
 COLUMNS = ("jobs/s", "CPU µs/job", "Redis µs/job")
+SINGLE = Measure(
+    "push-single",
+    "Pushing one job after the other",
+    "perform_async, delay, send, enqueue: whatever the system's own call is, one job a call, from one thread.",
+    partial(calls, bulk=False),
+    COLUMNS,
+    base="jobd",
+    compare="jobd is × as fast",
+    most_rounds=3,
+    fixed=1.5,
+)
+WAYS = replace(
+    SINGLE,
+    name="push-ways-single",
+    title="Pushing, beside redis-py alone",
+    text="jobd's calls beside redis-py's pipeline with SADD and LPUSH in one packet and a payload made by "
+    "`json.dumps`. Redis' own account of its CPU time.",
+    cases=partial(ways, bulk=False),
+    base=push.FLOOR,
+    rows="call",
+    compare="× redis-py",
+    most_rounds=5,
+    fixed=0.2,
+)
 MEASURES = (
-    Measure(
-        "push-single", "Pushing one job after the other", SINGLE, single, COLUMNS, "jobd", compare="jobd is × as fast"
+    SINGLE,
+    replace(
+        SINGLE,
+        name="push-bulk",
+        title="Pushing many jobs at once",
+        text="A thousand jobs a call, for systems that have such a call.",
+        cases=partial(calls, bulk=True),
     ),
-    Measure(
-        "push-bulk",
-        "Pushing many jobs at once",
-        "A thousand jobs a call, for systems that have such a call.",
-        bulk,
-        COLUMNS,
-        "jobd",
-        compare="jobd is × as fast",
-    ),
-    Measure(
-        "push-ways-single",
-        "Pushing, beside redis-py alone",
-        "jobd's calls beside redis-py's pipeline with SADD and LPUSH in one packet and a payload made by `json.dumps`. "
-        "Redis' own account of its CPU time.",
-        partial(ways, is_bulk=False),
-        COLUMNS,
-        push.FLOOR,
-        "call",
-        "× redis-py",
-    ),
-    Measure(
-        "push-ways-bulk",
-        "Pushing many, beside redis-py alone",
-        "The same with one LPUSH for each thousand jobs.",
-        partial(ways, is_bulk=True),
-        COLUMNS,
-        push.BULK_FLOOR,
-        "call",
-        "× redis-py",
+    WAYS,
+    replace(
+        WAYS,
+        name="push-ways-bulk",
+        title="Pushing many, beside redis-py alone",
+        text="The same with one LPUSH for each thousand jobs.",
+        cases=partial(ways, bulk=True),
+        base=push.BULK_FLOOR,
     ),
 )

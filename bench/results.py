@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import DISTURBED
+from bench.systems import LOGGING
 
 Figures = dict[str, float]
 """One sample: the name of each figure, and its value. `others` is the share of the machine that others had."""
@@ -37,6 +38,20 @@ class Measure:
     """The heading of that comparison: how many times as much as `base` has the others have."""
     most_rounds: int = 100
     """For what takes long and varies little."""
+    once_from: float = 100.0
+    """Seconds of a sample from which its case is taken once only."""
+    fixed: float = 2.0
+    """Seconds that a sample takes apart from what is measured; as `lengths`, only to say when a run will be over."""
+    lengths: float = 1.5
+    """How many times the length of a sample it takes."""
+
+    def seconds(self, samples: int, length: float) -> float:
+        """About how long so many samples take."""
+        return samples * (self.fixed + self.lengths * length)
+
+    def base_of(self, label: str) -> str:
+        """The row with which that of `label` is compared."""
+        return self.base + LOGGING if self.base and label.endswith(LOGGING) else self.base
 
 
 @dataclass
@@ -98,7 +113,9 @@ def read(path: Path) -> dict[str, Any]:
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file of results."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(content, indent=1) + "\n")
+    new.replace(path)
 
 
 def named(measures: Sequence[Measure], names: Sequence[str]) -> list[Measure]:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-import psutil
 from redis import Redis
 
 from bench.processes import cpu_seconds
@@ -64,7 +63,7 @@ class Server:
 
     def cpu(self) -> float:
         """CPU seconds that it has used."""
-        return cpu_seconds(psutil.Process(self._process.pid))
+        return cpu_seconds(self._process.pid)
 
     def _answers(self) -> bool:
         with socket.socket() as connection:

@@ -77,6 +77,10 @@ class Producers:
             self._copies[name] = Copy(took["jobs"], keys, took)
         return self._copies[name]
 
+    def forget(self) -> None:
+        """Give the memory of all copies back."""
+        self._copies.clear()
+
 
 @dataclass(frozen=True)
 class Look:
@@ -120,15 +124,24 @@ class Stage:
         return Look(now, self._fed - counted if self.system.counts_done else counted)
 
     def wait(self, ready: Callable[[Look], bool], seconds: float) -> Look:
-        """The first look that satisfies."""
+        """The first look that satisfies; raises if that is in vain for so many seconds."""
         deadline = time.monotonic() + seconds
         while not ready(look := self.look()):
-            if time.monotonic() > deadline:
-                self.processes.check()
-                log = self.processes.log.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{self.system.name} has {look.left} jobs left after {seconds:g} s:\n{log}")
-            time.sleep(LOOK)
+            self._pause(deadline)
         return look
+
+    def until(self, ready: Callable[[], bool], seconds: float, look: float = LOOK) -> None:
+        """Ask every `look` seconds; raises if that is in vain for so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self._pause(deadline, look)
+
+    def _pause(self, deadline: float, seconds: float = LOOK) -> None:
+        if time.monotonic() > deadline:
+            self.processes.check()
+            log = self.processes.log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{self.system.name} does not get on; it has {self.look().left} jobs left:\n{log}")
+        time.sleep(seconds)
 
     def greet(self, hellos: Copy, processes: int) -> None:
         """Return once so many processes run jobs, and are done with those."""

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import venvs
@@ -16,6 +16,7 @@ from bench.venvs import ROOT, Unavailable
 
 PEERS = Path(__file__).parent / "peers"
 QUEUE = "bench"
+LOGGING = ", logging each job"
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,17 @@ class System:
     """Whether the sum of `left` is instead what was done since the database was emptied."""
     environment: Mapping[str, str] = field(default_factory=dict)
     job_log: bool = False
-    """Whether it is to log each job."""
+    """Whether it is to log each job; of interest only where that may limit it."""
+    variant: bool = False
+    """Whether it is one of the others with a setting changed that matters only for throughput."""
     has_bulk: bool = False
     threads: int | None = None
     """Jobs at a time in a process, where that cannot be chosen."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it runs as most of its users start it."""
+        return not (self.job_log or self.variant)
 
     @property
     def family(self) -> str:
@@ -66,8 +74,9 @@ def _python(*words: str) -> tuple[str, ...]:
     return (sys.executable, *words)
 
 
-def jobd(root: Path = ROOT, *, name: str = "jobd", job_log: bool = False) -> System:
+def jobd(root: Path = ROOT, *, name: str = "jobd", job_log: bool = False, prefetch: int | None = None) -> System:
     """The checkout in `root`."""
+    changed = {} if prefetch is None else {"prefetch": prefetch}
 
     def start(setup: Setup, url: str, directory: Path) -> list[list[str]]:
         config = {
@@ -78,20 +87,21 @@ def jobd(root: Path = ROOT, *, name: str = "jobd", job_log: bool = False) -> Sys
             "queues": list(setup.queues),
             "log_level": "info" if job_log else "warning",
             "timeout": 5,
+            **changed,
         }
         (directory / "jobd.yml").write_text(json.dumps(config))
         return [list(_python("-m", "jobd", "-C", str(directory / "jobd.yml")))]
 
-    version = _git_version(root)
     return System(
         name,
-        version,
+        _git_version(root),
         _python(str(PEERS / "jobd_app.py")),
         start,
         (("GET", "stat:processed"),),
         counts_done=True,
         environment={"PYTHONPATH": f"{root}{os.pathsep}{PEERS}"},
         job_log=job_log,
+        variant=bool(changed),
         has_bulk=True,
     )
 
@@ -99,6 +109,8 @@ def jobd(root: Path = ROOT, *, name: str = "jobd", job_log: bool = False) -> Sys
 def _git_version(root: Path) -> str:
     text = (root / "client" / "version.py").read_text()
     number = text.split('VERSION = "')[1].split('"')[0]
+    if shutil.which("git") is None:
+        return number
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"{number} ({done.stdout.strip()})" if done.returncode == 0 else number
@@ -192,6 +204,7 @@ def dramatiq(prefetch: int | None = None) -> System:
         start,
         (("HLEN", f"dramatiq:{QUEUE}.msgs"),),
         environment={} if prefetch is None else {"dramatiq_queue_prefetch": str(prefetch)},
+        variant=prefetch is not None,
     )
 
 
@@ -216,7 +229,8 @@ def rq() -> System:
 
 MAKERS: dict[str, Callable[[], System]] = {
     "jobd": jobd,
-    "jobd-log": lambda: jobd(name="jobd, logging each job", job_log=True),
+    "jobd-log": lambda: _logging(jobd(job_log=True)),
+    "jobd-prefetch-1": lambda: jobd(name="jobd, prefetch: 1", prefetch=1),
     "floor": floor,
     "sidekiq": sidekiq,
     "sidekiq-log": lambda: _logging(sidekiq(job_log=True)),
@@ -231,4 +245,4 @@ MAKERS: dict[str, Callable[[], System]] = {
 
 
 def _logging(system: System) -> System:
-    return System(**{**vars(system), "name": f"{system.name}, logging each job"})
+    return replace(system, name=system.name + LOGGING)

@@ -18,11 +18,12 @@ class Unavailable(Exception):
 def environment(package: str) -> Path:
     """The folder of programs of an environment that holds `package`. Raises Unavailable."""
     home = FOLDER / package.partition("[")[0]
-    if not (home / "made").exists():
+    made, what = home / "made", f"{home} {sys.version}"
+    if not made.exists() or made.read_text() != what:  # its programs name the folder and the Python they were made for
         shutil.rmtree(home, ignore_errors=True)
         _run(sys.executable, "-m", "venv", str(home))
         _run(str(home / "bin" / "pip"), "install", "--quiet", package, "hiredis")
-        (home / "made").touch()
+        made.write_text(what)
     return home / "bin"
 
 

@@ -30,7 +30,7 @@ def test_every_file_is_formatted() -> None:
 
 def test_mypy_finds_nothing() -> None:
     run("mypy", "-p", "jobd")
-    run("mypy", "bench/drain.py", "bench/capacity.py", "bench/supervision.py")
+    run("mypy", "bench/__main__.py", "bench/drain.py", "bench/capacity.py", "bench/supervision.py")
 
 
 def test_basedpyright_finds_nothing_in_the_product() -> None:

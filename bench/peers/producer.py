@@ -1,7 +1,7 @@
 """The command line of every Python producer: `APP.py fill JSON` and `APP.py stamps JSON`.
 
 `fill` pushes `repeat` times the jobs of `jobs`, a list of [count, name, args]; `bulk` pushes each count at once. It
-prints what it took. `stamps` pushes `count` jobs with the present time as argument, `gap` seconds apart.
+prints what it took. `stamps` pushes `count` jobs with the present time as argument, about `gap` seconds apart.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ def fill(push: Push, bulk: Bulk | None, spec: Mapping[str, Any]) -> None:
 
 
 def stamps(push: Push, spec: Mapping[str, Any]) -> None:
-    """Push one job after the other."""
+    """Push one job after the other, each when it is due, and print the seconds that all took."""
+    push["nothing"](0)  # connects
+    due = started = time.monotonic()
     for _ in range(spec["count"]):
-        time.sleep(spec["gap"] * random.uniform(0.5, 1.5))
+        due += spec["gap"] * random.uniform(0.5, 1.5)
+        time.sleep(max(0.0, due - time.monotonic()))
         push["stamp"](time.monotonic())
+    print(json.dumps({"seconds": time.monotonic() - started}))
 
 
 def main(push: Push, bulk: Bulk | None = None) -> None:

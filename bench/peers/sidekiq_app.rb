@@ -33,9 +33,11 @@ class Hello < Nothing
 end
 
 class Stamp < Nothing
+  WAITS = File.open("waits", "a") unless $PROGRAM_NAME == __FILE__
+
   def perform(pushed_at)
     waited = now - pushed_at
-    redis { |c| c.rpush("bench:waits", waited) }
+    WAITS.syswrite("#{waited}\n")
   end
 end
 
@@ -48,7 +50,7 @@ end
 
 class Record < Nothing
   def perform(number, seconds)
-    redis { |c| c.hset("bench:begun", number, now) }
+    redis { |c| c.hset("bench:begun", number, "#{now} #{Process.pid}") }
     sleep(seconds)
     redis { |c| c.sadd("bench:finished", number) }
   end
@@ -76,10 +78,14 @@ def fill(spec)
 end
 
 def stamps(spec)
+  Nothing.perform_async(0)
+  due = started = now
   spec["count"].times do
-    sleep(spec["gap"] * (0.5 + rand))
+    due += spec["gap"] * (0.5 + rand)
+    sleep([due - now, 0].max)
     Stamp.perform_async(now)
   end
+  puts JSON.generate(seconds: now - started)
 end
 
 if $PROGRAM_NAME == __FILE__
