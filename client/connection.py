@@ -27,7 +27,7 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
@@ -59,12 +59,18 @@ _SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or embedded:"
 _NO_LIMIT = 2**31 - 1
 
 
-def is_readonly(error: BaseException) -> bool:
-    """Whether a server answered that it is a replica: a connection that outlived a fail-over must be given up.
+_READONLY = re.compile(r"\b(READONLY|MISCONF|NOREPLICAS)\b")
 
-    Redis before 7.0 tells it in the middle of a script's error.
+
+def is_readonly(error: BaseException) -> bool:
+    """Whether a server answered that it takes no writes: it is a replica, cannot save, or has too few replicas.
+
+    The connection must be given up: it may have outlived a fail-over. Redis before 7.0 tells it in the middle of a
+    script's error.
     """
-    return isinstance(error, ReadOnlyError) or (isinstance(error, ResponseError) and "READONLY" in str(error))
+    if isinstance(error, ReadOnlyError | MasterDownError):
+        return True
+    return isinstance(error, ResponseError) and _READONLY.search(str(error)) is not None
 
 
 def _is_spoilt_by(error: BaseException) -> bool:
@@ -408,6 +414,12 @@ class Connector:
         if self.address.url == defaults.REDIS_URL and isinstance(error, LOST):
             remedy = "; set REDIS_URL, or start one with `jobd --embedded`"
         return RedisUnavailable(f"Redis at {self.address.shown}: {str(error).rstrip('.')}{remedy}")
+
+    def renew(self) -> None:
+        """Have the pool open its idle connections anew: what broke one may have broken them all, unseen."""
+        held = self._held
+        if held is not None and held.pid == os.getpid():
+            held.pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Close this process' idle connections; the connector stays usable."""

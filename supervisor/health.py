@@ -36,7 +36,7 @@ class Health:
 
     def look(self, now: float) -> None:
         """Judge every child; for each turn of the main loop."""
-        if policy.was_asleep(now - self._last_turn):
+        if policy.was_asleep(now - self._last_turn, self._crew.config.hang_timeout):
             log.event("master.was_asleep", level=log.WARNING, seconds=round(now - self._last_turn, 1))
             self._judge_after = now + RECOVERY_TIME
         self._last_turn = now

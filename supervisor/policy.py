@@ -13,7 +13,7 @@ JITTER = 0.25
 MAX_JOBS_SPREAD = 0.1
 """Part of `max_jobs` that is added at random, so that not all children are due at once."""
 OVERSLEPT = 5.0
-"""A turn of the main loop that took so many seconds shows that the master itself was stopped."""
+"""A turn of the main loop that took more seconds shows that the master itself was stopped."""
 
 Life = Literal["fine", "silent", "hung"]
 
@@ -50,6 +50,6 @@ def life_of(silence: float, hang_timeout: float) -> Life:
     return "silent" if silence >= hang_timeout / 2 else "fine"
 
 
-def was_asleep(turn: float) -> bool:
+def was_asleep(turn: float, hang_timeout: float) -> bool:
     """Whether a turn of the main loop of so many seconds means that the master can judge nobody now."""
-    return turn > OVERSLEPT
+    return turn > min(OVERSLEPT, hang_timeout / 2)

@@ -93,6 +93,30 @@ class RedisServer:
             self._start()
         return self
 
+    def launch(self) -> None:
+        """Start the server again and do not wait: it may load its data for a while. `wait` is to follow."""
+        assert self._process is None, "the server is running already"
+        listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        if not self._tcp:
+            listen = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"]
+        with open(self.directory / "server.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [_program(), *listen, "--dir", str(self.directory), *self._args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Return once the server answers."""
+        assert self._process is not None, "the server is not running"
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
     def stop(self) -> None:
         """Shut the server down in order; its clients lose their connections."""
         self._end(kill=False)
@@ -122,23 +146,8 @@ class RedisServer:
                     raise
 
     def _start(self) -> None:
-        assert self._process is None, "the server is running already"
-        listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
-        if not self._tcp:
-            listen = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"]
-        with open(self.directory / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [_program(), *listen, "--dir", str(self.directory), *self._args],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            self._wait_until_ready(self._process)
-        except BaseException:
-            self.kill()
-            raise
+        self.launch()
+        self.wait()
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -86,6 +86,9 @@ class Doorbell:
         if self._lost_races:
             # One push wakes every idle process: whoever came too late makes room for the others.
             self._wakeup.wait(lost_race_pause(self._lost_races, random.random()))
+        if self._outage.outdates(self._opened):
+            # It might be dead and not know it, and keep everybody waiting until a reply is overdue.
+            self._hang_up()
         try:
             rang = self._armed() or self._listen()
             self._lost_races = self._lost_races + 1 if rang else 0

@@ -372,7 +372,7 @@ class Ledger:
             level=log.WARNING,
             owner=self._owner,
             running=len(running),
-            unacknowledged=len(report.jobs),
+            unacknowledged=len(report.jobs) + len(self._finished),
             hint="its jobs were given to others, and may run twice",
         )
         for job in running:
@@ -431,6 +431,9 @@ class Ledger:
             if self._abort.is_set():
                 raise Aborted
             try:
+                if self._outage.outdates(self._opened):
+                    # It might be dead and not know it: a reply would be waited for in vain.
+                    self._disconnect()
                 if self._connection is None:
                     self._connection = self._connect()
                 reply = scripts.send(self._connection, call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from jobd.client import defaults
 from jobd.worker import log
@@ -13,24 +14,30 @@ from jobd.worker import log
 class Outage:
     """Shared by all parts of a process that talk to Redis. Safe across threads."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, on_lost: Callable[[], None] = lambda: None) -> None:
+        """`on_lost` is called when an outage begins."""
+        self._on_lost, self._lock = on_lost, threading.Lock()
         self._since: float | None = None
         self._back_at = 0.0
         self.last_contact = 0.0
         """When Redis last answered, in monotonic seconds; 0.0 before it ever has."""
 
-    def failed(self, error: BaseException, opened: float | None = None) -> None:
+    def failed(self, error: BaseException, begun: float | None = None) -> None:
         """Note that a call failed; the first one of an outage is logged.
 
-        `opened` is the monotonic time at which its connection was opened: one that is older than the end of the last
-        outage was broken by that one.
+        `begun` is the monotonic time of its beginning, or at which its connection was opened: what is older than the
+        end of the last outage was broken by that one.
         """
         with self._lock:
-            if self._since is not None or (opened is not None and opened < self._back_at):
+            if self._since is not None or (begun is not None and self.outdates(begun)):
                 return
             self._since = time.monotonic()
         log.event("redis.lost", level=log.WARNING, error=f"{type(error).__name__}: {error}")
+        self._on_lost()
+
+    def outdates(self, opened: float) -> bool:
+        """Whether an outage has ended since a connection was opened, at this monotonic time: it may be broken."""
+        return opened < self._back_at
 
     def works(self) -> None:
         """Note that Redis answered."""

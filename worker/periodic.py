@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from redis.exceptions import RedisError
@@ -43,11 +44,12 @@ class Periodic:
         backoff = Backoff()
         while not self._stopping:
             self._changed.clear()
+            begun = time.monotonic()
             try:
                 pause = self._tick()
                 backoff = Backoff()
             except (RedisError, RedisUnavailable, OSError) as error:
-                self._outage.failed(error)
+                self._outage.failed(error, begun)
                 pause = backoff.pause()
             except Exception as error:
                 # One bad tick must not end the component.

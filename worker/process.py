@@ -94,7 +94,7 @@ class WorkerProcess:
         self._connector = Connector(settings.redis_url(config.redis_url))
         self._keys = Keys(config.namespace or settings.current().namespace)
         self._suspects = Suspects(self._connector, self._keys)
-        self._clock, self._outage = ServerClock(), Outage()
+        self._clock, self._outage = ServerClock(), Outage(self._connector.renew)
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())

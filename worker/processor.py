@@ -104,6 +104,8 @@ class Processor:
                 self._ran = None
                 if job is None:
                     return
+                if job.call != self._call:
+                    self._look_around(job.call)
                 if job.suspects:
                     self._process_suspect(job)
                 else:
@@ -126,8 +128,6 @@ class Processor:
         """Run one job and note what became of it."""
         # The way of every job: nothing is locked here, asked of the system or made that a plain success can do
         # without, and whatever else there may be goes aside into a function of its own.
-        if fetched.call != self._call:
-            self._look_around(fetched.call)
         outcome: Outcome = DONE
         name, seconds, waited = OTHER, 0.0, None
         started = monotonic()

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from jobd.client import defaults, scripts
 from jobd.client import payload as wire
-from jobd.client.connection import Connector
+from jobd.client.connection import Connector, is_readonly
 from jobd.client.errors import MalformedPayload
 from jobd.client.keys import Keys
 from jobd.client.payload import Timestamps
@@ -44,38 +44,41 @@ class Scheduler:
 
     def tick(self) -> float:
         """Do what is due; returns seconds until the next look."""
+        sources = (self._keys.retry, self._keys.schedule)
+        call = scripts.lead(self._keys, self._identity(), defaults.SCHEDULER_LEASE, sources)
         with self._connector.connection() as connection:
-            mine = scripts.send(connection, scripts.lead(self._keys, self._identity(), defaults.SCHEDULER_LEASE))
-        self._outage.works()
-        if not mine:
+            firsts = scripts.send(connection, call)
+        if firsts is None:
             return defaults.SCHEDULER_LEASE / 4
-        full = damaged = False
-        for source in (self._keys.retry, self._keys.schedule):
+        # Not before: who does not hold the lease has only read, which works where nothing can be written.
+        self._outage.works()
+        now, damaged = self._clock.now(), False
+        for source, first in zip(sources, firsts, strict=True):
+            if first > now:
+                continue
             try:
-                full |= self._promote(source)
+                self._promote(source)
             except ResponseError as error:
+                if is_readonly(error):
+                    raise
                 self._reports.tell(f"{source}: {error}")
                 damaged = True
-        if full:
-            return 0.0
-        return 1.0 if damaged else self._until_next()
+        # What was due has moved, and more may be.
+        return 1.0 if damaged else max(0.0, min(min(firsts) - now, defaults.SCHEDULER_MAX_SLEEP))
 
-    def _promote(self, source: str) -> bool:
-        """Move what is due in one set, up to the limit of a call; True when there may be more."""
+    def _promote(self, source: str) -> None:
+        """Move what is due in one set, up to the limit of a call."""
         now = self._clock.now()
         client: Any = self._connector.client()
         due: Sequence[bytes] = client.zrange(
             source, "-inf", repr(now), byscore=True, offset=0, num=defaults.PROMOTE_LIMIT
         )
-        if not due:
-            return False
         members = [self._prepared(source, member, now) for member in due]
         with self._connector.connection() as connection:
             done = scripts.send(connection, scripts.promote(self._keys, source, now, members, self._limits))
         self._reports.tell(done.note, done.dropped)
         if done.promoted:
             log.event("scheduler.promoted", level=log.DEBUG, source=source, jobs=done.promoted)
-        return len(due) == defaults.PROMOTE_LIMIT
 
     def _prepared(self, source: str, member: bytes, now: float) -> tuple[bytes, str | None, bytes]:
         try:
@@ -85,13 +88,6 @@ class Scheduler:
             log.event("job.buried", level=log.ERROR, source=source, reason=f"{type(error).__name__}: {error}")
             return member, None, b""
         return member, queue, payload
-
-    def _until_next(self) -> float:
-        client: Any = self._connector.client()
-        firsts = [client.zrange(s, 0, 0, withscores=True) for s in (self._keys.retry, self._keys.schedule)]
-        scores = [first[0][1] for first in firsts if first]
-        until = min(scores, default=float("inf")) - self._clock.now()
-        return max(0.0, min(until, defaults.SCHEDULER_MAX_SLEEP))
 
 
 def promoted(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:

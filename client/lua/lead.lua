@@ -1,10 +1,16 @@
 -- lead.lua: hold, renew or win the lease of the process that promotes for the whole cluster.
 --
--- KEYS[1]  lease   ARGV[1]  identity   ARGV[2]  milliseconds
--- returns  1 when the lease is the caller's now, else 0
+-- KEYS[1]  lease   KEYS[2…]  sorted sets of jobs by time   ARGV[1]  identity   ARGV[2]  milliseconds
+-- returns  false when the lease is another's, else for each set the time of its first job, "inf" when it is empty, "-inf"
+--          when it cannot be read: whoever then tries to promote from it is told why
 -- atomic   so that two processes never both believe it
 local holder = redis.call("GET", KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] then return false end
 redis.call("UNLINK", KEYS[1])
 redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
-return 1
+local firsts = {}
+for i = 2, #KEYS do
+  local first = redis.pcall("ZRANGE", KEYS[i], 0, 0, "WITHSCORES")
+  firsts[i - 1] = first.err and "-inf" or first[2] or "inf"
+end
+return firsts

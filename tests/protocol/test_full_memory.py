@@ -134,8 +134,8 @@ def test_heartbeat_and_lead_work(owner: Owner) -> None:
     fill(owner.redis)
     assert owner.send(scripts.heartbeat(KEYS, "p", 60, {"busy": 1}, {"t": b"{}"})) == []
     assert owner.redis.hgetall(KEYS.workers("p")) == {b"t": b"{}"}
-    assert owner.send(scripts.lead(KEYS, "p", 2.0))
-    assert owner.send(scripts.lead(KEYS, "p", 2.0))
+    assert owner.send(scripts.lead(KEYS, "p", 2.0, [])) == []
+    assert owner.send(scripts.lead(KEYS, "p", 2.0, [])) == []
     owner.send(scripts.retire(KEYS, "p"))
     assert not owner.redis.exists("p", KEYS.processes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -466,14 +467,21 @@ def test_nothing_is_promoted_while_the_dead_set_is_of_a_wrong_type(owner: Owner)
 
 
 def test_the_promoting_lease_is_renewed_by_its_holder_and_won_when_it_ends(owner: Owner) -> None:
-    assert owner.send(scripts.lead(KEYS, "a", 60.0))
-    assert not owner.send(scripts.lead(KEYS, "b", 60.0))
-    assert owner.send(scripts.lead(KEYS, "a", 30.0))
+    assert owner.send(scripts.lead(KEYS, "a", 60.0, [])) == []
+    assert owner.send(scripts.lead(KEYS, "b", 60.0, [])) is None
+    assert owner.send(scripts.lead(KEYS, "a", 30.0, [])) == []
     left: Any = owner.redis.pttl(KEYS.scheduler)
     assert 29_000 < left <= 30_000
     owner.redis.delete(KEYS.scheduler)
-    assert owner.send(scripts.lead(KEYS, "b", 60.0))
-    assert not owner.send(scripts.lead(KEYS, "a", 60.0))
+    assert owner.send(scripts.lead(KEYS, "b", 60.0, [])) == []
+    assert owner.send(scripts.lead(KEYS, "a", 60.0, [])) is None
+
+
+def test_who_promotes_is_told_when_the_first_jobs_are_due(owner: Owner) -> None:
+    owner.redis.zadd("schedule", {"b": 7.5, "a": 1795305669.9258788})
+    owner.redis.set("retry", "no set")
+    call = scripts.lead(KEYS, "a", 60.0, ["dead", "schedule", "retry"])
+    assert owner.send(call) == [math.inf, 7.5, -math.inf]
 
 
 def test_a_heartbeat_shows_a_process_and_its_jobs_for_its_time_to_live(owner: Owner) -> None:
@@ -511,11 +519,11 @@ def test_a_retired_process_is_seen_nowhere(owner: Owner) -> None:
 
 
 def test_a_retired_process_hands_the_promoting_lease_over_at_once_and_takes_nobody_elses(owner: Owner) -> None:
-    assert owner.send(scripts.lead(KEYS, "p", 60.0))
+    assert owner.send(scripts.lead(KEYS, "p", 60.0, [])) == []
     owner.send(scripts.retire(KEYS, "q"))
-    assert not owner.send(scripts.lead(KEYS, "q", 60.0))
+    assert owner.send(scripts.lead(KEYS, "q", 60.0, [])) is None
     owner.send(scripts.retire(KEYS, "p"))
-    assert owner.send(scripts.lead(KEYS, "q", 60.0))
+    assert owner.send(scripts.lead(KEYS, "q", 60.0, [])) == []
 
 
 def in_progress(owner: Owner, *payloads: bytes) -> list[str]:

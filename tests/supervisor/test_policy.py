@@ -54,7 +54,8 @@ def test_silence_is_told_at_half_the_limit_and_ended_at_the_limit(silence: float
 
 
 def test_a_late_turn_shows_that_the_master_slept() -> None:
-    assert [policy.was_asleep(turn) for turn in (0.1, 1.5, 5.0, 5.1)] == [False, False, False, True]
+    assert [policy.was_asleep(turn, 45.0) for turn in (0.1, 1.5, 5.0, 5.1)] == [False, False, False, True]
+    assert [policy.was_asleep(turn, 3.0) for turn in (1.1, 1.6)] == [False, True]
 
 
 @pytest.mark.parametrize(

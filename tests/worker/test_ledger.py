@@ -719,3 +719,30 @@ def test_a_fetch_that_is_under_way_when_all_is_given_back_leaves_no_job_behind(s
     assert setup.ledger.close()
     assert setup.held() == set()
     assert len(setup.owners) == 1
+
+
+def test_what_ended_while_the_refused_call_was_on_its_way_is_told_too(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup.push(b"1", b"2")
+    first, second = setup.ledger.fetch(2, QUEUES)
+    setup.ledger.finish(first, None)
+    setup.recover()
+    setup.proxy.lose("silence", calling("ack"))
+    flushing = threading.Thread(target=setup.ledger.flush)
+    with caplog.at_level(logging.INFO, "jobd"):
+        flushing.start()
+        setup.proxy.wait_until_lost()
+        setup.ledger.finish(second, None)
+        flushing.join()
+    [fenced] = [found.values for found in map(log.event_of, caplog.records) if found.name == "owner.fenced"]
+    assert (fenced["running"], fenced["unacknowledged"]) == (0, 2)
+
+
+def test_a_connection_from_before_an_outage_is_opened_anew(setup: Setup) -> None:
+    setup.ledger.fetch(1, QUEUES)
+    before = connections(setup.redis)
+    setup.outage.failed(ConnectionError("another one broke"))
+    setup.outage.works()
+    setup.ledger.fetch(1, QUEUES)
+    assert connections(setup.redis) != before
