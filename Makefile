@@ -28,14 +28,20 @@ demo: $(VENV)/.installed
 test: $(VENV)/.with-tools
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
-# What takes longer than the ordinary suite may: first ROUNDS rounds of random signals and kills, with a line for each
-# (JOBD_CHAOS_SEED has rounds again), then those of its tests whose number of steps is set by a variable.
+# What takes longer than the ordinary suite may: first ROUNDS rounds of random signals and kills and as many in which
+# everything is killed, Redis included, with a line for each (JOBD_CHAOS_SEED has rounds again), then those of its tests
+# whose number of steps is set by a variable.
 chaos: $(VENV)/.with-tools
 	@$(BIN)/python -m tests.chaos.rounds $(ROUNDS)
+	@$(BIN)/python -m tests.chaos.conservation $(ROUNDS)
 	@JOBD_MODEL_STEPS=$${JOBD_MODEL_STEPS:-20000} JOBD_OUTAGE_SECONDS=$${JOBD_OUTAGE_SECONDS:-20} \
 		JOBD_STORM_ROUNDS=$${JOBD_STORM_ROUNDS:-50} JOBD_RESTARTS=$${JOBD_RESTARTS:-1000} \
 		JOBD_SCRAPES=$${JOBD_SCRAPES:-10000} JOBD_LOG_LINES=$${JOBD_LOG_LINES:-400000} \
+		JOBD_CUT_STRIDE=$${JOBD_CUT_STRIDE:-1} JOBD_CUT_ROUNDS=$${JOBD_CUT_ROUNDS:-60} \
+		JOBD_SLOW_SECONDS=$${JOBD_SLOW_SECONDS:-2} JOBD_LEASE=$${JOBD_LEASE:-8} JOBD_FAILOVERS=$${JOBD_FAILOVERS:-2} \
 		$(BIN)/python -m pytest --numprocesses 2 --timeout 600 tests/protocol tests/supervisor/test_outage.py \
+		tests/supervisor/test_outage_kinds.py tests/supervisor/test_host_lost.py tests/supervisor/test_failover.py \
+		tests/worker/test_cuts.py \
 		tests/supervisor/test_orphans.py tests/supervisor/test_leaks.py tests/supervisor/test_log_load.py \
 		tests/chaos/test_metrics_over_kills.py $(ARGS)
 

@@ -10,22 +10,18 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis import Redis
 
 from jobd.client.embedded import EmbeddedAddress, is_embedded
-from jobd.client.errors import PushOutcomeUnknown, RedisUnavailable
+from jobd.client.errors import PushOutcomeUnknown, PushRefused, RedisUnavailable
 from jobd.client.push import Client
 from jobd.supervisor.store import Store
 from tests.chaos.daemon import Daemon
-from tests.supervisor.apps.chaos_jobs import LEDGER
-from tests.supervisor.jobd_command import environment
 from tests.waiting import wait_until
 
 KINDS = ("chaos_quick", "chaos_quick", "chaos_quick", "chaos_slow", "chaos_flaky")
@@ -41,15 +37,15 @@ class Load:
         self.pushed: set[int] = set()
         self.unsure: set[int] = set()
 
-    def push(self, kind: str, count: int) -> None:
-        """Push so many jobs of a kind."""
+    def push(self, kind: str, count: int, args: Callable[[], Sequence[Any]] = tuple, **options: Any) -> None:
+        """Push so many jobs of a kind. The arguments of each are its number and what `args` returns."""
         numbers = range(self._next, self._next + count)
         self._next += count
         try:
-            self._client.push_bulk({"class": kind, "args": [[number] for number in numbers]})
+            self._client.push_bulk({"class": kind, "args": [[number, *args()] for number in numbers], **options})
         except PushOutcomeUnknown:
             self.unsure |= set(numbers)
-        except RedisUnavailable:
+        except (RedisUnavailable, PushRefused):
             return
         else:
             self.pushed |= set(numbers)
@@ -104,14 +100,12 @@ def _balance(daemon: Daemon, redis: Any, load: Load, problems: list[str]) -> Bal
 
 
 def _drain(daemon: Daemon, url: str, redis: Any, load: Load) -> None:
-    config = {**daemon.settings, "redis_url": url, "processes": 0, "concurrency": 10, "logfile": "drain.log"}
+    config = {**daemon.settings, "redis_url": url, "processes": 0, "concurrency": 40, "logfile": "drain.log"}
     for key in ("metrics", "max_jobs"):
         config.pop(key, None)
     path = daemon.directory / "drain.yml"
     path.write_text(json.dumps({**config, "pidfile": "drain.pid"}))
-    command = [sys.executable, "-m", "jobd", "-C", path.name]
-    variables = environment(**{LEDGER: str(daemon.ledger)})
-    with subprocess.Popen(command, cwd=daemon.directory, env=variables) as process:
+    with daemon.popen("-C", path.name) as process:
         try:
             log = daemon.directory / "drain.log"
             wait_until(

@@ -9,9 +9,12 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ import psutil
 
 from jobd.supervisor.control_path import find_socket
 from tests.supervisor.apps.chaos_jobs import LEDGER
-from tests.supervisor.jobd_command import run_jobd
+from tests.supervisor.jobd_command import CONSTANTS, PATCH, QUICK, environment
 from tests.waiting import wait_until
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,10 +51,23 @@ def scrape(path: Path) -> str:
 
 
 class Daemon:
-    """One daemon after another in `directory`, with one pidfile and one log."""
+    """One daemon after another in `directory`, with one pidfile and one log.
 
-    def __init__(self, directory: Path, redis_url: str, **settings: Any) -> None:
+    `constants` and `patch` change its processes as they do those of `Jobd` in `jobd_command.py`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        redis_url: str,
+        *,
+        constants: Mapping[str, Any] | None = None,
+        patch: str = "",
+        **settings: Any,
+    ) -> None:
         self.directory, self.redis_url = directory, redis_url
+        self._program = [str(QUICK)] if constants or patch else ["-m", "jobd"]
+        self._changes = {CONSTANTS: json.dumps(constants or {}), PATCH: patch} if constants or patch else {}
         self.pidfile, self.log, self.ledger = (directory / name for name in ("jobd.pid", "jobd.log", "ledger"))
         self.scrapes = directory / "metrics.sock"
         self.settings: dict[str, Any] = {
@@ -86,19 +102,62 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, and return once it is ready."""
+        code, complaint = self.wait_for_start(self.launch())
+        assert (code, complaint) == (0, ""), f"the start ended with {code}: {complaint}"
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Begin to start it; `wait_for_start` takes what this returns."""
         self.configure()
-        done = run_jobd("-d", "-C", "jobd.yml", cwd=self.directory, seconds=START_SECONDS, **{LEDGER: str(self.ledger)})
-        assert (done.returncode, done.stderr) == (0, ""), f"the start ended with {done.returncode}: {done.stderr}"
-        self.pid, self._status = int(self.pidfile.read_text()), None
-        self.sessions.add(os.getsid(self.pid))
+        return self.popen("-d", "-C", "jobd.yml", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def popen(self, *args: str, stdout: int | None = None, stderr: int | None = None) -> subprocess.Popen[str]:
+        """The command with these arguments, and with the same changes and ledger."""
+        return subprocess.Popen(
+            [sys.executable, *self._program, *args],
+            cwd=self.directory,
+            env=environment(**{LEDGER: str(self.ledger)}, **self._changes),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+        )
+
+    def wait_for_start(self, launched: subprocess.Popen[str]) -> tuple[int, str]:
+        """Return once it is ready, or has failed: the exit code of the command, and what that said."""
+        with launched:
+            _, complaint = launched.communicate(timeout=START_SECONDS)
+        if launched.returncode == 0:
+            self.pid, self._status = int(self.pidfile.read_text()), None
+            self.sessions.add(os.getsid(self.pid))
+        return launched.returncode, complaint
+
+    def kill_everything(self, chance: random.Random, aim: Callable[[], object] = lambda: None) -> set[int]:
+        """SIGKILL for every process that belongs to it, in any order; returns which they were, once all are gone.
+
+        `aim` is called when all are found, and returns at the moment for it.
+        """
+        killed: set[int] = set()
+        while family := self.family():
+            chance.shuffle(family)
+            aim()
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            killed |= {process.pid for process in family}
+            _reap(killed - {self.pid})
+            self._reap_master()
+        return killed
 
     @property
     def is_alive(self) -> bool:
         """Whether the master has not ended."""
-        if self._status is None:
+        self._reap_master()
+        return self._status is None
+
+    def _reap_master(self) -> None:
+        if self.pid and self._status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self._status = status if pid else None
-        return self._status is None
 
     def wait(self, seconds: float) -> int:
         """The exit code of the master, negative for a signal, once it has ended."""
@@ -159,19 +218,34 @@ class Daemon:
         count = len(self.status()["children"])
         return len(os.listdir(f"/proc/{self.pid}/fd")) - 2 * count
 
-    def left_over(self) -> list[str]:
+    def family(self) -> list[psutil.Process]:
         """Processes that belong to it, living or not, the master included."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if _session_of(process.pid) in self.sessions or _is_in(process, self.directory):
-                    found.append(f"{process.pid} {process.status()} {process.name()} {' '.join(process.cmdline())}")
+                    found.append(process)
         return found
 
+    def left_over(self) -> list[str]:
+        """The same, told."""
+        told = []
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                told.append(f"{process.pid} {process.status()} {process.name()} {' '.join(process.cmdline())}")
+        return told
+
     def events(self) -> Iterator[dict[str, Any]]:
-        """What was logged, in order; each line has to be whole."""
+        """What was logged, in order; each line has to be whole. The complaint of a start that failed is left out."""
         for line in self.log.read_text().splitlines():
-            yield json.loads(line)
+            if not line.startswith("jobd: "):
+                yield json.loads(line)
+
+
+def _reap(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _session_of(pid: int) -> int:

@@ -8,18 +8,13 @@ files of a round that went wrong stay.
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import resource
 import select
-import shutil
-import signal
-import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +22,9 @@ from typing import Any
 from jobd.client.defaults import STORE_STOP_TIMEOUT
 from jobd.client.embedded import is_embedded
 from jobd.supervisor import exits, strangers
+from tests.chaos import series
 from tests.chaos.accounts import KINDS, Balance, Load, settle
-from tests.chaos.daemon import TIMEOUT, Daemon, adopt_orphans
+from tests.chaos.daemon import TIMEOUT, Daemon
 from tests.chaos.mischief import STOPS, Mischief
 from tests.servers import RedisServer
 from tests.supervisor.jobd_command import DEFECTS
@@ -39,8 +35,8 @@ BUSY = 1.0
 """Seconds more on a machine that runs other tests too."""
 EXIT_CODES = {"INT INT": {exits.OK, exits.INTERRUPTED_TWICE}, "QUIT": {exits.QUIT}}
 MISCHIEF_SECONDS = (0.8, 1.8)
-TOLD = 1_000
-"""Characters of what went wrong half-way that are printed."""
+QUICK = {"jobd.client.defaults.SCHEDULER_LEASE": 0.5}
+"""What need not take as long as in production: until another process looks for retries after a kill."""
 REPEATS = {"process.gave_back", "process.left_jobs", "owner.recovered", "child.killed"}
 """Events that explain that a job runs twice."""
 
@@ -74,7 +70,7 @@ def run_round(seed: int, directory: Path, server: RedisServer) -> Round:
     with server.client() as redis:
         redis.flushall()
     rough = chance.random() < 0.7
-    daemon = Daemon(directory, **_settings(chance, directory, server))
+    daemon = Daemon(directory, constants=QUICK, **_settings(chance, directory, server))
     mischief = Mischief(daemon, chance, rough=rough)
     problems: list[str] = []
     daemon.start()
@@ -161,44 +157,17 @@ def _left_over(daemon: Daemon, server: RedisServer) -> list[str]:
     return daemon.left_over()
 
 
-def _failed_round(seed: int, why: BaseException) -> Round:
-    nothing = Balance(0, 0, 0, 0, 0)
-    return Round(
-        seed, "no stop", 0, Counter(), Counter(), 0.0, nothing, 0.0, [f"{type(why).__name__}: {str(why)[-TOLD:]}"]
-    )
+def _failed_round(seed: int, problems: list[str]) -> Round:
+    return Round(seed, "no stop", 0, Counter(), Counter(), 0.0, Balance(0, 0, 0, 0, 0), 0.0, problems)
 
 
-def _kill_the_rest(directory: Path) -> None:
-    """After a round that failed half-way."""
-    for process in Daemon(directory, "").left_over():
-        os.kill(int(process.split()[0]), signal.SIGKILL)
-
-
-def run_rounds(count: int, seed: int) -> list[Round]:
-    """So many rounds, the first with this seed, the next with the one after it; prints a line for each."""
-    rounds = []
+def run_rounds(count: int, seed: int) -> Sequence[Round]:
+    """So many rounds on one server; prints a line for each."""
     with RedisServer() as server:
-        for number in range(1, count + 1):
-            directory = Path(tempfile.mkdtemp(prefix="jobd-chaos-"))
-            try:
-                done = run_round(seed, directory, server)
-            except Exception as error:
-                done = _failed_round(seed, error)
-            except BaseException:
-                _kill_the_rest(directory)
-                raise
-            if done.problems:
-                _kill_the_rest(directory)
-                done.problems.append(f"its files are in {directory}")
-            else:
-                shutil.rmtree(directory)
-            print(done.line(number), flush=True)
-            rounds.append(done)
-            seed += 1
-    return rounds
+        return series.run_rounds(count, seed, lambda seed, directory: run_round(seed, directory, server), _failed_round)
 
 
-def summary(rounds: list[Round]) -> dict[str, object]:
+def summary(rounds: Sequence[Round]) -> Mapping[str, object]:
     """The figures of all rounds."""
     done: Counter[str] = sum((each.done for each in rounds), Counter())
     ends: Counter[str] = sum((each.ends for each in rounds), Counter())
@@ -209,7 +178,7 @@ def summary(rounds: list[Round]) -> dict[str, object]:
     return {
         "rounds": len(rounds),
         "wrong": sum(bool(each.problems) for each in rounds),
-        "seconds": _spread([each.seconds for each in rounds]),
+        "seconds": series.spread([each.seconds for each in rounds]),
         "acts": sum(done.values()),
         "kills": sum(each.kills for each in rounds),
         "ends": dict(ends.most_common()),
@@ -217,27 +186,14 @@ def summary(rounds: list[Round]) -> dict[str, object]:
         "failed": sum(each.failed for each in balances),
         "dead": sum(each.dead for each in balances),
         "again": sum(each.repeated for each in balances),
-        "stop": {how: _spread(seconds) for how, seconds in sorted(stops.items())},
+        "stop": {how: series.spread(seconds) for how, seconds in sorted(stops.items())},
         "done": dict(done.most_common()),
     }
 
 
-def _spread(values: list[float]) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{len(values)} × {low:.2f} … {middle:.2f} … {high:.2f} s"
-
-
 def main() -> int:
-    """Run the rounds that the arguments ask for; the seed is `$JOBD_CHAOS_SEED` unless it is given."""
-    arguments = dict(enumerate(sys.argv[1:]))
-    count = int(arguments.get(0, 20))
-    seed = int(arguments.get(1) or os.environ.get("JOBD_CHAOS_SEED") or random.randrange(10**6))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    adopt_orphans()
-    rounds = run_rounds(count, seed)
-    print(json.dumps(summary(rounds), indent=1, ensure_ascii=False))
-    return int(any(each.problems for each in rounds))
+    """Run the rounds that the arguments ask for."""
+    return series.main(run_rounds, summary)
 
 
 if __name__ == "__main__":

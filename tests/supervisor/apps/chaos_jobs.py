@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -51,6 +52,33 @@ def flaky(number: int) -> None:
     else:
         note("failed", number)
         raise RuntimeError("the first time always fails")
+
+
+@functools.cache
+def open_ledger() -> int:
+    """The ledger, for those to whom opening it for each line takes too long."""
+    return os.open(os.environ[LEDGER], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+@jobd.job(name="chaos_fate")
+def fate(number: int, failures: int, seconds: float) -> None:
+    """Fails so many times before it works, and each run lasts so long.
+
+    Notes the number of the attempt too, from 1; `ran` stands for the beginning and the end of one that just works. Its
+    lines end with a full stop, and stand alone also after one that a kill has cut off.
+    """
+    job = jobd.current_job()
+    said = f" {number} {job.attempt} {os.getpid()} .\n".encode()
+    if job.attempt > failures and not seconds:
+        os.write(open_ledger(), b"\nran" + said)
+        return
+    os.write(open_ledger(), b"\nbegan" + said)
+    threading.Event().wait(seconds)
+    if job.attempt > failures:
+        os.write(open_ledger(), b"\nended" + said)
+        return
+    os.write(open_ledger(), (b"\ndiscarded" if job.payload["retry"] is False else b"\nfailed") + said)
+    raise RuntimeError(f"attempt {job.attempt} of a job that fails {failures} times")
 
 
 @jobd.job(name="run_program")
