@@ -1,10 +1,12 @@
 """Gives the threads of one capsule their jobs. One of them at a time leads: it fetches for all, or waits for work.
 
-Short jobs are fetched in batches, so that one call of Redis serves many of them: as many as take two milliseconds by
-what the last ones took. Jobs of which none has been started ten milliseconds later go back to their queues, since
-that estimate was wrong. Threads that have nothing to do are parked; whoever starts a job wakes at most one of them,
-which takes the next job or leads, and wakes the next in its turn. So no job waits behind a slow one while a thread
-has nothing to do, and jobs that are over at once do not wake everybody for nothing.
+Each fetch also takes what threads will begin within two milliseconds, by the pace of the last jobs: of short ones a
+batch, so that one call of Redis serves many. Threads that have nothing to do are parked; whoever starts a job wakes at
+most one of them, which takes the next job or leads, and wakes the next in its turn. So no job waits behind a slow one
+while a thread has nothing to do, and jobs that are over at once do not wake everybody for nothing.
+
+While most threads are busy, none of them should wait for a fetch before its next job: a steward fetches when few are
+left. Jobs that no thread has started ten milliseconds after the last fetch it gives back, since the pace was wrong.
 
 What a thread has finished is acknowledged by the next fetch, whoever makes it; only while the leader waits for work
 does a thread acknowledge by itself. While the capsule is quiet, threads wait here.
@@ -52,7 +54,7 @@ class Fetcher:
         suspected: Callable[[Sequence[Fetched]], list[Fetched]],
         on_pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """`prefetch` is the largest batch, 1 for none. `on_pause` is called at each fetch and about every 10 ms.
+        """`prefetch` is the most that is fetched ahead, 1 for nothing. `on_pause` is called at each fetch and about every 10 ms.
 
         `suspected` tells which of some jobs are suspected of crashes; it is asked only when Redis knows of any suspect.
         """
@@ -68,7 +70,7 @@ class Fetcher:
         self._careful = False
         self._pace = Pace(capsule.concurrency, monotonic())
         self._brought = 0
-        self._low, self._resting = 0, True
+        self._low, self._called, self._resting = 0, False, True
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._steward = threading.Thread(target=self._attend, name=f"jobd-{capsule.name}-steward", daemon=True)
 
@@ -91,7 +93,8 @@ class Fetcher:
             if self._open:
                 if self._idle and not self._waking:
                     self._wake_one()
-                if len(self._ready) < self._low:
+                if len(self._ready) < self._low and not self._called:
+                    self._called = True
                     self._calls.put(None)
                 return job
             self._ledger.give_back([job])
@@ -243,6 +246,7 @@ class Fetcher:
         return True
 
     def _fetch_ahead(self) -> None:
+        self._called = False
         if not self._open:
             self._return()
         elif len(self._ready) < self._low and self._leader.acquire(blocking=False):
