@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import redis
+from hiredis import pack_command
 
 import jobd
 from bench.results import Figures
@@ -74,6 +76,20 @@ def push_by_perform_async(client: redis.Redis, jobs: int) -> None:
         nothing.perform_async("bob", number)
 
 
+def push_by_socket(client: redis.Redis, jobs: int) -> None:
+    """One packet, made beforehand, again and again: what is left without any client."""
+    address = client.connection_pool.connection_kwargs
+    commands: list[Any] = [("SADD", "queues", QUEUE), ("LPUSH", f"queue:{QUEUE}", payload("bob", 1))]
+    packet = b"".join(pack_command(command) for command in commands)
+    with socket.create_connection((address["host"], address["port"])) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(jobs):
+            connection.sendall(packet)
+            replies = 0
+            while replies < len(commands):
+                replies += connection.recv(4_096).count(b"\r\n")
+
+
 def bulk_by_pipeline(client: redis.Redis, jobs: int) -> None:
     """One packet for each thousand."""
     for first in range(0, jobs, 1_000):
@@ -99,6 +115,7 @@ WAYS: dict[str, Way] = {
     FLOOR: Way(push_by_pipeline, is_bulk=False),
     "Client.push": Way(push_by_client, is_bulk=False),
     "perform_async": Way(push_by_perform_async, is_bulk=False),
+    "bare socket, packet made beforehand": Way(push_by_socket, is_bulk=False),
     BULK_FLOOR: Way(bulk_by_pipeline, is_bulk=True),
     "Client.push_bulk": Way(bulk_by_client, is_bulk=True),
     "perform_bulk": Way(bulk_by_perform_bulk, is_bulk=True),

@@ -71,7 +71,8 @@ WAYS = replace(
     name="push-ways-single",
     title="Pushing, beside redis-py alone",
     text="jobd's calls beside redis-py's pipeline with SADD and LPUSH in one packet and a payload made by "
-    "`json.dumps`. Redis' own account of its CPU time.",
+    "`json.dumps`. The bare socket shows how much of it is the way to Redis and back, which no client can save. Redis' "
+    "own account of its CPU time.",
     cases=partial(ways, bulk=False),
     base=push.FLOOR,
     rows="call",

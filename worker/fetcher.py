@@ -54,7 +54,9 @@ class Fetcher:
         suspected: Callable[[Sequence[Fetched]], list[Fetched]],
         on_pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """`prefetch` is the most that is fetched ahead, 1 for nothing. `on_pause` is called at each fetch and about every 10 ms.
+        """`prefetch` is the most that is fetched at once, 1 for nothing ahead.
+
+        `on_pause` is called at each fetch and about every 10 ms.
 
         `suspected` tells which of some jobs are suspected of crashes; it is asked only when Redis knows of any suspect.
         """
