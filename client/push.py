@@ -51,14 +51,14 @@ class Client:
         self, url: str | None = None, *, namespace: str | None = None, timestamps: Timestamps | None = None
     ) -> None:
         # Here and not at the top: redis-py takes longer to import than all the rest of `import jobd`.
-        from jobd.client import scripts, sender
+        from jobd.client import scripts, sender, transaction
         from jobd.client.connection import Connector
 
         configured = settings.current()
         self._connector = Connector(settings.redis_url(url))
         self._sender = sender.Sender(self._connector)
         self._parcel = sender.Parcel
-        self._scripts = scripts
+        self._scripts, self._transaction = scripts, transaction
         self._keys = Keys(configured.namespace if namespace is None else namespace)
         self._timestamps: Timestamps = timestamps or configured.timestamps
         self._closers: WeakKeyDictionary[AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
@@ -205,7 +205,7 @@ class Client:
         form = template.form(configured.default_options)
         jids = draft.new_jids(len(calls))
         payloads = form.fill(calls, jids, payload.write_time(time.time(), self._timestamps))
-        return [*jids], [self._parcel(self._scripts.push_now(self._keys, form.queue, payloads), jids)]
+        return [*jids], [self._parcel_now(form.queue, payloads, jids)]
 
     def _pack(self, items: Sequence[Item]) -> Packed:
         now = time.time()
@@ -226,13 +226,14 @@ class Client:
                 jids, encoded = queues.setdefault(fields["queue"], ([], []))
                 jids.append(fields["jid"])
                 encoded.append(payload.encode(fields))
-        push_now = self._scripts.push_now
-        parcels = [
-            self._parcel(push_now(self._keys, queue, encoded), jids) for queue, (jids, encoded) in queues.items()
-        ]
+        parcels = [self._parcel_now(queue, encoded, jids) for queue, (jids, encoded) in queues.items()]
         if later[0]:
             parcels.append(self._parcel(self._scripts.push_later(self._keys, later[1]), later[0]))
         return parcels
+
+    def _parcel_now(self, queue: str, payloads: Sequence[bytes], jids: list[str]) -> Parcel:
+        push = self._scripts.push_now if len(payloads) == 1 else self._transaction.push_many
+        return self._parcel(push(self._keys, queue, payloads), jids)
 
     def _send(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from hiredis import pack_command
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 
-from jobd.client import scripts
+from jobd.client import scripts, transaction
 from jobd.client.connection import Connector, Loan
 from jobd.client.errors import JobdError, PushOutcomeUnknown, PushRefused
+from jobd.client.transaction import Transaction
 
 _REMEDIES = {
     "OOM": "its memory is full: raise maxmemory, or let workers empty the queues",
@@ -37,7 +37,7 @@ _ANSWERS = (ResponseError, AuthenticationError, BusyLoadingError)
 class Parcel(msgspec.Struct, eq=False):
     """One round trip, and the jobs in it."""
 
-    call: scripts.Call[None]
+    call: scripts.Call[None] | Transaction
     jids: list[str]
 
 
@@ -61,10 +61,8 @@ class Sender:
     def post(self, parcel: Parcel) -> Posted:
         """Send it, and leave the answer to `confirm`, which must follow. Raises as `send` does."""
         posted = Posted(parcel, self._connector.borrow())
-        # redis-py's own packer looks at each argument again before hiredis does.
-        command: Any = parcel.call.by_digest()  # hiredis declares a tuple of one element
         try:
-            posted.loan.connection.send_packed_command((pack_command(command),))
+            posted.loan.connection.send_packed_command((parcel.call.packed(),))
         except BaseException as error:
             self._fail(posted, error)
             raise
@@ -72,12 +70,8 @@ class Sender:
 
     def confirm(self, posted: Posted) -> None:
         """Wait for the answer. Raises PushRefused or PushOutcomeUnknown."""
-        connection = posted.loan.connection
         try:
-            try:
-                connection.read_response()
-            except NoScriptError:  # it was not run
-                scripts.send(connection, posted.parcel.call)
+            _receive(posted.loan.connection, posted.parcel.call)
         except BaseException as error:
             self._fail(posted, error)
             raise
@@ -92,11 +86,24 @@ class Sender:
         """`send` for asyncio."""
         try:
             async with self._connector.aconnection() as connection:
-                await scripts.asend(connection, parcel.call)
+                if isinstance(parcel.call, Transaction):
+                    await transaction.asend(connection, parcel.call)
+                else:
+                    await scripts.asend(connection, parcel.call)
         except Exception as error:
             if told := _told(error, parcel.jids):
                 raise told from error
             raise
+
+
+def _receive(connection: Any, call: scripts.Call[None] | Transaction) -> None:
+    if isinstance(call, Transaction):
+        transaction.receive(connection, call)
+        return
+    try:
+        connection.read_response()
+    except NoScriptError:  # it was not run
+        scripts.send(connection, call)
 
 
 def _told(error: BaseException, jids: Sequence[str]) -> JobdError | None:

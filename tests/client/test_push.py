@@ -356,7 +356,7 @@ def test_a_wrong_password_means_nothing_was_sent() -> None:
 
 
 class DropsReplies:
-    """Stands between client and server, and cuts the connection instead of answering the first EVALSHA."""
+    """Stands between client and server, and cuts the connection instead of answering the first push."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -380,7 +380,7 @@ class DropsReplies:
                 return False
             behind.sendall(request)
             reply = behind.recv(65_536)
-            if b"EVALSHA" in request:
+            if b"EVALSHA" in request or b"EXEC" in request:
                 self.pushes += 1
                 return True
             connection.sendall(reply)
@@ -420,6 +420,32 @@ def test_a_lost_reply_to_a_bulk_push_lists_all_its_jobs(drops_replies: DropsRepl
     assert len(caught.value.jids) == 10
     assert caught.value.pushed == ()
     assert redis.llen("queue:default") == 10
+
+
+def test_a_refused_bulk_push_says_why_and_leaves_the_connection_as_it_was() -> None:
+    with RedisServer(maxmemory="1") as server, contextlib.closing(jobd.Client(server.url)) as client:
+        many = {"class": "A", "args": [[1], [2]]}
+        with pytest.raises(PushRefused, match="raise maxmemory"):
+            client.push_bulk(many)
+        with server.client() as redis:
+            redis.config_set("maxmemory", "0")
+            opened = len(redis.client_list())
+            redis.set("queue:odd", "a string")
+            with pytest.raises(PushRefused, match="WRONGTYPE"):
+                client.push_bulk({**many, "queue": "odd"})
+            redis.set("queues", "a string")
+            assert len(client.push_bulk(many)) == 2
+            assert redis.llen("queue:default") == 2
+            assert len(redis.client_list()) == opened
+
+
+async def test_a_refused_bulk_push_under_asyncio_says_why(client: jobd.Client, redis: Redis) -> None:
+    redis.set("queue:default", "a string")
+    with pytest.raises(PushRefused, match="WRONGTYPE"):
+        await client.apush_bulk({"class": "A", "args": [[1], [2]]})
+    redis.delete("queue:default")
+    assert len(await client.apush_bulk({"class": "A", "args": [[1], [2]]})) == 2
+    assert redis.llen("queue:default") == 2
 
 
 async def test_a_lost_reply_under_asyncio(drops_replies: DropsReplies, redis: Redis) -> None:
