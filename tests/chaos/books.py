@@ -265,16 +265,18 @@ def _excuses(
 ) -> list[str]:
     """Only a process that was killed may have interrupted any.
 
-    They are what had ended after its last call, and one for each thread that was not done with its job. That one may
-    have noted its end long before, and the thread not have gone on since.
+    They are what had ended after its last call, and one for each thread that still ran it. For each thread one more may
+    have noted its end long before, and the thread not have gone on until after that call.
     """
     problems = []
     for pid, attempts in interrupted.items():
-        old = set(attempts) - {*runs.ended_by.get(pid, ())[-threads - batch :]}
+        ended = runs.ended_by.get(pid, ())
+        running, old = set(attempts) - {*ended}, set(attempts) & {*ended[: -threads - batch]}
         if pid not in killed:
             problems += _told(f"interrupted by process {pid}, which was not killed", attempts)
-        elif len(attempts) > threads + batch or len(old) > threads:
-            problems += _told(f"interrupted by process {pid}, {len(old)} of them not its last", sorted(attempts))
+        elif len(attempts) - len(running) > threads + batch or max(len(running), len(old)) > threads:
+            what = f"interrupted by process {pid}, {len(running)} of them at work and {len(old)} not its last"
+            problems += _told(what, sorted(attempts))
     return problems
 
 

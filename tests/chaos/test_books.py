@@ -117,7 +117,15 @@ def test_a_kill_explains_as_many_runs_as_there_are_threads_and_members_of_a_batc
     twice = "ran 1 1 7, ran 2 1 7, ran 1 1 8, ran 2 1 8, ran 3 1 8"
     assert not books(redis, ledger, twice, pushed=3).problems
     told = books(redis, ledger, f"ran 3 1 7, {twice}", pushed=3).problems
-    assert told == ["3 jobs interrupted by process 7, 1 of them not its last: [(1, 1), (2, 1), (3, 1)]"]
+    assert told == ["3 jobs interrupted by process 7, 0 of them at work and 1 not its last: [(1, 1), (2, 1), (3, 1)]"]
+
+
+def test_a_kill_explains_one_run_for_each_thread_that_had_not_ended(redis: Redis, ledger: Path) -> None:
+    count(redis, 3, 0)
+    ends = "ran 1 1 8, ran 2 1 8, ran 3 1 8"
+    assert not books(redis, ledger, f"ran 1 1 7, ran 2 1 7, began 3 1 7, {ends}", pushed=3).problems
+    told = books(redis, ledger, f"ran 1 1 7, began 2 1 7, began 3 1 7, {ends}", pushed=3).problems
+    assert told == ["3 jobs interrupted by process 7, 2 of them at work and 0 not its last: [(1, 1), (2, 1), (3, 1)]"]
 
 
 def test_a_kill_explains_one_older_run_for_each_thread(redis: Redis, ledger: Path) -> None:
@@ -125,4 +133,4 @@ def test_a_kill_explains_one_older_run_for_each_thread(redis: Redis, ledger: Pat
     found = "ran 3 1 7, ran 4 1 7, ran 1 1 7, ran 2 1 7, ran 3 1 8"
     assert not books(redis, ledger, found, pushed=4).problems
     told = books(redis, ledger, f"{found}, ran 4 1 8", pushed=4).problems
-    assert told == ["2 jobs interrupted by process 7, 2 of them not its last: [(3, 1), (4, 1)]"]
+    assert told == ["2 jobs interrupted by process 7, 0 of them at work and 2 not its last: [(3, 1), (4, 1)]"]
