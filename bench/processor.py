@@ -107,7 +107,8 @@ def parts() -> dict[str, Callable[[], object]]:
     return {
         "plain_entry": lambda: payload.plain_entry(RAW),
         "RunningJob": lambda: call.RunningJob("default", entry, RAW),
-        "run_job": lambda: call.run_job(handler, job, stack),
+        "set_current": lambda: call.set_current(job),
+        "call_target": lambda: call.call_target(handler, job, stack),
         "page.begin": lambda: page.seat(0).begin(entry.jid, 1.0),
         "page.end": lambda: page.seat(0).end(),
         "page.count_all": lambda: page.count_all(notes),

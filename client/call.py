@@ -107,14 +107,17 @@ def run_job(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:
     """Run `job` inside the server middleware `stack`; return its result or raise its error."""
     token = _current.set(job)
     try:
-        return run_alone(handler, job, stack)
+        return call_target(handler, job, stack)
     finally:
         _current.reset(token)
 
 
-def run_alone(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:
-    """`run_job` on a thread that runs nothing but jobs: it stays the current job until the next one."""
-    _current.set(job)
+set_current = _current.set
+"""Have a job be the current one. For threads that run nothing but jobs, where it stays that until the next one."""
+
+
+def call_target(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:
+    """`run_job` for a job that is the current one already."""
     if stack is NO_MIDDLEWARE:
         # Most processes have none, and then the run is this one call.
         entry = job._entry

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -51,14 +52,14 @@ class Client:
         self, url: str | None = None, *, namespace: str | None = None, timestamps: Timestamps | None = None
     ) -> None:
         # Here and not at the top: redis-py takes longer to import than all the rest of `import jobd`.
-        from jobd.client import scripts, sender, transaction
+        from jobd.client import pipeline, scripts, sender
         from jobd.client.connection import Connector
 
         configured = settings.current()
         self._connector = Connector(settings.redis_url(url))
         self._sender = sender.Sender(self._connector)
         self._parcel = sender.Parcel
-        self._scripts, self._transaction = scripts, transaction
+        self._scripts, self._pipeline = scripts, pipeline
         self._keys = Keys(configured.namespace if namespace is None else namespace)
         self._timestamps: Timestamps = timestamps or configured.timestamps
         self._closers: WeakKeyDictionary[AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
@@ -84,7 +85,8 @@ class Client:
         `args` may be any iterable and is read as the push proceeds, a round trip for each `batch_size`
         (at most 1,000) jobs; `at` is one time or a list of them; `spread` starts each job at random within
         so many seconds. Returns the jids in order, None where client middleware stopped a push. After an
-        error, its `pushed` lists the jobs that were pushed before.
+        error, its `pushed` lists the jobs that were pushed before; up to `batch_size` jobs after those
+        that failed have been read from `args` then, and not pushed.
         """
         return self._push_all(self._pack_bulk(items, spread, batch_size))
 
@@ -232,7 +234,7 @@ class Client:
         return parcels
 
     def _parcel_now(self, queue: str, payloads: Sequence[bytes], jids: list[str]) -> Parcel:
-        push = self._scripts.push_now if len(payloads) == 1 else self._transaction.push_many
+        push = self._scripts.push_now if len(payloads) == 1 else self._pipeline.push_many
         return self._parcel(push(self._keys, queue, payloads), jids)
 
     def _send(self, parcels: Iterable[Parcel]) -> None:
@@ -273,12 +275,19 @@ class _Convoy:
         """The jobs of parcels that have arrived are added to `pushed`."""
         self._sender, self._pushed = sender, pushed
         self._posted: Posted | None = None
+        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._arrive()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            self._arrive()
+        elif self._posted is not None and self._is_mine():
+            # Ctrl-C waits for nobody.
+            self._sender.abandon(self._posted, error)
 
     def send(self, parcel: Parcel) -> None:
         self._arrive()
@@ -286,9 +295,13 @@ class _Convoy:
 
     def _arrive(self) -> None:
         posted, self._posted = self._posted, None
-        if posted is not None:
+        if posted is not None and self._is_mine():
             self._sender.confirm(posted)
             self._pushed += posted.parcel.jids
+
+    def _is_mine(self) -> bool:
+        """Whether the answer belongs to this process: the calls may be made by code that forks."""
+        return self._pid == os.getpid()
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 
-from jobd.client import scripts, transaction
+from jobd.client import pipeline, scripts
 from jobd.client.connection import Connector, Loan
 from jobd.client.errors import JobdError, PushOutcomeUnknown, PushRefused
-from jobd.client.transaction import Transaction
+from jobd.client.pipeline import Pipeline
 
 _REMEDIES = {
     "OOM": "its memory is full: raise maxmemory, or let workers empty the queues",
@@ -37,7 +37,7 @@ _ANSWERS = (ResponseError, AuthenticationError, BusyLoadingError)
 class Parcel(msgspec.Struct, eq=False):
     """One round trip, and the jobs in it."""
 
-    call: scripts.Call[None] | Transaction
+    call: scripts.Call[None] | Pipeline
     jids: list[str]
 
 
@@ -77,6 +77,10 @@ class Sender:
             raise
         self._connector.give_back(posted.loan)
 
+    def abandon(self, posted: Posted, error: BaseException) -> None:
+        """Give up waiting for the answer, as `error` asks for. What became of the jobs stays unknown."""
+        self._connector.give_up(posted.loan, error)
+
     def _fail(self, posted: Posted, error: BaseException) -> None:
         self._connector.give_up(posted.loan, error)
         if told := _told(error, posted.parcel.jids):
@@ -86,8 +90,8 @@ class Sender:
         """`send` for asyncio."""
         try:
             async with self._connector.aconnection() as connection:
-                if isinstance(parcel.call, Transaction):
-                    await transaction.asend(connection, parcel.call)
+                if isinstance(parcel.call, Pipeline):
+                    await pipeline.asend(connection, parcel.call)
                 else:
                     await scripts.asend(connection, parcel.call)
         except Exception as error:
@@ -96,9 +100,9 @@ class Sender:
             raise
 
 
-def _receive(connection: Any, call: scripts.Call[None] | Transaction) -> None:
-    if isinstance(call, Transaction):
-        transaction.receive(connection, call)
+def _receive(connection: Any, call: scripts.Call[None] | Pipeline) -> None:
+    if isinstance(call, Pipeline):
+        pipeline.receive(connection, call)
         return
     try:
         connection.read_response()
@@ -129,6 +133,7 @@ def _refusal(error: Exception) -> str:
         "NoPermissionError": "NOPERM",
         "AuthenticationError": "NOAUTH",
         "BusyLoadingError": "LOADING",
+        "MovedError": "CROSSSLOT",
     }
     words = str(error).replace("-", " ").split()
     code = by_class.get(type(error).__name__) or next((word for word in words if word in _REMEDIES), "")

@@ -14,6 +14,7 @@ does a thread acknowledge by itself. While the capsule is quiet, threads wait he
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import threading
@@ -25,7 +26,7 @@ from jobd.worker import log
 from jobd.worker.config import Capsule
 from jobd.worker.doorbell import Doorbell
 from jobd.worker.ledger import Aborted, Fetched, Ledger
-from jobd.worker.pace import Pace
+from jobd.worker.pace import LONGEST, Pace
 from jobd.worker.queue_order import draw
 
 LEAST_BATCH = 16
@@ -54,7 +55,7 @@ class Fetcher:
         suspected: Callable[[Sequence[Fetched]], list[Fetched]],
         on_pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """`prefetch` is the most that is fetched at once, 1 for nothing ahead.
+        """`prefetch` is the most that is fetched at once, unless more threads have nothing to do; 1 for nothing ahead.
 
         `on_pause` is called at each fetch and about every 10 ms.
 
@@ -83,7 +84,7 @@ class Fetcher:
     def next(self, thread: int, ran: float | None) -> Fetched | None:
         """Wait for a job; None once it is closed. `ran`: seconds that the thread's last one took. Raises Aborted."""
         if ran is not None:
-            self._pace.seconds += ran
+            self._pace.seconds += ran if ran < LONGEST else LONGEST
             self._pace.jobs += 1
         while True:
             try:
@@ -92,6 +93,8 @@ class Fetcher:
                 if self._look_for_work(thread):
                     continue
                 return None
+            if not job.held:  # it was recovered, and is another's now
+                continue
             if self._open:
                 if self._idle and not self._waking:
                     self._wake_one()
@@ -181,6 +184,7 @@ class Fetcher:
         self._leader_waits = True
         try:
             self._ledger.flush()
+            self._on_pause()
             if self._open:
                 self._doorbell.wait()
         finally:
@@ -231,6 +235,8 @@ class Fetcher:
             except Exception as error:
                 log.event("component.failed", level=log.ERROR, component=self._steward.name, exc_info=error)
                 self._closed.wait(1.0)
+        with contextlib.suppress(Aborted):
+            self._return()  # of a fetch that was under way
 
     def _wait_for_call(self, seen: int) -> bool:
         """Wait to be called; False when that did not happen within ten milliseconds.
@@ -256,8 +262,8 @@ class Fetcher:
                 self._bring(0)
             finally:
                 self._leader.release()
-            # Whoever wanted to lead meanwhile was parked.
-            self._wake_one()
+                # Whoever wanted to lead meanwhile was parked.
+                self._wake_one()
 
     def _return(self) -> None:
         late = _drained(self._ready)

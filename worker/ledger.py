@@ -441,7 +441,7 @@ class Ledger:
                 self._note_failure(error)
                 self._abort.wait(backoff.pause())
             else:
-                self._outage.works()
+                self._outage.works(self._opened)
                 return reply
 
     def _note_failure(self, error: Exception) -> None:

@@ -39,16 +39,20 @@ class Outage:
         """Whether an outage has ended since a connection was opened, at this monotonic time: it may be broken."""
         return opened < self._back_at
 
-    def works(self) -> None:
-        """Note that Redis answered."""
-        self.last_contact = time.monotonic()
-        if self._since is None:
-            return
+    def works(self, opened: float = 0.0) -> None:
+        """Note that Redis answered, on a connection that was opened at this monotonic time if the caller knows."""
+        self.last_contact = now = time.monotonic()
+        if self._since is not None:
+            self._end(now, opened)
+
+    def _end(self, now: float, opened: float) -> None:
         with self._lock:
             since, self._since = self._since, None
-            self._back_at = time.monotonic()
-        if since is not None:
-            log.event("redis.back", seconds=round(time.monotonic() - since, 3))
+            if since is None:
+                return
+            # The outage was over when that connection could be opened, which is none that it broke.
+            self._back_at = opened if opened > since else now
+        log.event("redis.back", seconds=round(now - since, 3))
 
 
 class Backoff:

@@ -9,6 +9,11 @@ AHEAD_SECONDS = 0.002
 """How long the jobs that are fetched ahead keep the threads busy."""
 HALF_LIFE = 0.020
 """Seconds after which what was measured counts half."""
+LONGEST = 0.020
+"""Seconds that a job counts at most: one that took an hour says nothing about the others."""
+_SHORTEST = 1e-6
+_PAUSE = 0.2
+"""Seconds of nothing to do that count at most."""
 
 
 class Pace:
@@ -32,7 +37,7 @@ class Pace:
     def ahead(self, now: float) -> int:
         """How many jobs the threads will begin in the next two milliseconds; 0 as long as nothing was measured."""
         self._renew(now)
-        if not self._ended:
+        if not (self._ended and self._elapsed):
             return 0
         return jobs_begun(self._spent / self._ended, self._ended / self._elapsed, self._threads)
 
@@ -44,8 +49,11 @@ class Pace:
         seconds, jobs = self.seconds, self.jobs
         spent, ended, elapsed = seconds - self._known[0], jobs - self._known[1], now - self._at
         self._known, self._at = (seconds, jobs), now
-        # A pause without any jobs says nothing about how long they take.
-        kept = 0.5 ** (elapsed / HALF_LIFE) if ended else 1.0
+        if not ended:
+            # A pause without any jobs says nothing about how long they take.
+            self._elapsed = min(self._elapsed + elapsed, _PAUSE)
+            return
+        kept = 0.5 ** (elapsed / HALF_LIFE)
         self._spent = self._spent * kept + spent
         self._ended = self._ended * kept + ended
         self._elapsed = self._elapsed * kept + elapsed
@@ -56,6 +64,5 @@ def jobs_begun(mean: float, rate: float, threads: int) -> int:
 
     With too little to do the rate says nothing; one thread alone, and all of them, are the bounds.
     """
-    if mean <= 0.0:
-        return 0
+    mean = max(mean, _SHORTEST)
     return round(AHEAD_SECONDS * min(max(rate, 1 / mean), threads / mean))

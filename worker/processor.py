@@ -16,7 +16,7 @@ import msgspec
 
 from jobd.client import payload as wire
 from jobd.client import registry, settings
-from jobd.client.call import RunningJob, run_alone
+from jobd.client.call import RunningJob, call_target, set_current
 from jobd.client.errors import MalformedPayload
 from jobd.client.middleware import NO_MIDDLEWARE
 from jobd.client.scripts import Move
@@ -100,8 +100,8 @@ class Processor:
         self._thread_id = thread_id(threading.get_native_id())
         while True:
             try:
-                job = self._fetcher.next(self._number, self._ran)
-                self._ran = None
+                ran, self._ran = self._ran, None
+                job = self._fetcher.next(self._number, ran)
                 if job is None:
                     return
                 if job.call != self._call:
@@ -126,8 +126,7 @@ class Processor:
 
     def _process(self, fetched: Fetched) -> Outcome:
         """Run one job and note what became of it."""
-        # The way of every job: nothing is locked here, asked of the system or made that a plain success can do
-        # without, and whatever else there may be goes aside into a function of its own.
+        # The way of every job: no lock, no system call, nothing made that a plain success can do without.
         outcome: Outcome = DONE
         name, seconds, waited = OTHER, 0.0, None
         started = monotonic()
@@ -145,7 +144,8 @@ class Processor:
             said = lines.start(job, at_once=self._was_slow) if lines else ""
             self._seat.begin(entry.jid, started)
             try:
-                run_alone(handler, job, self._stack)
+                set_current(job)
+                call_target(handler, job, self._stack)
             except BaseException as error:  # also SystemExit: a job must not end the thread that runs it
                 seconds = monotonic() - started
                 outcome = self._judge(fetched, job, handler, error, seconds)
@@ -158,7 +158,7 @@ class Processor:
         finally:
             self._seat.end()
             self._now = None
-        self._ran = seconds
+        self._ran = seconds or monotonic() - started
         if outcome is not DONE:
             return self._settle(fetched, outcome, name, seconds, waited)
         if not self._ledger.finish(fetched, None, (fetched.queue, name, "ok", seconds, waited)):

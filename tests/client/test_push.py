@@ -380,7 +380,7 @@ class DropsReplies:
                 return False
             behind.sendall(request)
             reply = behind.recv(65_536)
-            if b"EVALSHA" in request or b"EXEC" in request:
+            if b"EVALSHA" in request or b"LPUSH" in request:
                 self.pushes += 1
                 return True
             connection.sendall(reply)
@@ -446,6 +446,40 @@ async def test_a_refused_bulk_push_under_asyncio_says_why(client: jobd.Client, r
     redis.delete("queue:default")
     assert len(await client.apush_bulk({"class": "A", "args": [[1], [2]]})) == 2
     assert redis.llen("queue:default") == 2
+
+
+def test_an_interrupt_between_two_thousands_waits_for_no_answer(client: jobd.Client, redis: Redis) -> None:
+    def calls() -> Iterator[list[int]]:
+        yield [1]
+        raise KeyboardInterrupt
+
+    client.push({"class": "A", "args": [0]})
+    opened = redis.client_list()
+    with pytest.raises(KeyboardInterrupt):
+        client.push_bulk({"class": "A", "args": calls()}, batch_size=1)
+    client.push({"class": "A", "args": [2]})
+    wait_until(lambda: redis.client_list() != opened, "the connection with an answer on its way to be closed")
+    assert queued(redis)[-1]["args"] == [2]
+
+
+def test_a_fork_while_jobs_are_made_leaves_the_answer_to_the_parent(client: jobd.Client, redis: Redis) -> None:
+    def calls() -> Iterator[list[int]]:
+        yield [1]
+        if (child := os.fork()) == 0:
+            raise RuntimeError("the child goes its own way")
+        assert os.waitpid(child, 0)[1] == 0
+        yield [2]
+
+    parent = os.getpid()
+    try:
+        jids = client.push_bulk({"class": "A", "args": calls()}, batch_size=1)
+    except RuntimeError:
+        os._exit(0 if os.getpid() != parent else 1)
+    except BaseException:
+        if os.getpid() != parent:
+            os._exit(1)
+        raise
+    assert [fields["jid"] for fields in queued(redis)] == jids
 
 
 async def test_a_lost_reply_under_asyncio(drops_replies: DropsReplies, redis: Redis) -> None:

@@ -282,6 +282,46 @@ class TestReturns:
         assert ledger.given_back == []
         assert not any(job.suspects for job in jobs)
 
+    def test_what_the_steward_fetches_after_the_close_goes_back_at_once(self) -> None:
+        jobs = [a_job() for _ in range(3)]
+        ledger = StubLedger(*jobs)
+        fetcher = make(ledger)
+        fetcher._pace.restart(0.0005)
+        fetcher._low = LEAST_BATCH
+        fetcher._ready.append(first := a_job())
+        ledger.meanwhile = fetcher.close
+        fetcher.start()
+        assert fetcher.next(0, None) is first
+        wait_until(lambda: ledger.given_back == jobs, "all that came to go back")
+
+    def test_jobs_that_were_recovered_meanwhile_are_not_started(self) -> None:
+        lost, mine = a_job(), a_job()
+        fetcher = make(StubLedger())
+        fetcher._ready.extend([lost, mine])
+        lost.held = False
+        assert fetcher.next(0, None) is mine
+
+    def test_a_fetch_ahead_that_fails_wakes_who_wanted_to_fetch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ledger, bell = StubLedger(), StubBell()
+        fetcher = make(ledger, bell)
+        fetcher._low = LEAST_BATCH
+        parked = list[threading.Thread]()
+
+        def fail() -> None:
+            ledger.meanwhile = lambda: None
+            parked.append(next_in_thread(fetcher, 1))
+            wait_until(lambda: len(fetcher._idle) == 1, "a thread to be parked")
+            raise RuntimeError("odd")
+
+        ledger.meanwhile = fail
+        monkeypatch.setattr("jobd.worker.fetcher.Pace.ahead", lambda self, now: 1)
+        fetcher.start()
+        fetcher._calls.put(None)
+        wait_until(bell.waiting.is_set, "that thread to lead")
+        fetcher.close()
+        bell.ring.set()
+        assert ended(*parked)
+
 
 class TestQuiet:
     def test_once_closed_it_fetches_nothing_and_acknowledges_what_is_left(self) -> None:

@@ -10,7 +10,7 @@ from jobd.worker.pace import Pace, jobs_begun
 @pytest.mark.parametrize(
     ("mean", "rate", "threads", "jobs"),
     [
-        (0.0, 0.0, 10, 0),  # nothing is known yet
+        (0.0, 0.0, 10, 2_000),  # the clock does not show it
         (1e-6, 0.0, 10, 2_000),  # too little to do: as fast as one thread can
         (1e-6, 300_000, 10, 2_000),
         (20e-6, 40_000, 10, 100),
@@ -54,7 +54,20 @@ def test_a_pause_says_nothing_about_how_long_jobs_take() -> None:
     assert pace.ahead(0.002) == 200
     for hour in range(1, 50):
         assert pace.ahead(hour * 3600.0) == 200
-    assert pace.busy == pytest.approx(0, abs=1e-6)
+    assert pace.busy < 0.1
+    for step in range(1, 11):
+        note(pace, 10, 0.010)
+        pace.ahead(49 * 3600.0 + step * 0.010)
+    assert pace.busy > 5
+
+
+def test_jobs_that_take_no_time_at_all_are_no_trouble() -> None:
+    pace = Pace(10, 0.0)
+    note(pace, 100, 0.010)
+    pace.ahead(0.1)
+    for step in range(1, 60_000):
+        note(pace, 10, 0.0)
+        assert pace.ahead(0.1 + step * 0.001) >= 0
 
 
 def test_after_jobs_that_took_longer_than_foreseen_it_starts_anew() -> None:
