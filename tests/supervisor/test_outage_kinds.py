@@ -247,6 +247,7 @@ def cut_off(site: Site) -> Iterator[None]:
     ],
 )
 def test_an_outage_is_waited_out_with_one_line_at_each_end(site: Site, outage: Outage, said: str) -> None:
+    site.wait_until_back()
     site.new_events()
     with Feed(site.server.url) as feed:
         site.wait_for_work("work before the outage")
@@ -309,6 +310,7 @@ def slow(site: Site) -> Iterator[None]:
 
 @pytest.mark.parametrize("trouble", [full, without_scripts, slow])
 def test_what_lets_jobs_end_stops_no_work_and_is_no_outage(site: Site, trouble: Outage) -> None:
+    site.wait_until_back()
     site.new_events()
     with Feed(site.server.url) as feed:
         site.wait_for_work("work before the trouble")
@@ -334,6 +336,7 @@ HALF_OPEN = {
 
 @pytest.mark.parametrize("which", ["all", *(pytest.param(w, marks=only_long) for w in list(HALF_OPEN)[1:])])
 def test_connections_that_died_unseen_are_replaced_once_a_reply_is_overdue(site: Site, which: str) -> None:
+    site.wait_until_back()
     site.new_events()
     with Feed(site.server.url) as feed:
         site.wait_for_work("work before")
@@ -350,6 +353,7 @@ def test_connections_that_died_unseen_are_replaced_once_a_reply_is_overdue(site:
 
 @only_long
 def test_an_idle_command_whose_connections_died_unseen_hears_of_work_again(site: Site) -> None:
+    site.wait_until_back()
     site.new_events()
     site.line.forget()
     begun = time.monotonic()
