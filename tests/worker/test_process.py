@@ -222,7 +222,7 @@ class TestPage:
             wait_until(lambda: stat(redis, "processed") == 3, "all done")
         waits = worker.page.waits()["default"]
         assert sum(waits.counts) == 2
-        assert 100 <= waits.seconds < 110
+        assert 100 <= waits.seconds + 0.1 < 110  # the server's clock is known to a round trip
         durations = worker.page.jobs()["default", "process.record"].durations
         assert sum(durations.counts) == 3
         assert 0 < durations.seconds < 5
