@@ -29,8 +29,8 @@ from jobd.client.errors import ConfigError, PushOutcomeUnknown, PushRefused, Red
 from jobd.client.push import Client
 from jobd.client.redaction import mask
 from jobd.client.server import ServerFacts, read_facts, refuse_too_old, warnings
-from jobd.supervisor.server_binary import server_binary
 from jobd.worker.config import WorkerConfig
+from tests.sentinels import Watched
 from tests.servers import RedisServer, ServerFailed
 from tests.waiting import wait_until
 
@@ -478,23 +478,18 @@ class TestSentinel:
         def noted(number: int) -> None:
             ran.append(number)
 
-        with contextlib.ExitStack() as stack:
-            master = stack.enter_context(RedisServer(tcp=True))
-            follow = ["--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0"]
-            replica = stack.enter_context(RedisServer(tcp=True, args=follow))
-            sentinel = stack.enter_context(running_sentinel(master.port))
-            url = f"redis+sentinel://127.0.0.1:{sentinel}/mymaster/0"
+        with Watched() as service, contextlib.ExitStack() as stack:
+            url, replica = service.url, service.second
             jobd.configure(redis_url=url)
             worker = jobd.run(WorkerConfig(redis_url=url, concurrency=2, heartbeat_interval=0.2, timeout=2))
             stack.enter_context(worker)
             noted.perform_async(1)
             wait_until(lambda: ran == [1], "the first job")
-            with master.client() as client:
+            with service.first.client() as client:
                 wait_until(lambda: client.get("stat:processed") == b"1", "the acknowledgement")
-                wait_until(lambda: replica_is_in_step(client), "the replica")
-            fail_over(sentinel)
-            wait_until(lambda: asked(replica, lambda client: client.role()[0]) == b"master", "the fail-over", 20)
-            master.kill()
+            service.wait_until_in_step()
+            service.fail_over()
+            service.first.kill()
             numbers = itertools.count(2)
             wait_until(lambda: push_is_taken(noted, next(numbers)), "a push to the new master", 15)
             wait_until(lambda: len(ran) > 1, "a job after the fail-over", 15)
@@ -605,52 +600,6 @@ def make_certificates(openssl: str, directory: Path) -> None:
         run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
         run("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signer)
-
-
-@contextlib.contextmanager
-def running_sentinel(master_port: int) -> Iterator[int]:
-    """A sentinel that watches `mymaster` and knows its replica; yields its port."""
-    with tempfile.TemporaryDirectory() as name:
-        port = free_port()
-        config = Path(name) / "sentinel.conf"
-        config.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {name}\nsentinel monitor mymaster 127.0.0.1 {master_port} 1\n"
-            "sentinel down-after-milliseconds mymaster 2000\nsentinel failover-timeout mymaster 5000\n"
-        )
-        program = os.environ.get("REDIS_SERVER") or str(server_binary())
-        process = subprocess.Popen([program, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
-        try:
-            wait_until(lambda: sentinel_knows_a_replica(port), "the sentinel knows the replica", 20)
-            yield port
-        finally:
-            process.kill()
-            process.wait()
-
-
-def sentinel_knows_a_replica(port: int) -> bool:
-    """Whether a fail-over would have somewhere to go."""
-    with contextlib.suppress(RedisError), Redis(port=port) as client:
-        state = client.sentinel_master("mymaster")
-        return bool(state["num-slaves"] == 1)
-    return False
-
-
-def replica_is_in_step(master: Redis) -> bool:
-    """Whether the only replica has all that the master has."""
-    info = master.info("replication")
-    replica = info.get("slave0", {})
-    return bool(replica.get("state") == "online" and replica.get("offset") == info["master_repl_offset"])
-
-
-def fail_over(port: int) -> None:
-    """Ask the sentinel for a fail-over until it sees a replica that is fit for it."""
-
-    def begun() -> bool:
-        with contextlib.suppress(RedisError), Redis(port=port) as client:
-            return bool(client.execute_command("SENTINEL", "FAILOVER", "mymaster"))
-        return False
-
-    wait_until(begun, "the sentinel begins a fail-over", 15)
 
 
 def push_is_taken(job: Any, number: int) -> bool:
