@@ -475,17 +475,17 @@ def retire(keys: Keys, identity: str) -> Call[None]:
     return Call(load("retire"), own, [identity], _nothing)
 
 
-def lead(keys: Keys, identity: str, ttl: float, sources: Sequence[str]) -> Call[list[float] | None]:
-    """Hold, renew or win the promoting lease for `ttl` seconds; None when it is another's.
+def lead(keys: Keys, identity: str, ttl: float, sources: Sequence[str]) -> Call[list[float] | float]:
+    """Hold, renew or win the promoting lease for `ttl` seconds; a number of seconds: another holds it for so long.
 
-    Answers with the time of the first job of each of `sources`, sorted sets: infinite when it is empty, minus infinite
-    when it cannot be read.
+    Whoever holds it gets the time of the first job of each of `sources`, sorted sets: infinite when it is empty, minus
+    infinite when it cannot be read.
     """
     return Call(load("lead"), [keys.scheduler, *sources], [identity, int(ttl * 1000)], _firsts)
 
 
-def _firsts(reply: Sequence[bytes] | None) -> list[float] | None:
-    return None if reply is None else [float(first) for first in reply]
+def _firsts(reply: Sequence[bytes] | int) -> list[float] | float:
+    return reply / 1000 if isinstance(reply, int) else [float(first) for first in reply]
 
 
 def pause(keys: Keys, queue: str, note: str) -> Call[bool]:

@@ -19,6 +19,7 @@ class Outage:
         self._on_lost, self._lock = on_lost, threading.Lock()
         self._since: float | None = None
         self._back_at = 0.0
+        self._told_no_tracking = False
         self.last_contact = 0.0
         """When Redis last answered, in monotonic seconds; 0.0 before it ever has."""
 
@@ -44,6 +45,13 @@ class Outage:
         self.last_contact = now = time.monotonic()
         if self._since is not None:
             self._end(now, opened)
+
+    def no_tracking(self, error: BaseException) -> None:
+        """Note that the server, or a proxy, cannot tell of changes; the first time is logged."""
+        with self._lock:
+            told, self._told_no_tracking = self._told_no_tracking, True
+        if not told:
+            log.event("redis.no_tracking", level=log.WARNING, error=str(error), hint="polling instead")
 
     def _end(self, now: float, opened: float) -> None:
         with self._lock:

@@ -24,7 +24,7 @@ from jobd.client.scripts import DeadLimits
 from jobd.worker import host, log
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
-from jobd.worker.doorbell import Doorbell, Wakeup
+from jobd.worker.doorbell import Doorbell
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.ledger import Aborted, Fetched, Ledger
@@ -34,8 +34,9 @@ from jobd.worker.periodic import Periodic
 from jobd.worker.processor import InProgress, Processor, dead_of_crashes, given_back
 from jobd.worker.recovery import Orphan, Recovery
 from jobd.worker.retry import RetryPolicy
-from jobd.worker.scheduler import Scheduler
+from jobd.worker.scheduler import Scheduler, SetsBell
 from jobd.worker.suspects import Suspects
+from jobd.worker.wakeup import Wakeup
 
 _AFTER_DEADLINE = 1.5
 """Seconds after the end of `timeout` at which the process stops trying to tell Redis."""
@@ -106,7 +107,7 @@ class WorkerProcess:
         self._recovery = self._make_recovery()
         self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal, on_cluster=on_cluster)
         self._heartbeat = Periodic("heartbeat", self._heartbeat_part.tick, self._outage)
-        self._scheduler = Periodic("scheduler", self._make_scheduler().tick, self._outage)
+        self._scheduler, self._sets_bell = self._make_scheduler()
         self._pulse = Periodic("pulse", self._beat, self._outage)
         self._pulse.start()
 
@@ -274,6 +275,8 @@ class WorkerProcess:
         self._pulse.stop(1.0)
         for pool in self._pools:
             pool.doorbell.close()
+        if self._scheduler.stop(0):
+            self._sets_bell.close()
         self._connector.close()
         if self._wait_for_jobs(0):
             self._wakeup.close()
@@ -393,8 +396,8 @@ class WorkerProcess:
             on_cluster=on_cluster,
         )
 
-    def _make_scheduler(self) -> Scheduler:
-        return Scheduler(
+    def _make_scheduler(self) -> tuple[Periodic, SetsBell]:
+        scheduler = Scheduler(
             self._connector,
             self._keys,
             self._clock,
@@ -403,3 +406,4 @@ class WorkerProcess:
             limits=self._limits,
             timestamps=self.config.timestamps,
         )
+        return Periodic("scheduler", scheduler.tick, self._outage, scheduler.bell), scheduler.bell

@@ -1,30 +1,92 @@
 """Moves due jobs of `schedule` and `retry` into their queues, for the whole cluster.
 
-One process holds a lease and does it; the others try for the lease and take over within seconds when it ends. Moving is
-a script, so that even two schedulers at a time would neither lose nor double a job.
+One process holds a lease and does it; the others wait until the lease would end. The holder sleeps until the next job
+is due, and the server tells it when one of the sets changes. Moving is a script, so that even two schedulers at a time
+would neither lose nor double a job.
 """
 
 from __future__ import annotations
 
+import math
+import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from jobd.client import defaults, scripts
 from jobd.client import payload as wire
 from jobd.client.connection import Connector, is_readonly
-from jobd.client.errors import MalformedPayload
+from jobd.client.errors import MalformedPayload, RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.client.payload import Timestamps
 from jobd.client.scripts import DeadLimits
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.outage import Outage
+from jobd.worker.tracked import Tracked
+from jobd.worker.wakeup import Wakeup
+
+_SPREAD = 0.1
+"""Seconds over which those who wait for the end of a lease come."""
+
+
+class SetsBell:
+    """Rings when `schedule` or `retry` changes, once it is armed, and when it is set."""
+
+    def __init__(self, connector: Connector, keys: Keys, outage: Outage) -> None:
+        self._commands = [("ZCARD", keys.retry), ("ZCARD", keys.schedule)]
+        self._wakeup, self._outage = Wakeup(), outage
+        self._line = Tracked(connector, wakeup=self._wakeup, outage=outage)
+        self._armed, self._looked = False, 0.0
+
+    def set(self) -> None:
+        """End a wait, now or when it begins; from any thread."""
+        self._wakeup.set()
+
+    def clear(self) -> None:
+        """Let waits last again."""
+        self._wakeup.clear()
+
+    def arm(self) -> float:
+        """Have the server tell of the next change; returns for how many seconds that may be relied on."""
+        self._looked = time.monotonic()
+        if not self._line.open():
+            return defaults.SCHEDULER_POLL
+        if not self._armed:
+            _, rang = self._line.ask(self._commands)
+            self._armed = not rang
+        return math.inf
+
+    def disarm(self) -> None:
+        """Hear nothing of the sets."""
+        self._armed = False
+        self._line.hang_up()
+
+    def wait(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds. A change that comes soon after the last look is held back for a moment."""
+        if self._line.is_open:
+            try:
+                changed = not self._armed or self._line.listen(timeout)
+            except (RedisError, RedisUnavailable, OSError) as error:
+                self._outage.failed(error, self._line.opened)
+                self.disarm()
+                return
+            if not changed:
+                return
+            self._armed = False
+            timeout = min(timeout, self._looked + defaults.SCHEDULER_MIN_PAUSE - time.monotonic())
+        self._wakeup.wait(max(0.0, timeout))
+
+    def close(self) -> None:
+        """Give everything back; nobody may wait or set it any more."""
+        self.disarm()
+        self._wakeup.close()
 
 
 class Scheduler:
-    """Promotes due jobs while it holds the cluster's lease."""
+    """Promotes due jobs while it holds the cluster's lease. Between two ticks its `bell` is to be waited on."""
 
     def __init__(
         self,
@@ -41,19 +103,36 @@ class Scheduler:
         self._identity, self._limits = identity, limits
         self._timestamps: Timestamps = timestamps
         self._reports = log.Reports()
+        self.bell, self._leads = SetsBell(connector, keys, outage), False
 
     def tick(self) -> float:
-        """Do what is due; returns seconds until the next look."""
+        """Do what is due; returns seconds until the next look, which a change makes come earlier."""
+        # First, so that what comes after the look at the sets is told.
+        longest = self._armed() if self._leads else 0.0
         sources = (self._keys.retry, self._keys.schedule)
         call = scripts.lead(self._keys, self._identity(), defaults.SCHEDULER_LEASE, sources)
         with self._connector.connection() as connection:
             firsts = scripts.send(connection, call)
-        if firsts is None:
-            return defaults.SCHEDULER_LEASE / 4
+        if not isinstance(firsts, list):
+            self._leads = False
+            self.bell.disarm()
+            return firsts + random.uniform(0.0, _SPREAD)
+        self._leads = True
         # Not before: who does not hold the lease has only read, which works where nothing can be written.
         self._outage.works()
+        longest = min(longest, defaults.SCHEDULER_LEASE / 2)
+        return self._do_what_is_due(dict(zip(sources, firsts, strict=True)), longest)
+
+    def _armed(self) -> float:
+        try:
+            return self.bell.arm()
+        except BaseException:
+            self.bell.disarm()
+            raise
+
+    def _do_what_is_due(self, firsts: dict[str, float], longest: float) -> float:
         now, damaged = self._clock.now(), False
-        for source, first in zip(sources, firsts, strict=True):
+        for source, first in firsts.items():
             if first > now:
                 continue
             try:
@@ -64,7 +143,7 @@ class Scheduler:
                 self._reports.tell(f"{source}: {error}")
                 damaged = True
         # What was due has moved, and more may be.
-        return 1.0 if damaged else max(0.0, min(min(firsts) - now, defaults.SCHEDULER_MAX_SLEEP))
+        return 1.0 if damaged else max(0.0, min(min(firsts.values()) - now, longest))
 
     def _promote(self, source: str) -> None:
         """Move what is due in one set, up to the limit of a call."""

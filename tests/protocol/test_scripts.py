@@ -468,13 +468,18 @@ def test_nothing_is_promoted_while_the_dead_set_is_of_a_wrong_type(owner: Owner)
 
 def test_the_promoting_lease_is_renewed_by_its_holder_and_won_when_it_ends(owner: Owner) -> None:
     assert owner.send(scripts.lead(KEYS, "a", 60.0, [])) == []
-    assert owner.send(scripts.lead(KEYS, "b", 60.0, [])) is None
+    assert owner.send(scripts.lead(KEYS, "b", 60.0, [])) == pytest.approx(60.0, abs=1)
     assert owner.send(scripts.lead(KEYS, "a", 30.0, [])) == []
     left: Any = owner.redis.pttl(KEYS.scheduler)
     assert 29_000 < left <= 30_000
     owner.redis.delete(KEYS.scheduler)
     assert owner.send(scripts.lead(KEYS, "b", 60.0, [])) == []
-    assert owner.send(scripts.lead(KEYS, "a", 60.0, [])) is None
+    assert owner.send(scripts.lead(KEYS, "a", 60.0, [])) == pytest.approx(60.0, abs=1)
+
+
+def test_a_promoting_lease_without_an_end_is_nobodys(owner: Owner) -> None:
+    owner.redis.set(KEYS.scheduler, "left behind")
+    assert owner.send(scripts.lead(KEYS, "a", 60.0, [])) == []
 
 
 def test_who_promotes_is_told_when_the_first_jobs_are_due(owner: Owner) -> None:
@@ -521,7 +526,7 @@ def test_a_retired_process_is_seen_nowhere(owner: Owner) -> None:
 def test_a_retired_process_hands_the_promoting_lease_over_at_once_and_takes_nobody_elses(owner: Owner) -> None:
     assert owner.send(scripts.lead(KEYS, "p", 60.0, [])) == []
     owner.send(scripts.retire(KEYS, "q"))
-    assert owner.send(scripts.lead(KEYS, "q", 60.0, [])) is None
+    assert owner.send(scripts.lead(KEYS, "q", 60.0, [])) == pytest.approx(60.0, abs=1)
     owner.send(scripts.retire(KEYS, "p"))
     assert owner.send(scripts.lead(KEYS, "q", 60.0, [])) == []
 

@@ -19,8 +19,9 @@ from jobd.client import defaults, scripts
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
 from jobd.worker import doorbell
-from jobd.worker.doorbell import Doorbell, Wakeup, lost_race_pause
+from jobd.worker.doorbell import Doorbell, lost_race_pause
 from jobd.worker.outage import Outage
+from jobd.worker.wakeup import Wakeup
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker

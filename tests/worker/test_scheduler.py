@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from jobd.worker import scheduler as module
 from jobd.worker.clock import ServerClock
 from jobd.worker.outage import Outage
 from jobd.worker.scheduler import Scheduler, promoted
+from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
 
@@ -141,12 +143,78 @@ def test_a_flood_of_retries_does_not_hold_up_what_is_scheduled(scheduler: Schedu
     assert len(queued(redis, "other")) == 1
 
 
-def test_it_sleeps_until_the_next_is_due_but_not_long(scheduler: Scheduler, redis: Redis) -> None:
-    assert scheduler.tick() == defaults.SCHEDULER_MAX_SLEEP
+def test_it_sleeps_until_the_next_is_due_and_long_enough_to_keep_its_lease(scheduler: Scheduler, redis: Redis) -> None:
+    assert scheduler.tick() == 0.0, "it has just come to lead, and has not looked since it listens"
+    assert scheduler.tick() == defaults.SCHEDULER_LEASE / 2
     redis.zadd("retry", {job("a"): time.time() + 60})
-    assert scheduler.tick() == defaults.SCHEDULER_MAX_SLEEP
+    assert scheduler.tick() == defaults.SCHEDULER_LEASE / 2
     redis.zadd("schedule", {job("b"): time.time() + 0.1})
     assert 0 <= scheduler.tick() <= 0.1
+
+
+@pytest.mark.parametrize("source", ["schedule", "retry"])
+def test_a_change_of_a_set_ends_the_wait(source: str, scheduler: Scheduler, redis: Redis) -> None:
+    for member in ("a", "b", "c"):
+        scheduler.tick()
+        scheduler.tick()
+        changing = threading.Timer(0.1, redis.zadd, [source, {job(member): time.time() + 60}])
+        changing.start()
+        scheduler.bell.wait(60)
+        changing.join()
+    assert scheduler.tick() == defaults.SCHEDULER_LEASE / 2
+
+
+def test_it_can_be_woken(scheduler: Scheduler) -> None:
+    for _ in range(2):
+        scheduler.tick()
+    waking = threading.Timer(0.1, scheduler.bell.set)
+    waking.start()
+    scheduler.bell.wait(60)
+    waking.join()
+
+
+def test_a_set_that_changes_all_the_time_is_looked_at_twenty_times_a_second(scheduler: Scheduler, redis: Redis) -> None:
+    begun, looks, over = time.monotonic(), 0, threading.Event()
+
+    def change() -> None:
+        while not over.wait(0.001):
+            redis.zadd("schedule", {job("x"): time.time() + 60 + time.monotonic()})
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    while looks < 20:
+        scheduler.bell.wait(scheduler.tick())
+        looks += 1
+    lasted = time.monotonic() - begun
+    over.set()
+    changing.join()
+    assert lasted >= 18 * defaults.SCHEDULER_MIN_PAUSE
+
+
+def test_a_cut_connection_ends_the_wait_and_is_made_anew(scheduler: Scheduler, redis: Redis, events: Events) -> None:
+    for _ in range(2):
+        scheduler.tick()
+    redis.client_kill_filter(_type="normal", skipme=True)
+    scheduler.bell.wait(60)
+    assert len(events.named("redis.lost")) == 1
+    scheduler.tick()
+    changing = threading.Timer(0.1, redis.zadd, ["schedule", {job("a"): time.time() + 60}])
+    changing.start()
+    scheduler.bell.wait(60)
+    changing.join()
+
+
+def test_without_tracking_the_sets_are_polled(redis: Redis, redis_server: RedisServer, events: Events) -> None:
+    redis.execute_command("ACL SETUSER plain on >secret ~* &* +@all -client|tracking")
+    connector = Connector(redis_server.url.replace("unix://", "unix://plain:secret@"))
+    try:
+        scheduler = make(connector)
+        assert [scheduler.tick() for _ in range(3)] == [0.0, defaults.SCHEDULER_POLL, defaults.SCHEDULER_POLL]
+        scheduler.bell.wait(0.0)
+        assert len(events.named("redis.no_tracking")) == 1
+    finally:
+        redis.execute_command("ACL DELUSER plain")
+        connector.close()
 
 
 def test_a_damaged_set_is_reported_and_the_other_goes_on(scheduler: Scheduler, redis: Redis, events: Events) -> None:
@@ -184,7 +252,7 @@ def test_one_scheduler_at_a_time_promotes(connector: Connector, redis: Redis) ->
     first, second = make(connector, "a"), make(connector, "b")
     first.tick()
     redis.zadd("schedule", {job("x"): 1.0})
-    assert second.tick() <= defaults.SCHEDULER_LEASE / 2
+    assert 0 < second.tick() <= defaults.SCHEDULER_LEASE + 0.1
     assert queued(redis) == []
     assert redis.get("jobd:scheduler") == b"a"
     assert 0 < redis.pttl("jobd:scheduler") <= defaults.SCHEDULER_LEASE * 1000
@@ -207,12 +275,13 @@ def test_another_process_takes_over_when_the_scheduler_stops(
         wait_until(lambda: redis.get("stat:processed") == b"1", "the due job run")
 
 
-def test_a_due_job_starts_within_half_a_second(run_worker: RunWorker, redis: Redis) -> None:
+def test_due_jobs_start_at_their_time(run_worker: RunWorker, redis: Redis) -> None:
     started.clear()
     with run_worker():
-        due = time.time() + 0.3
+        due = time.time() + 0.5
         for _ in range(5):
             note.perform_at(due)
         assert redis.zcard("schedule") == 5
         wait_until(lambda: len(started) == 5, "all run")
-    assert due <= min(started) < due + 0.5
+    # 2 ms at the median on a quiet machine: `make bench` has the figures.
+    assert due <= min(started) < due + 0.25
