@@ -17,16 +17,16 @@ LENGTHS = 3.0
 """Longer than other samples: the slowest of a hundred is to be one of several."""
 
 
-def stamps(theatre: Theatre, stage: Stage, rate: float) -> Figures:
-    """Push so many jobs a second that note how old they are."""
+def stamps(theatre: Theatre, stage: Stage, rate: float, delay: float = 0.0, patience: float = 30.0) -> Figures:
+    """Push so many jobs a second, due in so many seconds, that note how late they are."""
     count = max(10, round(rate * theatre.seconds * LENGTHS))
     waits = stage.processes.directory / "waits"
     waits.write_text("")
     cpu, server_cpu, watch = stage.processes.cpu(), theatre.server.cpu(), Watch()
-    command = theatre.producers.command(stage.system, "stamps", {"count": count, "gap": 1 / rate})
+    command = theatre.producers.command(stage.system, "stamps", {"count": count, "gap": 1 / rate, "delay": delay})
     environment = stage.system.environ(theatre.server.url)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    stage.until(lambda: waits.read_bytes().count(b"\n") == count, 30)
+    stage.until(lambda: waits.read_bytes().count(b"\n") == count, delay + patience)
     found = sorted(float(line) * 1_000 for line in waits.read_text().split())
     return {
         "pushes/s": count / json.loads(done.stdout.splitlines()[-1])["seconds"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import drain, growth, idle, latency, pushing, recovery, sleeping
+from bench import drain, growth, idle, latency, pushing, recovery, scheduling, sleeping
 from bench.results import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -10,6 +10,7 @@ MEASURES: tuple[Measure, ...] = (
     drain.TWO,
     *pushing.MEASURES,
     latency.START,
+    *scheduling.MEASURES,
     *sleeping.MEASURES,
     idle.ONE,
     idle.TWO,

@@ -27,6 +27,8 @@ class Setup:
     threads: int = 10
     job_log: bool = False
     queues: tuple[str, ...] = (QUEUE,)
+    scheduled: bool = False
+    """Whether jobs come that are due later, where that takes another process."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def rq() -> System:
 
     def start(setup: Setup, url: str, directory: Path) -> list[list[str]]:
         worker = [str(programs / "rq"), "worker", "--url", url, "--worker-class", "rq.worker.SimpleWorker", "--quiet"]
-        return [[*worker, QUEUE]] * setup.processes
+        return [[*worker, *(["--with-scheduler"] if setup.scheduled else []), QUEUE]] * setup.processes
 
     return System(
         "RQ, no fork",

@@ -58,6 +58,8 @@ SCHEDULER_MIN_PAUSE = 0.05
 SCHEDULER_POLL = 0.1
 """Between two looks where the server offers no client tracking."""
 PROMOTE_LIMIT = 300
+PROMOTE_BYTES = 1_000_000
+"""Due jobs that one call moves at most: their number, and about their size."""
 RECOVER_LIMIT = 1_000
 
 MAX_WAIT = 2.0

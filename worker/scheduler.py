@@ -103,6 +103,7 @@ class Scheduler:
         self._identity, self._limits = identity, limits
         self._timestamps: Timestamps = timestamps
         self._reports = log.Reports()
+        self._limit = defaults.PROMOTE_LIMIT
         self.bell, self._leads = SetsBell(connector, keys, outage), False
 
     def tick(self) -> float:
@@ -149,9 +150,8 @@ class Scheduler:
         """Move what is due in one set, up to the limit of a call."""
         now = self._clock.now()
         client: Any = self._connector.client()
-        due: Sequence[bytes] = client.zrange(
-            source, "-inf", repr(now), byscore=True, offset=0, num=defaults.PROMOTE_LIMIT
-        )
+        due: Sequence[bytes] = client.zrange(source, "-inf", repr(now), byscore=True, offset=0, num=self._limit)
+        self._limit = promote_limit(due)
         members = [self._prepared(source, member, now) for member in due]
         with self._connector.connection() as connection:
             done = scripts.send(connection, scripts.promote(self._keys, source, now, members, self._limits))
@@ -167,6 +167,12 @@ class Scheduler:
             log.event("job.buried", level=log.ERROR, source=source, reason=f"{type(error).__name__}: {error}")
             return member, None, b""
         return member, queue, payload
+
+
+def promote_limit(last: Sequence[bytes]) -> int:
+    """How many members to move next, after these: large ones would keep Redis from answering others for long."""
+    size = sum(map(len, last)) / max(len(last), 1)
+    return max(1, min(defaults.PROMOTE_LIMIT, int(defaults.PROMOTE_BYTES / max(size, 1.0))))
 
 
 def promoted(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:

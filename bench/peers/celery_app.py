@@ -13,4 +13,7 @@ app.conf.task_default_queue = QUEUE
 TASKS = {name: app.task(effect, name=name) for name, effect in EFFECTS.items()}
 
 if __name__ == "__main__":
-    main({name: task.delay for name, task in TASKS.items()})
+    main(
+        {name: task.delay for name, task in TASKS.items()},
+        later=lambda delay, name, args: TASKS[name].apply_async(args, countdown=delay),
+    )

@@ -12,4 +12,4 @@ huey = RedisHuey(QUEUE, url=os.environ["BENCH_URL"])
 TASKS = {name: huey.task(name=name)(effect) for name, effect in EFFECTS.items()}
 
 if __name__ == "__main__":
-    main(TASKS)
+    main(TASKS, later=lambda delay, name, args: TASKS[name].schedule(args=args, delay=delay))

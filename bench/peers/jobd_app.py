@@ -16,4 +16,5 @@ if __name__ == "__main__":
     main(
         {name: job.perform_async for name, job in JOBS.items()},
         lambda name, jobs: JOBS[name].perform_bulk(tuple(args) for args in jobs),
+        lambda delay, name, args: JOBS[name].perform_in(delay, *args),
     )

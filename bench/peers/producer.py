@@ -1,7 +1,8 @@
 """The command line of every Python producer: `APP.py fill JSON` and `APP.py stamps JSON`.
 
 `fill` pushes `repeat` times the jobs of `jobs`, a list of [count, name, args]; `bulk` pushes each count at once. It
-prints what it took. `stamps` pushes `count` jobs with the present time as argument, about `gap` seconds apart.
+prints what it took. `stamps` pushes `count` jobs, about `gap` seconds apart, that are due `delay` seconds later, with
+the time at which they are due as argument.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 Push = Mapping[str, Callable[..., object]]
 Bulk = Callable[[str, list[list[Any]]], object]
+Later = Callable[[float, str, list[Any]], object]
+"""Pushes a job that is due in so many seconds."""
 
 
 def fill(push: Push, bulk: Bulk | None, spec: Mapping[str, Any]) -> None:
@@ -33,21 +36,24 @@ def fill(push: Push, bulk: Bulk | None, spec: Mapping[str, Any]) -> None:
     print(json.dumps({"jobs": jobs, "seconds": seconds, "cpu": cpu}))
 
 
-def stamps(push: Push, spec: Mapping[str, Any]) -> None:
-    """Push one job after the other, each when it is due, and print the seconds that all took."""
+def stamps(push: Push, later: Later | None, spec: Mapping[str, Any]) -> None:
+    """Push one job after the other, each at its time, and print the seconds that all took."""
     push["nothing"](0)  # connects
     due = started = time.monotonic()
     for _ in range(spec["count"]):
         due += spec["gap"] * random.uniform(0.5, 1.5)
         time.sleep(max(0.0, due - time.monotonic()))
-        push["stamp"](time.monotonic())
+        if later is not None and spec["delay"]:
+            later(spec["delay"], "stamp", [time.monotonic() + spec["delay"]])
+        else:
+            push["stamp"](time.monotonic())
     print(json.dumps({"seconds": time.monotonic() - started}))
 
 
-def main(push: Push, bulk: Bulk | None = None) -> None:
+def main(push: Push, bulk: Bulk | None = None, later: Later | None = None) -> None:
     """Do what the command line says."""
     command, spec = sys.argv[1], json.loads(sys.argv[2])
     if command == "fill":
         fill(push, bulk, spec)
     else:
-        stamps(push, spec)
+        stamps(push, later, spec)

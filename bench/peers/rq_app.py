@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import timedelta
 
 from effects import EFFECTS, QUEUE, server
 from producer import main
@@ -17,4 +18,8 @@ def bulk(name: str, jobs: list[list[object]]) -> object:
 
 
 if __name__ == "__main__":
-    main({name: functools.partial(queue.enqueue, effect) for name, effect in EFFECTS.items()}, bulk)
+    main(
+        {name: functools.partial(queue.enqueue, effect) for name, effect in EFFECTS.items()},
+        bulk,
+        lambda delay, name, args: queue.enqueue_in(timedelta(seconds=delay), EFFECTS[name], *args),
+    )

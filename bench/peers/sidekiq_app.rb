@@ -83,7 +83,7 @@ def stamps(spec)
   spec["count"].times do
     due += spec["gap"] * (0.5 + rand)
     sleep([due - now, 0].max)
-    Stamp.perform_async(now)
+    spec["delay"].zero? ? Stamp.perform_async(now) : Stamp.perform_in(spec["delay"], now + spec["delay"])
   end
   puts JSON.generate(seconds: now - started)
 end

@@ -20,7 +20,7 @@ from jobd.client.scripts import DeadLimits
 from jobd.worker import scheduler as module
 from jobd.worker.clock import ServerClock
 from jobd.worker.outage import Outage
-from jobd.worker.scheduler import Scheduler, promoted
+from jobd.worker.scheduler import Scheduler, promote_limit, promoted
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
@@ -134,6 +134,13 @@ def test_a_thousand_due_at_once_are_all_promoted_without_a_pause(scheduler: Sche
     assert pauses[4] > 0
     assert [payload["jid"] for payload in queued(redis)] == [f"{i:04}" for i in range(1_000)]
     assert not redis.exists("schedule")
+
+
+def test_large_jobs_are_moved_fewer_at_a_time() -> None:
+    small, large = [b"x" * 300] * 300, [b"x" * 100_000] * 300
+    assert promote_limit([]) == promote_limit(small) == defaults.PROMOTE_LIMIT
+    assert promote_limit(large) == 10
+    assert promote_limit([b"x" * 10_000_000]) == 1
 
 
 def test_a_flood_of_retries_does_not_hold_up_what_is_scheduled(scheduler: Scheduler, redis: Redis) -> None:
