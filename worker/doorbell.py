@@ -54,6 +54,11 @@ class Doorbell:
             self._line.hang_up()
             self._wakeup.wait(defaults.RECONNECT_MIN)
 
+    @property
+    def looks(self) -> bool:
+        """Whether `wait` looks at the queues before it waits."""
+        return self._line.available
+
     def worked(self) -> None:
         """Note that a fetch found something: waiting becomes eager again."""
         self._poll = defaults.POLL_MIN

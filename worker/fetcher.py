@@ -70,7 +70,7 @@ class Fetcher:
         self._idle: list[threading.Lock] = []
         self._waking = False
         self._open, self._closed = True, threading.Event()
-        self._careful = False
+        self._careful = self._exhausted = False
         self._pace = Pace(capsule.concurrency, monotonic())
         self._brought = 0
         self._low, self._called, self._resting = 0, False, True
@@ -143,7 +143,9 @@ class Fetcher:
     def _lead(self) -> None:
         """Fetch once. If nothing came, wait until there may be something."""
         self._on_pause()
-        if not self._bring(len(self._idle) + 1):
+        exhausted, self._exhausted = self._exhausted, False
+        # Little to do, and the last fetch emptied the queues: the doorbell looks at them for less than a fetch costs.
+        if (exhausted and self._doorbell.looks) or not self._bring(len(self._idle) + 1):
             self._wait()
 
     def _bring(self, idle: int) -> bool:
@@ -157,6 +159,7 @@ class Fetcher:
         if not found:
             self._low = 0
             return False
+        self._exhausted = ahead == 0 and len(found) < want
         self._low = min(ahead, LEAST_BATCH) if self._pace.busy > BUSY else 0
         self._doorbell.worked()
         self._admit(self._without_company(found) if found[0].suspects else found)

@@ -57,6 +57,7 @@ class StubBell:
 
     def __init__(self) -> None:
         self.waiting, self.ring = threading.Event(), threading.Event()
+        self.looks = True
 
     def wait(self) -> None:
         self.waiting.set()
@@ -208,6 +209,26 @@ class TestWaiting:
         fetcher.close()
         bell.ring.set()
         assert ended(thread)
+
+    @pytest.mark.parametrize(("looks", "fetches"), [(True, 1), (False, 2)])
+    def test_after_the_last_job_of_the_queues_it_waits_without_another_fetch_if_the_bell_looks(
+        self, looks: bool, fetches: int
+    ) -> None:
+        ledger, bell = StubLedger(), StubBell()
+        bell.looks = looks
+        fetcher, found = make(ledger, bell), list[Fetched | None]()
+        threads = [next_in_thread(fetcher, number, found) for number in range(2)]
+        wait_until(lambda: bell.waiting.is_set() and len(fetcher._idle) == 1, "one to wait and one to be parked")
+        ledger.jobs.append(a_job())
+        ledger.fetches.clear()
+        ledger.meanwhile = bell.ring.clear
+        bell.waiting.clear()
+        bell.ring.set()
+        wait_until(lambda: len(found) == 1 and bell.waiting.is_set(), "the job taken, and the other thread to wait")
+        assert len(ledger.fetches) == fetches
+        fetcher.close()
+        bell.ring.set()
+        assert ended(*threads)
 
     def test_no_job_waits_behind_a_slow_one_while_a_thread_has_nothing_to_do(self) -> None:
         ledger, bell = StubLedger(), StubBell()
@@ -391,6 +412,8 @@ class Feed:
 
 class BriefBell:
     """Rings soon."""
+
+    looks = True
 
     def wait(self) -> None:
         threading.Event().wait(0.001)
