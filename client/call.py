@@ -75,6 +75,12 @@ class RunningJob(msgspec.Struct, frozen=True, eq=False):
         source = self._source
         return MappingProxyType(payload.decode(source) if isinstance(source, bytes) else dict(source))
 
+    @property
+    def raw(self) -> bytes:
+        """Its payload as JSON."""
+        source = self._source
+        return source if isinstance(source, bytes) else payload.encode(source)
+
     def __repr__(self) -> str:
         return f"RunningJob(jid={self.jid!r}, name={self.name!r}, queue={self.queue!r}, args={self.args!r})"
 

@@ -28,6 +28,11 @@ TIMEOUT = 25.0
 GIVE_BACK_MARGIN = 0.5
 """Unfinished jobs go back this long before `timeout` ends."""
 
+HOOK_SLOW = 10.0
+"""A hook that runs this long is reported: those behind it wait."""
+HOOKS_AFTER_TIMEOUT = 1.0
+"""Hooks that still run this long after `timeout` are left behind."""
+
 PREFETCH = 200
 """Short jobs that one call fetches at most."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from jobd.client import arguments, options, payload, settings
+from jobd.client import arguments, context, options, payload, settings
 from jobd.client.errors import InvalidArguments, InvalidPayload
 from jobd.client.payload import Timestamps
 from jobd.client.registry import Handler
@@ -296,6 +296,8 @@ def complete(item: Item, now: float, timestamps: Timestamps) -> dict[str, Any] |
     configured = settings.current()
     under = {**configured.default_options, **item.under} if configured.default_options else item.under
     draft = payload.normalise(item.fields, under=under, now=now, timestamps=timestamps)
+    if configured.carried:
+        context.put_into(draft, configured.carried)
     if not configured.client_middleware:
         return draft
     changed = configured.client_stack(draft)

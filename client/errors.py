@@ -12,6 +12,7 @@ JobdError
 │   └── StoreUnavailable       … because the embedded store is not running, or cannot be started
 ├── PushRefused            Redis answered with an error: nothing was pushed
 ├── PushOutcomeUnknown     the connection broke before the answer: the job may be in Redis
+├── HookFailed             a startup hook raised: the worker does not start
 ├── PortUnavailable        an address to listen on cannot be had
 └── AlreadyRunning         another jobd owns the pidfile or the embedded store, or the pidfile is a stranger's
 """
@@ -87,6 +88,10 @@ class PushOutcomeUnknown(JobdError):
 
 class StoreUnavailable(RedisUnavailable):
     """The embedded store is not running, or cannot be started here."""
+
+
+class HookFailed(JobdError):
+    """A startup hook raised, so that the worker does not start; the message holds its traceback."""
 
 
 class PortUnavailable(JobdError):

@@ -114,3 +114,6 @@ _RULES: Mapping[str, Callable[[object], str | None]] = {
     "tags": _tags,
     "log_level": _log_level,
 }
+
+NAMES = INTERNAL | UNSUPPORTED | _RULES.keys()
+"""Every name that means something to jobd."""

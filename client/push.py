@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from jobd.client import defaults, draft, payload, settings
+from jobd.client import context, defaults, draft, payload, settings
 from jobd.client.draft import Item, Template
 from jobd.client.errors import InvalidArguments, JobdError
 from jobd.client.keys import Keys
@@ -202,7 +202,7 @@ class Client:
     def _fill(self, template: Template, calls: Sequence[Sequence[Any]]) -> Packed:
         """Pack bound calls that are to run now: what they share is encoded already, unless middleware may change it."""
         configured = settings.current()
-        if configured.client_middleware:
+        if configured.client_middleware or (configured.carried and context.is_set(configured.carried)):
             return self._pack([template.item(args) for args in calls])
         form = template.form(configured.default_options)
         jids = draft.new_jids(len(calls))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_args
 
-from jobd.client import defaults, options
+from jobd.client import context, defaults, options
+from jobd.client.context import Carried
 from jobd.client.errors import ConfigError
 from jobd.client.middleware import (
     ClientMiddleware,
@@ -28,12 +30,16 @@ from jobd.client.payload import Timestamps
 
 URL_VARIABLES = ("JOBD_REDIS_URL", "REDIS_URL")
 
+T = TypeVar("T")
 _Middleware = TypeVar("_Middleware", ClientMiddleware, ServerMiddleware)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of this process; `configure` explains each."""
+    """Settings of this process; `configure` explains most.
+
+    `carried` are the variables of `carry`; `outermost` is server middleware around all that an application sets.
+    """
 
     redis_url: str | None = None
     namespace: str = ""
@@ -41,12 +47,16 @@ class Settings:
     client_middleware: tuple[ClientMiddleware, ...] = ()
     server_middleware: tuple[ServerMiddleware, ...] = ()
     timestamps: Timestamps = "s"
+    carried: tuple[Carried, ...] = ()
+    outermost: tuple[ServerMiddleware, ...] = ()
     client_stack: ClientStack = field(init=False, repr=False, compare=False)
     server_stack: ServerStack = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "client_stack", client_stack(self.client_middleware))
-        object.__setattr__(self, "server_stack", server_stack(self.server_middleware))
+        restoring = (context.restoring(self.carried),) if self.carried else ()
+        around = (*restoring, *self.outermost, *self.server_middleware)
+        object.__setattr__(self, "server_stack", server_stack(around))
 
 
 class _Unset:
@@ -104,8 +114,40 @@ def default_options(**given: Any) -> None:
     configure(default_options={**_current.default_options, **given})
 
 
+def edit_chain(name: str, edit: Callable[[tuple[Any, ...]], Iterable[Any]]) -> None:
+    """Replace the chain of the setting `name` by what `edit` makes of it; no other change comes in between."""
+    global _current
+    with _lock:
+        edited: dict[str, Any] = {name: _chain(name, edit(getattr(_current, name)))}
+        _current = replace(_current, **edited)
+
+
+def carry(variable: ContextVar[T], name: str | None = None, *, field: str | None = None) -> ContextVar[T]:
+    """Have the value of a context variable travel with each job that is pushed, and be set again around its run.
+
+    - `name`: the name under which it travels; default the variable's own.
+    - `field`: the payload's field; default `context`, which holds all values by name. `cattr`, `cattr_1`, … are those
+      of Ruby's CurrentAttributes. Any other, such as `locale`, holds this value alone and takes no name.
+
+    The value must be JSON-native; one that is not set does not travel, and then is not set during the run either.
+    Jobs that a job pushes carry it on, retries keep it. Returns the variable. Raises `ConfigError`.
+    """
+    global _current
+    new = context.carried_as(variable, name, field)
+    with _lock:
+        _current = replace(_current, carried=context.add(_current.carried, new))
+    return variable
+
+
+def restore(earlier: Settings) -> None:
+    """Make `earlier`, which `current` has returned, the settings of this process again; for tests."""
+    global _current
+    with _lock:
+        _current = earlier
+
+
 def reset() -> None:
-    """Forget everything that `configure` has set; for tests."""
+    """Forget everything that `configure` and `carry` have set; for tests."""
     global _current
     with _lock:
         _current = Settings()

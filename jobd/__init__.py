@@ -9,10 +9,12 @@ from jobd.client.call import RunningJob, current_job
 from jobd.client.errors import JobdError
 from jobd.client.job import Job, job
 from jobd.client.push import Client
-from jobd.client.settings import configure, default_options
+from jobd.client.settings import carry, configure, default_options
 from jobd.client.version import VERSION
 
 if TYPE_CHECKING:
+    from jobd.client.chain import client_middleware, server_middleware
+    from jobd.client.events import on
     from jobd.worker.config import WorkerConfig
     from jobd.worker.embed import run
 
@@ -25,17 +27,29 @@ __all__ = [
     "RunningJob",
     "WorkerConfig",
     "__version__",
+    "carry",
+    "client_middleware",
     "configure",
     "current_job",
     "default_options",
     "errors",
     "job",
+    "on",
     "run",
+    "server_middleware",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the worker's names when they are asked for: an application that only pushes never needs them."""
+    """Load when they are asked for the names that an application which only pushes never needs."""
+    if name in ("client_middleware", "server_middleware"):
+        from jobd.client import chain
+
+        return getattr(chain, name)
+    if name == "on":
+        from jobd.client.events import on
+
+        return on
     if name == "WorkerConfig":
         from jobd.worker.config import WorkerConfig
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 from jobd.client.errors import (
     AlreadyRunning,
     ConfigError,
+    HookFailed,
     JobDefinitionError,
     JobdError,
     NotPermitted,
@@ -43,6 +44,7 @@ _CODES: tuple[tuple[type[JobdError], int], ...] = (
     (PortUnavailable, REDIS_UNAVAILABLE),
     (RedisUnavailable, REDIS_UNAVAILABLE),
     (JobDefinitionError, CHILDREN_CANNOT_BOOT),
+    (HookFailed, CHILDREN_CANNOT_BOOT),
 )
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from jobd.client import defaults, scripts
 from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
+from jobd.client.events import Event
 from jobd.client.keys import Keys
 from jobd.client.version import VERSION
 from jobd.worker import log
@@ -52,12 +53,17 @@ class Heartbeat:
         is_quiet: Callable[[], bool],
         on_signal: Callable[[str], None],
         on_cluster: Callable[[dict[str, Any]], None] | None = None,
+        on_beat: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        """`on_cluster` is given the figures of `cluster.read_figures` with each beat."""
+        """`on_cluster` is given the figures of `cluster.read_figures` with each beat.
+
+        `on_beat` hears of `beat`, and before it of `heartbeat` at the first and after each outage; it must not wait.
+        """
         self._config, self._connector, self._keys, self._clock, self._outage = config, connector, keys, clock, outage
         self._identity, self._ledgers, self._recovery = identity, ledgers, recovery
         self._running, self._is_quiet = running, is_quiet
-        self._on_signal, self._on_cluster = on_signal, on_cluster
+        self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
+        self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
         self._process = psutil.Process()
@@ -82,6 +88,7 @@ class Heartbeat:
         except BaseException:
             self._recovery.forget()
             raise
+        self._tell_of_beat()
         self._tell_figures()
         return self._config.heartbeat_interval
 
@@ -118,6 +125,13 @@ class Heartbeat:
             self._recovery.named(orphans)
             self._orphans.popleft()
             done([orphan.owner for orphan in orphans])
+
+    def _tell_of_beat(self) -> None:
+        ended, known = self._outage.ended_at, self._outage_known
+        self._outage_known = ended
+        if ended != known:
+            self._on_beat("heartbeat")
+        self._on_beat("beat")
 
     def _tell_figures(self) -> None:
         if self._on_cluster is None:

@@ -36,6 +36,11 @@ class Outage:
         log.event("redis.lost", level=log.WARNING, error=f"{type(error).__name__}: {error}")
         self._on_lost()
 
+    @property
+    def ended_at(self) -> float:
+        """When the last outage ended, in monotonic seconds; 0.0 while there was none."""
+        return self._back_at
+
     def outdates(self, opened: float) -> bool:
         """Whether an outage has ended since a connection was opened, at this monotonic time: it may be broken."""
         return opened < self._back_at

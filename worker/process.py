@@ -27,6 +27,7 @@ from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.doorbell import Doorbell
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.hooks import Hooks
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outage import Backoff, Outage
 from jobd.worker.page import Page
@@ -94,7 +95,7 @@ class WorkerProcess:
         self.identity = identity_of(os.getpid(), self._nonce)
         self._connector = Connector(settings.redis_url(config.redis_url))
         self._keys = Keys(config.namespace or settings.current().namespace)
-        self._suspects = Suspects(self._connector, self._keys)
+        self._suspects, self._hooks = Suspects(self._connector, self._keys), Hooks()
         self._clock, self._outage = ServerClock(), Outage(self._connector.renew)
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
@@ -131,10 +132,9 @@ class WorkerProcess:
         """Begin to take jobs, once Redis answers. `recover` are owners whose process is known to have ended.
 
         Between attempts to reach Redis it calls `wait` with a number of seconds; when that returns False, nothing is
-        started and nothing is to be stopped. Returns whether it was started.
+        started and nothing is to be stopped. Returns whether it was started. Raises HookFailed.
         """
-        if not self._first_contact(recover, wait or self._wait):
-            self._pulse.stop(1.0)
+        if not self._came_up(recover, wait or self._wait):
             return False
         self.page.saw_redis(self._outage.last_contact)
         self._know_jobs()
@@ -157,6 +157,7 @@ class WorkerProcess:
             pool.fetcher.quiet()
         self._wakeup.set()
         self._heartbeat.hurry()
+        self._hooks.tell("quiet")
         log.event("process.quiet", identity=self.identity, running=len(self.running))
 
     def resume(self) -> None:
@@ -169,6 +170,7 @@ class WorkerProcess:
         for pool in self._pools:
             pool.fetcher.resume()
         self._heartbeat.hurry()
+        self._hooks.tell("resume")
         log.event("process.resumed", identity=self.identity)
 
     def recover(self, orphans: Sequence[Orphan], done: Callable[[Sequence[str]], None]) -> None:
@@ -195,6 +197,7 @@ class WorkerProcess:
         deadline = time.monotonic() + timeout
         self._stopping = True
         self.quiet()
+        self._hooks.tell("shutdown")
         for pool in self._pools:
             pool.fetcher.close()
         self._scheduler.stop(1.0)
@@ -204,6 +207,7 @@ class WorkerProcess:
         finished = self._wait_for_jobs(deadline - min(defaults.GIVE_BACK_MARGIN, timeout / 2))
         clean = self._leave() and finished
         giving_up.cancel()
+        self._hooks.finish(deadline + defaults.HOOKS_AFTER_TIMEOUT, lambda: self._hurried)
         self._close()
         self._stopped_clean = clean
         log.event("process.stopped", identity=self.identity, clean=clean)
@@ -227,6 +231,16 @@ class WorkerProcess:
             queue = {**under, **handler.options}["queue"] if handler else None
             if queue in mine:
                 self.page.know(queue, name)
+
+    def _came_up(self, recover: Sequence[Orphan], wait: Callable[[float], bool]) -> bool:
+        up = False
+        try:
+            up = self._first_contact(recover, wait) and self._hooks.start(wait)
+        finally:
+            if not up:
+                self._pulse.stop(1.0)
+                self._connector.close()
+        return up
 
     def _first_contact(self, recover: Sequence[Orphan], wait: Callable[[float], bool]) -> bool:
         backoff = Backoff()
@@ -394,6 +408,7 @@ class WorkerProcess:
             is_quiet=self._quiet.is_set,
             on_signal=on_signal,
             on_cluster=on_cluster,
+            on_beat=self._hooks.tell,
         )
 
     def _make_scheduler(self) -> tuple[Periodic, SetsBell]:
@@ -405,5 +420,6 @@ class WorkerProcess:
             identity=lambda: self.identity,
             limits=self._limits,
             timestamps=self.config.timestamps,
+            on_lead=lambda: self._hooks.tell("leader"),
         )
         return Periodic("scheduler", scheduler.tick, self._outage, scheduler.bell), scheduler.bell

@@ -98,7 +98,10 @@ class Scheduler:
         identity: Callable[[], str],
         limits: DeadLimits,
         timestamps: Timestamps,
+        on_lead: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_lead` is called when the lease comes to this process; it must not wait."""
+        self._on_lead = on_lead
         self._connector, self._keys, self._clock, self._outage = connector, keys, clock, outage
         self._identity, self._limits = identity, limits
         self._timestamps: Timestamps = timestamps
@@ -118,7 +121,9 @@ class Scheduler:
             self._leads = False
             self.bell.disarm()
             return firsts + random.uniform(0.0, _SPREAD)
-        self._leads = True
+        if not self._leads:
+            self._leads = True
+            self._on_lead()
         # Not before: who does not hold the lease has only read, which works where nothing can be written.
         self._outage.works()
         longest = min(longest, defaults.SCHEDULER_LEASE / 2)
