@@ -1,0 +1,51 @@
+# frozen_string_literal: true
+
+# Jobs of the Ruby side. Each notes in the list `seen` of Redis what it was called with.
+require "json"
+require "sidekiq"
+require "sidekiq/scheduled"
+
+Redis.silence_deprecations = true if Redis.respond_to?(:silence_deprecations=)
+url = ENV.fetch("INTEROP_URL")
+Sidekiq.configure_server { |config| config.redis = {url: url} }
+Sidekiq.configure_client { |config| config.redis = {url: url} }
+Sidekiq.logger.level = Logger::WARN unless Sidekiq.server?
+
+# Sidekiq waits 5 to 15 s before it looks at its sets, which no test needs to see.
+Sidekiq::Scheduled::Poller.prepend(Module.new { private def initial_wait = nil })
+Sidekiq.options[:poll_interval_average] = Float(ENV.fetch("INTEROP_POLL", "0.1"))
+Sidekiq.options[:cron_poll_interval] = 1
+
+def see(job, args)
+  seen = {by: "ruby", class: job.class.name, args: args, jid: job.jid, pid: Process.pid}
+  Sidekiq.redis { |redis| redis.rpush("seen", JSON.generate(seen)) }
+end
+
+class RubySeen
+  include Sidekiq::Worker
+  sidekiq_options queue: "ruby"
+
+  def perform(*args) = see(self, args)
+end
+
+# Python fails at it, Ruby does not.
+class PythonBreaks < RubySeen; end
+
+class RubyBreaks
+  include Sidekiq::Worker
+  sidekiq_options queue: "ruby", retry_queue: "python", backtrace: 2
+
+  def perform(text)
+    raise ArgumentError, "boom é #{text}"
+  end
+end
+
+class BothBreak
+  include Sidekiq::Worker
+  sidekiq_options queue: "ruby"
+
+  def perform(text)
+    see(self, [text])
+    raise text
+  end
+end
