@@ -129,8 +129,8 @@ def with_failure(
         changed["retry_count"] = count + 1
         changed["retried_at"] = stamp
     else:
-        changed["retry_count"] = 0
         changed["failed_at"] = stamp
+        changed["retry_count"] = 0
     changed.setdefault("failed_at", stamp)
     if backtrace:
         changed["error_backtrace"] = encode_backtrace(backtrace)

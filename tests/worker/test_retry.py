@@ -80,8 +80,8 @@ def test_the_first_failure_of_the_capture() -> None:
         ("enqueued_at", 2.5),
         ("error_message", "boom é x"),
         ("error_class", "ValueError"),
-        ("retry_count", 0),
         ("failed_at", NOW),
+        ("retry_count", 0),
     ]
 
 

@@ -146,7 +146,7 @@ def test_a_job_that_raises_is_retried(run_worker: RunWorker, redis: Redis, event
         wait_until(settled(redis, 1), "the failure counted")
     [member] = members(redis, "retry")
     assert counted(redis) == (1, 1)
-    assert list(member)[-5:] == ["error_message", "error_class", "retry_count", "failed_at", "error_backtrace"]
+    assert list(member)[-5:] == ["error_message", "error_class", "failed_at", "retry_count", "error_backtrace"]
     assert (member["jid"], member["queue"], member["retry"]) == (jid, "default", True)
     assert (member["error_message"], member["error_class"], member["retry_count"]) == ("boom é x", "ValueError", 0)
     assert before - 1 < member["failed_at"] < time.time() + 1
