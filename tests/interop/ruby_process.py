@@ -25,9 +25,17 @@ class RubyError(Exception):
 
 
 class RubyProcess:
-    """One process of Ruby; its standard error goes to `log`."""
+    """One process of Ruby; its standard error goes to `log`, with `talks=False` what it prints as well."""
 
-    def __init__(self, command: list[str], url: str, log: Path, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        url: str,
+        log: Path,
+        *,
+        talks: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         environment = {**os.environ, "INTEROP_URL": url, "REDIS_URL": url, "LANG": "C.UTF-8", **(variables or {})}
         self.log = log
         with log.open("ab") as errors:
@@ -36,7 +44,7 @@ class RubyProcess:
                 env=environment,
                 cwd=log.parent,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if talks else errors,
                 stderr=errors,
                 text=True,
                 start_new_session=True,
@@ -100,7 +108,7 @@ class Sidekiq(RubyProcess):
     ) -> None:
         flags = [word for queue in queues for word in ("-q", queue)]
         command = ["sidekiq", "-r", str(RUBY / require), "-c", "3", "-t", "3", "-e", "test", *flags]
-        super().__init__(command, url, log, {"INTEROP_POLL": str(poll)})
+        super().__init__(command, url, log, talks=False, variables={"INTEROP_POLL": str(poll)})
 
 
 class WebPages(RubyProcess):
@@ -128,7 +136,10 @@ class WebPages(RubyProcess):
         """Send a form to `path` with the token that `form_page` holds; returns the page that follows."""
         token = re.search(r"name='authenticity_token' value='([^']+)'", self.get(form_page))
         assert token, f"no form in {form_page}"
-        sent = {"authenticity_token": html.unescape(token[1]), **{_field(name): value for name, value in fields.items()}}
+        sent = {
+            "authenticity_token": html.unescape(token[1]),
+            **{_field(name): value for name, value in fields.items()},
+        }
         data = urllib.parse.urlencode(sent, doseq=True).encode()
         with self._browser.open(self._root + path, data=data, timeout=20) as answer:
             text: str = answer.read().decode()

@@ -59,10 +59,11 @@ def test_python_finishes_what_ruby_failed_at(
 def test_ruby_finishes_what_python_failed_at(
     ruby: Console, client: jobd.Client, sidekiq: StartSidekiq, start_jobd: StartJobd, seen: Seen, redis: Redis
 ) -> None:
-    with start_jobd() as process:
-        jid = client.push({"class": "PythonBreaks", "args": ["x"], "queue": "python", "backtrace": 2, "retry_queue": "ruby"})
-        failed, score = the_only(redis, "retry")
-        assert process.stop() == 0
+    process = start_jobd()
+    options = {"queue": "python", "backtrace": 2, "retry_queue": "ruby"}
+    jid = client.push({"class": "PythonBreaks", "args": ["x"], **options})
+    failed, score = the_only(redis, "retry")
+    assert process.stop() == 0
     assert (failed["error_class"], failed["error_message"]) == ("ValueError", "boom é x")
     assert failed["queue"] == "ruby"
     assert 15 <= score - failed["failed_at"] < 25
@@ -154,12 +155,10 @@ def test_the_last_of_25_retries_is_the_last_for_both(
 def test_what_is_not_kept_is_kept_by_neither(
     option: dict[str, Any], client: jobd.Client, sidekiq: StartSidekiq, start_jobd: StartJobd, seen: Seen, redis: Redis
 ) -> None:
-    process = sidekiq("ruby")
-    with start_jobd() as ours:
-        for queue in QUEUE:
-            client.push({"class": "BothBreak", "args": ["no"], "queue": queue, **option})
-        seen.wait(2)
-        ours.stop()
-    process.stop()
+    theirs, ours = sidekiq("ruby"), start_jobd()
+    for queue in QUEUE:
+        client.push({"class": "BothBreak", "args": ["no"], "queue": queue, **option})
+    seen.wait(2)
+    assert [theirs.stop(), ours.stop()] == [0, 0]
     assert not redis.exists("retry", "dead", "queue:ruby", "queue:python")
     assert (redis.get("stat:processed"), redis.get("stat:failed")) == (b"2", b"2")

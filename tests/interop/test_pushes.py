@@ -21,7 +21,7 @@ ARGUMENTS: list[Any] = [
     -0.0,
     1e20,
     5e-324,
-    "é 日本 🎉 \u2028 \u0000 \" \\ </script>",
+    'é 日本 🎉 \u2028 \u0000 " \\ </script>',
     None,
     True,
     [],
@@ -53,7 +53,15 @@ def test_python_runs_what_ruby_pushes(ruby: Console, start_jobd: StartJobd, seen
 
 
 def test_both_sides_write_the_same_payload(ruby: Console, client: jobd.Client, redis: Redis) -> None:
-    item = {"class": "Any", "args": [1, {"a": 1.5}], "queue": "both", "retry": 5, "tags": ["a"], "backtrace": 3, "x": {}}
+    item = {
+        "class": "Any",
+        "args": [1, {"a": 1.5}],
+        "queue": "both",
+        "retry": 5,
+        "tags": ["a"],
+        "backtrace": 3,
+        "x": {},
+    }
     client.push(item)
     ruby("Sidekiq::Client.push(item)", item=item)
     ours, theirs = payloads(redis, "both")

@@ -7,11 +7,12 @@ import time
 from collections import Counter
 from typing import Any
 
+import pytest
 from redis import Redis
 
 import jobd
 from tests.interop.conftest import Seen, StartJobd, StartSidekiq
-from tests.interop.ruby_process import Console
+from tests.interop.ruby_process import Console, RubyError
 from tests.interop.test_failures import make_due, members, the_only
 from tests.waiting import wait_until
 
@@ -51,17 +52,18 @@ def test_jobds_scheduler_takes_what_ruby_scheduled(
 def test_beside_rubys_pollers_each_job_runs_once(
     client: jobd.Client, sidekiq: StartSidekiq, start_jobd: StartJobd, seen: Seen, redis: Redis
 ) -> None:
-    """A thousand scheduled and a thousand to be retried, half for each side, due within three seconds."""
-    rubies = [sidekiq("ruby", poll=0.05), sidekiq("ruby", poll=0.05)]
+    """A thousand scheduled and a thousand to be retried, half for each side, two hundred due at a time."""
+    rubies = [sidekiq("ruby", poll=0.02), sidekiq("ruby", poll=0.02)]
     ours = start_jobd(processes=2)
-    begin = time.time() + 0.5
+    begin = time.time() + 1.5
     for number in range(MANY):
         name, queue = (("RubySeen", "ruby"), ("PythonSeen", "python"))[number % 2]
-        item = {"class": name, "queue": queue, "at": begin + 3 * number / MANY}
+        due = begin + number // 100 * 0.3
+        item = {"class": name, "queue": queue, "at": due}
         client.push({**item, "args": [f"scheduled {number}"]})
         payload = {"class": name, "queue": queue, "retry": True, "retry_count": 0, "failed_at": begin - 16.5}
         extra = {"jid": f"{number:024x}", "args": [f"retried {number}"], "created_at": begin - 20.5}
-        redis.zadd("retry", {json.dumps({**payload, **extra}, separators=(",", ":")): begin + 3 * number / MANY})
+        redis.zadd("retry", {json.dumps({**payload, **extra}, separators=(",", ":")): due})
     calls = seen.wait(2 * MANY, 40)
     assert ours.stop() == 0
     assert [ruby.stop() for ruby in rubies] == [0, 0]
@@ -71,6 +73,8 @@ def test_beside_rubys_pollers_each_job_runs_once(
     assert {(call["by"], int(call["args"][0].split()[1]) % 2) for call in calls} == {("ruby", 0), ("python", 1)}
     assert not redis.exists("schedule", "retry", "dead", "queue:ruby", "queue:python")
     assert (redis.get("stat:processed"), redis.get("stat:failed")) == (b"2000", b"0")
+    moved_by_ruby = sum(map(int, redis.hvals("moved")))  # type: ignore[arg-type]
+    assert 0 < moved_by_ruby < 2 * MANY, "one side has moved them all"
 
 
 def test_ruby_revives_what_died_in_python(
@@ -110,11 +114,23 @@ def test_ruby_moves_deletes_and_kills_what_python_put_into_the_sets(
 
 
 def test_ruby_lists_what_no_side_can_run(ruby: Console, start_jobd: StartJobd, redis: Redis) -> None:
-    """Bytes that are no job end in `dead` as they are, where Ruby shows them without failing."""
+    """Bytes that are no job end in `dead` as they are, where Ruby shows and deletes them."""
     start_jobd()
-    for raw in (b"{bad json", b"[1]", b"{}"):
+    for raw in (b"{bad json", b"{}"):
         redis.lpush("queue:python", raw)
-    wait_until(lambda: redis.zcard("dead") == 3, "the burials")
-    assert sorted(ruby("Sidekiq::DeadSet.new.map(&:value)")) == ["[1]", "{bad json", "{}"]
+    wait_until(lambda: redis.zcard("dead") == 2, "the burials")
+    assert sorted(ruby("Sidekiq::DeadSet.new.map(&:value)")) == ["{bad json", "{}"]
     ruby("Sidekiq::DeadSet.new.each(&:delete)")
     assert redis.zcard("dead") == 0
+
+
+def test_json_that_is_no_object_is_kept_though_ruby_cannot_list_it(
+    ruby: Console, start_jobd: StartJobd, redis: Redis
+) -> None:
+    """Ruby would have lost it: its reader raises on it wherever it stands. So it stays until it is removed by value."""
+    start_jobd()
+    redis.lpush("queue:python", b"[1]")
+    wait_until(lambda: redis.zcard("dead") == 1, "the burial")
+    with pytest.raises(RubyError, match="TypeError"):
+        ruby("Sidekiq::DeadSet.new.map(&:value)")
+    assert redis.zrem("dead", b"[1]") == 1

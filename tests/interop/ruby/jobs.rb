@@ -6,8 +6,20 @@ require "sidekiq"
 require "sidekiq/scheduled"
 
 Redis.silence_deprecations = true if Redis.respond_to?(:silence_deprecations=)
+
+# Counts in the key `moved` what a server process pushes: what its poller takes out of a set.
+class CountMoves
+  def call(_class, job, _queue, _pool)
+    Sidekiq.redis { |redis| redis.hincrby("moved", Process.pid, 1) }
+    yield
+  end
+end
+
 url = ENV.fetch("INTEROP_URL")
-Sidekiq.configure_server { |config| config.redis = {url: url} }
+Sidekiq.configure_server do |config|
+  config.redis = {url: url}
+  config.client_middleware { |chain| chain.add(CountMoves) }
+end
 Sidekiq.configure_client { |config| config.redis = {url: url} }
 Sidekiq.logger.level = Logger::WARN unless Sidekiq.server?
 
