@@ -101,7 +101,7 @@ class Console(RubyProcess):
 
 
 class Sidekiq(RubyProcess):
-    """The command `sidekiq`, which serves `queues` with the jobs of `ruby/jobs.rb` and polls the sets every `poll` s."""
+    """The command `sidekiq` for `queues`, with the jobs of `ruby/jobs.rb`; it polls the sets every `poll` seconds."""
 
     def __init__(
         self, url: str, log: Path, *, queues: tuple[str, ...] = ("ruby",), poll: float = 0.1, require: str = "jobs.rb"
