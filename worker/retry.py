@@ -70,6 +70,8 @@ def unknown_class(
     waited = 0.0 if since is None else now - since
     delay = min(max(waited, defaults.UNKNOWN_CLASS_FIRST_DELAY), defaults.UNKNOWN_CLASS_MAX_DELAY)
     changed = {**payload, "queue": queue}
+    # Sidekiq's page of an entry of `retry` fails without the time of a failure; the first real one replaces it.
+    changed.setdefault("failed_at", write_time(now, policy.timestamps))
     if since is None:
         changed["unknown_since"] = write_time(now, policy.timestamps)
     return Deferred(now + delay, changed)

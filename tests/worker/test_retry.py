@@ -327,7 +327,15 @@ def defer(payload: dict[str, Any], now: float = NOW, **given: Any) -> Deferred |
 
 def test_a_job_of_an_unknown_class_waits_as_it_is() -> None:
     outcome = defer(JOB)
-    assert outcome == Deferred(NOW + 15, {**JOB, "queue": "fetched", "unknown_since": NOW})
+    assert outcome == Deferred(NOW + 15, {**JOB, "queue": "fetched", "failed_at": NOW, "unknown_since": NOW})
+
+
+def test_the_time_of_an_earlier_failure_stays_and_the_first_one_is_its_own() -> None:
+    """Sidekiq's Web UI needs `failed_at` in every entry of `retry`, also of a job that never ran."""
+    waiting = defer({**JOB, "retry_count": 0, "failed_at": NOW - 50})
+    assert isinstance(waiting, Deferred)
+    assert waiting.payload["failed_at"] == NOW - 50
+    assert kept(fail({**JOB, "failed_at": NOW - 50, "unknown_since": NOW - 50}))["failed_at"] == NOW
 
 
 def test_its_waits_double_up_to_ten_minutes_and_end_after_a_day() -> None:
