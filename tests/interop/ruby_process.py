@@ -140,7 +140,11 @@ class WebPages(RubyProcess):
             "authenticity_token": html.unescape(token[1]),
             **{_field(name): value for name, value in fields.items()},
         }
-        data = urllib.parse.urlencode(sent, doseq=True).encode()
+        return self.send(path, sent)
+
+    def send(self, path: str, fields: Mapping[str, str | list[str]]) -> str:
+        """POST fields as they are; raises HTTPError for all but 200."""
+        data = urllib.parse.urlencode(fields, doseq=True).encode()
         with self._browser.open(self._root + path, data=data, timeout=20) as answer:
             text: str = answer.read().decode()
         return text
