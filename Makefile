@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 ARGS ?=
 ROUNDS ?= 40
 
-.PHONY: demo test chaos systemd-test bench clean
+.PHONY: demo test chaos interop systemd-test bench clean
 
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 
@@ -44,6 +44,15 @@ chaos: $(VENV)/.with-tools
 		tests/worker/test_cuts.py \
 		tests/supervisor/test_orphans.py tests/supervisor/test_leaks.py tests/supervisor/test_log_load.py \
 		tests/chaos/test_metrics_over_kills.py $(ARGS)
+
+# jobd beside Ruby's Sidekiq, on the distribution's Redis and in part on the embedded server; says what is missing.
+# JOBD_INTEROP_PAYLOADS is how many generated payloads make the round trip (JOBD_INTEROP_SEED has others).
+interop: $(VENV)/.with-tools
+	@$(BIN)/python -m tests.interop.needed
+	@JOBD_INTEROP=1 REDIS_SERVER=$$(command -v redis-server) \
+		$(BIN)/python -m pytest --numprocesses 2 tests/interop $(ARGS)
+	@JOBD_INTEROP=1 $(BIN)/python -m pytest --numprocesses 2 tests/interop/test_pushes.py tests/interop/test_sets.py \
+		$(ARGS) || test $$? -eq 5 # none of these was asked for
 
 # The units under a real systemd in a container, as root; says what is missing. JOBD_SYSTEMD_SUITE=trixie takes a newer one.
 # Debian is kept in var/systemd-test (or JOBD_SYSTEMD_ROOT): `sudo rm -r var/systemd-test` has it fetched again.
