@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -261,3 +263,27 @@ def test_every_test_that_is_named_exists() -> None:
         if not (ROOT / path).exists() or (name and not re.search(rf"(class|def) {name}\b", (ROOT / path).read_text()))
     ]
     assert missing == []
+
+
+def test_every_block_of_a_page_begins_its_line() -> None:
+    """Those that do not would be neither run nor checked."""
+    assert [page.name for page in PAGES if re.search(r"^[ >]+```", page.read_text(), re.MULTILINE)] == []
+
+
+def test_the_python_of_other_systems_in_a_page_can_be_parsed() -> None:
+    found = list(all_blocks("python celery", "python rq"))
+    assert {block.info for _, block in found} == {"python celery", "python rq"}
+    for page, block in found:
+        ast.parse("\n" * block.line + block.text, str(page))
+
+
+@pytest.mark.skipif(shutil.which("ruby") is None, reason="ruby is not installed")
+def test_the_ruby_in_a_page_can_be_parsed(tmp_path: Path) -> None:
+    files = []
+    for page, block in all_blocks("ruby"):
+        files.append(tmp_path / f"{page.stem}-{block.line}.rb")
+        files[-1].write_text(block.text)
+    assert files
+    compiled = "ARGV.each { |file| RubyVM::InstructionSequence.compile_file(file) }"
+    done = subprocess.run(["ruby", "-e", compiled, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
