@@ -53,6 +53,9 @@ UNKNOWN_CLASS_MAX_DELAY = 600.0
 HEARTBEAT_INTERVAL = 10.0
 HEARTBEAT_TTL = 60
 LEASE = 60.0
+SLOW_ROUND_TRIP = 0.05
+SLOW_ROUND_TRIPS = 5
+"""So many round trips in a row that take longer are worth a warning, as in Sidekiq."""
 STAT_TTL = 5 * 365 * 24 * 3600
 """Sidekiq keeps a day's counters for five years."""
 

@@ -23,6 +23,8 @@ LogFormat = Literal["pretty", "plain", "json"]
 MemoryKind = Literal["rss", "uss"]
 
 ENVIRONMENT_VARIABLES = ("JOBD_ENV", "APP_ENV")
+DEBUG_VARIABLE = "DEBUG_INVOCATION"
+"""systemd sets it to 1 for a start with `RestartMode=debug`."""
 VARIABLES = {"redis_url": ("JOBD_REDIS_URL", "REDIS_URL")}
 FLAGS = {"queues": "--queue", "redis_url": "--embedded"}
 """Flags that are not named like their key."""
@@ -167,6 +169,8 @@ def _outside(flags: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[La
     for key, names in VARIABLES.items():
         if name := next((each for each in names if variables.get(each)), None):
             reader.add_value(from_variables, key, variables[name], f"${name}")
+    if variables.get(DEBUG_VARIABLE) == "1":
+        reader.add_value(from_variables, "verbose", True, f"${DEBUG_VARIABLE}")
     from_flags: Layer = {}
     for key, value in flags.items():
         if value is not None and value not in ((), []):

@@ -29,6 +29,7 @@ from jobd.worker.ledger import Ledger
 from jobd.worker.outage import Outage
 from jobd.worker.processor import InProgress
 from jobd.worker.recovery import Orphan, Recovery
+from jobd.worker.round_trips import RoundTrips
 
 SIGNALS = ("TSTP", "TERM", "TTIN")
 """What others may send through Redis; anything else is ignored."""
@@ -66,6 +67,7 @@ class Heartbeat:
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
+        self._round_trips = RoundTrips()
         self._process = psutil.Process()
         self._info = msgspec.json.encode(process_info(config, identity, clock.now(), embedded=embedded)).decode()
 
@@ -77,6 +79,7 @@ class Heartbeat:
                 alive = [ledger.beat(lambda call: scripts.send(connection, call)) for ledger in self._ledgers]
                 signals = scripts.send(connection, self._beat(round_trip))
             self._outage.works()
+            self._warn_if_slow(round_trip)
             # Redis has forgotten them: they are obeyed whatever comes next.
             for name in signals:
                 self._take_signal(name)
@@ -118,6 +121,11 @@ class Heartbeat:
         }
         work = {item.thread: item.as_json() for item in running}
         return scripts.heartbeat(self._keys, self._identity, defaults.HEARTBEAT_TTL, fields, work)
+
+    def _warn_if_slow(self, round_trip: float) -> None:
+        if slow := self._round_trips.slow(round_trip):
+            hint = "bring Redis nearer, or look at what keeps it busy"
+            log.event("redis.slow", level=log.WARNING, milliseconds=[round(each * 1e3, 1) for each in slow], hint=hint)
 
     def _recover_orphans(self) -> None:
         while self._orphans:

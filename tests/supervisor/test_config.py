@@ -114,6 +114,10 @@ class TestLayers:
         assert read("log_level: warning", None, {"verbose": True}).log_level == "debug"
         assert read("log_level: warning\nverbose: false").log_level == "warning"
 
+    def test_systemds_wish_for_a_start_that_logs_more_is_obeyed(self, read: Load) -> None:
+        assert read("log_level: warning", None, {}, {"DEBUG_INVOCATION": "1"}).log_level == "debug"
+        assert read("log_level: warning", None, {}, {"DEBUG_INVOCATION": "0"}).log_level == "warning"
+
 
 class TestSections:
     def test_a_missing_section_is_fine(self, read: Load) -> None:
