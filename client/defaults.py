@@ -70,6 +70,13 @@ PROMOTE_BYTES = 1_000_000
 """Due jobs that one call moves at most: their number, and about their size."""
 RECOVER_LIMIT = 1_000
 
+API_PAGE = 1_000
+"""Entries that the API reads at a time, when it reads through a queue or a set."""
+API_MOVES = 300
+"""Entries that it moves at a time."""
+SIGNAL_TTL = 60
+"""A signal sent through Redis to a process that does not take it is forgotten after this long, as in Sidekiq."""
+
 MAX_WAIT = 2.0
 """An idle fetcher asks Redis again after this long, whatever it has heard."""
 POLL_MIN = 0.005

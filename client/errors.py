@@ -13,6 +13,10 @@ JobdError
 ├── PushRefused            Redis answered with an error: nothing was pushed
 ├── PushOutcomeUnknown     the connection broke before the answer: the job may be in Redis
 ├── HookFailed             a startup hook raised: the worker does not start
+├── RedisRefused           Redis answered a question or a change of the API with an error: nothing was changed
+├── ChangeOutcomeUnknown   the connection broke before the answer to a change: it may have been made
+├── DeadSetFull            so many entries would be killed that the dead set's limit drops others
+├── NotControllable        a process takes no signals: it runs inside another program
 ├── PortUnavailable        an address to listen on cannot be had
 └── AlreadyRunning         another jobd owns the pidfile or the embedded store, or the pidfile is a stranger's
 """
@@ -84,6 +88,25 @@ class PushOutcomeUnknown(JobdError):
     def __init__(self, message: str, jids: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.jids = tuple(jids)
+
+
+class RedisRefused(JobdError):
+    """Redis answered a question or a change with an error; nothing was changed."""
+
+
+class ChangeOutcomeUnknown(JobdError):
+    """The connection broke between sending a change and its answer: it may have been made, or not.
+
+    Making it again does no harm: an entry that has been moved counts as gone.
+    """
+
+
+class DeadSetFull(JobdError):
+    """So many entries would be killed that the limit of the dead set drops some; nothing was changed."""
+
+
+class NotControllable(JobdError):
+    """A process takes no signals through Redis: it runs inside another program, which has to be asked."""
 
 
 class StoreUnavailable(RedisUnavailable):

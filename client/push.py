@@ -26,6 +26,7 @@ from jobd.client.times import Wait
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from jobd.client.connection import Connector
     from jobd.client.sender import Parcel, Posted, Sender
 
 T = TypeVar("T")
@@ -63,6 +64,21 @@ class Client:
         self._keys = Keys(configured.namespace if namespace is None else namespace)
         self._timestamps: Timestamps = timestamps or configured.timestamps
         self._closers: WeakKeyDictionary[AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
+
+    @property
+    def connector(self) -> Connector:
+        """Gives connections to its Redis."""
+        return self._connector
+
+    @property
+    def keys(self) -> Keys:
+        """The names of its keys."""
+        return self._keys
+
+    @property
+    def timestamps(self) -> Timestamps:
+        """How it writes times into payloads."""
+        return self._timestamps
 
     def push(self, item: Mapping[str, Any]) -> str | None:
         """Push one job described as a dictionary: `push({"class": "HardWorker", "args": ["bob", 5]})`.

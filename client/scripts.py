@@ -496,3 +496,52 @@ def pause(keys: Keys, queue: str, note: str) -> Call[bool]:
 def resume(keys: Keys, queue: str) -> Call[bool]:
     """Let a paused queue be fetched again. False: it was not paused."""
     return Call(load("resume"), [keys.paused, keys.paused_by], [queue], bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of entries that somebody moved by hand: `gone` ones had been moved by others before.
+
+    `dropped` left the dead set by its limits; `note` is empty, or says which entries stayed where they were.
+    """
+
+    moved: int
+    gone: int
+    dropped: int = 0
+    note: str = ""
+
+
+def requeue(keys: Keys, source: str, members: Sequence[tuple[bytes, str, bytes]]) -> Call[Moved]:
+    """Move up to 300 members of `source`, a sorted set's key, into queues now: (member, queue, bytes to push)."""
+    queues = list(dict.fromkeys(queue for _, queue, _ in members))
+    place = {queue: i for i, queue in enumerate(queues, 1)}
+    arguments: list[Argument] = [len(queues), *queues]
+    for member, queue, payload in members:
+        arguments += (member, place[queue], payload)
+    own = [source, keys.queues, *map(keys.queue, queues)]
+    return Call(load("requeue"), own, arguments, lambda reply: Moved(int(reply[0]), int(reply[1]), 0, _text(reply[2])))
+
+
+def _moved(reply: Sequence[Any]) -> Moved:
+    moved, gone, dropped = map(int, reply)
+    return Moved(moved, gone, dropped)
+
+
+def bury(keys: Keys, source: str, members: Sequence[bytes], now: float, limits: DeadLimits) -> Call[Moved]:
+    """Move up to 300 members of `source`, a sorted set's key, into the dead set as they are."""
+    return Call(load("bury"), [source, keys.dead], [repr(now), *limits.arguments(now), *members], _moved)
+
+
+def pluck(keys: Keys, queue: str, payload: bytes, now: float, limits: DeadLimits) -> Call[Moved]:
+    """Move one job out of a queue into the dead set as it is."""
+    return Call(load("pluck"), [keys.queue(queue), keys.dead], [repr(now), *limits.arguments(now), payload], _moved)
+
+
+def replace(source: str, member: bytes, payload: bytes, score: float | None = None) -> Call[bool]:
+    """Give a member of `source`, a sorted set's key, other bytes and, if given, another score. False: it is gone."""
+    return Call(load("replace"), [source], [member, payload, "" if score is None else repr(score)], bool)
+
+
+def clear(keys: Keys, queue: str) -> Call[int]:
+    """Remove a queue with all its jobs; answers how many."""
+    return Call(load("clear"), [keys.queue(queue), keys.queues], [queue], int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from jobd.client import errors
@@ -15,6 +16,10 @@ from jobd.client.version import VERSION
 if TYPE_CHECKING:
     from jobd.client.chain import client_middleware, server_middleware
     from jobd.client.events import on
+    from jobd.client.processes import ProcessSet, WorkSet
+    from jobd.client.queues import Queue
+    from jobd.client.sets import DeadSet, RetrySet, ScheduledSet
+    from jobd.client.stats import History, Stats
     from jobd.worker.config import WorkerConfig
     from jobd.worker.embed import run
 
@@ -22,9 +27,17 @@ __version__ = VERSION
 
 __all__ = [
     "Client",
+    "DeadSet",
+    "History",
     "Job",
     "JobdError",
+    "ProcessSet",
+    "Queue",
+    "RetrySet",
     "RunningJob",
+    "ScheduledSet",
+    "Stats",
+    "WorkSet",
     "WorkerConfig",
     "__version__",
     "carry",
@@ -39,23 +52,25 @@ __all__ = [
     "server_middleware",
 ]
 
+_LATER = {
+    "DeadSet": "client.sets",
+    "History": "client.stats",
+    "ProcessSet": "client.processes",
+    "Queue": "client.queues",
+    "RetrySet": "client.sets",
+    "ScheduledSet": "client.sets",
+    "Stats": "client.stats",
+    "WorkSet": "client.processes",
+    "WorkerConfig": "worker.config",
+    "client_middleware": "client.chain",
+    "on": "client.events",
+    "run": "worker.embed",
+    "server_middleware": "client.chain",
+}
+"""Names that are loaded when they are asked for, with their modules: an application that only pushes needs none."""
+
 
 def __getattr__(name: str) -> Any:
-    """Load when they are asked for the names that an application which only pushes never needs."""
-    if name in ("client_middleware", "server_middleware"):
-        from jobd.client import chain
-
-        return getattr(chain, name)
-    if name == "on":
-        from jobd.client.events import on
-
-        return on
-    if name == "WorkerConfig":
-        from jobd.worker.config import WorkerConfig
-
-        return WorkerConfig
-    if name == "run":
-        from jobd.worker.embed import run
-
-        return run
+    if name in _LATER:
+        return getattr(import_module(f"jobd.{_LATER[name]}"), name)
     raise AttributeError(f"module 'jobd' has no attribute {name!r}")

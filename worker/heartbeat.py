@@ -177,4 +177,7 @@ def process_info(config: WorkerConfig, identity: str, now: float, *, embedded: b
         "identity": identity,
         "version": f"jobd-{VERSION}",
         "embedded": embedded,
+        # For those who kill jobs by hand, elsewhere: a client does not read the configuration.
+        "dead_max_jobs": config.dead_max_jobs,
+        "dead_timeout": config.dead_timeout,
     }

@@ -20,6 +20,7 @@ from jobd.client import payload as wire
 from jobd.client.connection import Connector, is_readonly
 from jobd.client.errors import MalformedPayload, RedisUnavailable
 from jobd.client.keys import Keys
+from jobd.client.moves import as_queued
 from jobd.client.payload import Timestamps
 from jobd.client.scripts import DeadLimits
 from jobd.worker import log
@@ -166,7 +167,7 @@ class Scheduler:
 
     def _prepared(self, source: str, member: bytes, now: float) -> tuple[bytes, str | None, bytes]:
         try:
-            queue, payload = promoted(wire.decode(member), now, self._timestamps)
+            queue, payload = as_queued(wire.decode(member), now, self._timestamps)
         except (MalformedPayload, RecursionError, ValueError) as error:
             # One that can be read and not written would stop all behind it, if it stayed.
             log.event("job.buried", level=log.ERROR, source=source, reason=f"{type(error).__name__}: {error}")
@@ -178,14 +179,3 @@ def promote_limit(last: Sequence[bytes]) -> int:
     """How many members to move next, after these: large ones would keep Redis from answering others for long."""
     size = sum(map(len, last)) / max(len(last), 1)
     return max(1, min(defaults.PROMOTE_LIMIT, int(defaults.PROMOTE_BYTES / max(size, 1.0))))
-
-
-def promoted(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
-    """The queue of a due job, and its bytes as it enters the queue at `now`. Raises MalformedPayload."""
-    queue = payload.get("queue", defaults.QUEUE)
-    if not isinstance(queue, str) or not queue:
-        raise MalformedPayload(f"its queue is {queue!r}, not a name")
-    payload.setdefault("created_at", wire.write_time(now, timestamps))
-    payload.pop("at", None)
-    wire.stamp(payload, now, timestamps)
-    return queue, wire.encode(payload)

@@ -15,12 +15,13 @@ import jobd
 from jobd.client import defaults
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
+from jobd.client.moves import as_queued
 from jobd.client.payload import Timestamps
 from jobd.client.scripts import DeadLimits
 from jobd.worker import scheduler as module
 from jobd.worker.clock import ServerClock
 from jobd.worker.outage import Outage
-from jobd.worker.scheduler import Scheduler, promote_limit, promoted
+from jobd.worker.scheduler import Scheduler, promote_limit
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
@@ -91,7 +92,7 @@ def test_a_due_job_is_stamped_anew_and_otherwise_as_it_was(scheduler: Scheduler,
 
 @pytest.mark.parametrize(("timestamps", "stamp"), [("s", 9.25), ("ms", 9250)])
 def test_what_was_never_created_is_created_when_due(timestamps: Timestamps, stamp: float) -> None:
-    queue, raw = promoted({"class": "A", "args": [], "at": 3.0}, 9.25, timestamps)
+    queue, raw = as_queued({"class": "A", "args": [], "at": 3.0}, 9.25, timestamps)
     assert (queue, json.loads(raw)) == (
         "default",
         {"class": "A", "args": [], "created_at": stamp, "enqueued_at": stamp},
@@ -118,9 +119,9 @@ def test_a_member_that_can_be_read_and_not_written_holds_nobody_up(
     def picky(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
         if payload["jid"] == "deep":
             raise RecursionError("maximum recursion depth exceeded")
-        return promoted(payload, now, timestamps)
+        return as_queued(payload, now, timestamps)
 
-    monkeypatch.setattr(module, "promoted", picky)
+    monkeypatch.setattr(module, "as_queued", picky)
     redis.zadd("schedule", {job("deep"): 1.0, job("good"): 2.0})
     scheduler.tick()
     assert [payload["jid"] for payload in queued(redis)] == ["good"]

@@ -1,0 +1,229 @@
+"""Changes of many entries of a set, by pages, on a snapshot.
+
+What was in the set when the call began is taken, once: an entry that comes, or comes back, while the call lasts is left
+alone. Nothing remembers the whole set for that; an entry says itself when it came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from jobd.client import defaults, scripts
+from jobd.client.access import Access
+from jobd.client.cursor import Cursor
+from jobd.client.dead import read_room
+from jobd.client.errors import DeadSetFull, MalformedPayload
+from jobd.client.payload import Timestamps
+from jobd.client.scripts import DeadLimits, Moved
+
+if TYPE_CHECKING:
+    from jobd.client.sets import JobSet, SetEntry
+
+T = TypeVar("T")
+
+Move: TypeAlias = Callable[[dict[str, Any], float, Timestamps], tuple[str, bytes]]
+"""Makes of a payload its queue and the bytes to push."""
+
+_LOOK_UPS = 100
+"""Named entries that are looked up in one round trip."""
+_FEW = 10
+"""Entries of one score that such a look-up reads; Redis is asked again if there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What a call did with many entries.
+
+    - `moved`: so many it has moved, or deleted;
+    - `gone`: others had moved so many between the reading and the change, or before they were looked up;
+    - `malformed`: so many are no jobs and stay, as they cannot enter a queue;
+    - `dropped`: so many older ones the dead set's limits removed;
+    - `note`: which entries else stay, and why; mostly empty.
+    """
+
+    moved: int = 0
+    gone: int = 0
+    malformed: int = 0
+    dropped: int = 0
+    note: str = ""
+
+    def plus(self, moved: Moved) -> BulkResult:
+        """With the result of one more page."""
+        note = self.note if moved.note in self.note else self.note + moved.note
+        return BulkResult(
+            self.moved + moved.moved, self.gone + moved.gone, self.malformed, self.dropped + moved.dropped, note
+        )
+
+    def also(self, *, gone: int = 0, malformed: int = 0) -> BulkResult:
+        """With more that were not moved."""
+        return BulkResult(self.moved, self.gone + gone, self.malformed + malformed, self.dropped, self.note)
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """Whether an entry was moved into the dead set, and how many older ones its limits dropped. True if moved."""
+
+    moved: bool
+    dropped: int = 0
+
+    def __bool__(self) -> bool:
+        return self.moved
+
+
+@dataclass(slots=True)
+class Selection:
+    """Entries of a set: all, those whose payload holds `text`, or `only` those named by score and jid."""
+
+    owner: JobSet
+    text: str | None
+    only: Iterable[tuple[float, str]] | None
+    missing: int = 0
+    """Named entries that were not there."""
+
+    def pages(self, size: int) -> Iterator[list[SetEntry]]:
+        """The entries that were there when the first page is asked for, up to `size` at a time."""
+        if self.only is not None:
+            yield from self._named(size)
+            return
+        snapshot = _Snapshot.of(self.owner)
+        pages = self._all(snapshot, size) if self.text is None else self._matching(self.text, size)
+        for page in pages:
+            if kept := [entry for entry in page if snapshot.takes(entry)]:
+                yield kept
+
+    def _all(self, snapshot: _Snapshot, size: int) -> Iterator[list[SetEntry]]:
+        cursor = Cursor(self.owner.access, self.owner.key, high=snapshot.highest)
+        return (self.owner.entries(page) for page in cursor.pages(size))
+
+    def _matching(self, text: str, size: int) -> Iterator[list[SetEntry]]:
+        return chunks(self.owner.scan(text), size)
+
+    def _named(self, size: int) -> Iterator[list[SetEntry]]:
+        for names in chunks(self.only or (), min(_LOOK_UPS, size)):
+            found = [self._look_up(name, read) for name, read in zip(names, self._read(names), strict=True)]
+            page = list({entry.raw: entry for entry in found if entry is not None}.values())
+            self.missing += len(names) - len(page)
+            if page:
+                yield page
+
+    def _read(self, names: Sequence[tuple[float, str]]) -> list[Any]:
+        key = self.owner.key
+
+        def ask(pipeline: Any) -> None:
+            for score, _ in names:
+                pipeline.zrange(key, repr(score), repr(score), byscore=True, offset=0, num=_FEW)
+
+        return self.owner.access.read_all(ask)
+
+    def _look_up(self, name: tuple[float, str], read: Sequence[bytes] | None) -> SetEntry | None:
+        score, jid = name
+        for entry in self.owner.entries([(score, raw) for raw in read or ()]):
+            if entry.jid == jid:
+                return entry
+        return self.owner.get(name) if read is not None and len(read) == _FEW else None
+
+
+class _Snapshot:
+    """Which entries were in a set at one moment."""
+
+    def __init__(self, owner: JobSet, taken_at: float, highest: float) -> None:
+        self._owner, self._taken_at, self.highest = owner, taken_at, highest
+        self._deferred: set[str] = set()
+
+    @classmethod
+    def of(cls, owner: JobSet) -> _Snapshot:
+        # By the server's clock, as workers stamp their entries.
+        taken_at = owner.access.server_now()
+        last = owner.page(0, 1, reverse=True)
+        return cls(owner, taken_at, last[0].score if last else -math.inf)
+
+    def takes(self, entry: SetEntry) -> bool:
+        """Whether it is one of them, and was not taken before."""
+        if entry.score > self.highest:
+            return False
+        entered = self._owner.entered(entry)
+        if entered is not None and entered > self._taken_at:
+            return False
+        if entry.unknown_since is None:
+            return True
+        if entry.unknown_since > self._taken_at or entry.jid in self._deferred:
+            return False
+        # It is put back without a new stamp by a worker that does not know its class either.
+        self._deferred.add(entry.jid)
+        return True
+
+
+def delete(owner: JobSet, selection: Selection) -> BulkResult:
+    """Remove the selected entries for good."""
+    result, key = BulkResult(), owner.key
+    for page in selection.pages(defaults.API_PAGE):
+        raws = [entry.raw for entry in page]
+        removed = int(owner.access.write(partial(_remove, key=key, raws=raws)))
+        result = result.plus(Moved(removed, len(raws) - removed))
+    return result.also(gone=selection.missing)
+
+
+def _remove(redis: Any, key: str, raws: Sequence[bytes]) -> Any:
+    return redis.zrem(key, *raws)
+
+
+def requeue(owner: JobSet, selection: Selection, move: Move) -> BulkResult:
+    """Put the selected entries into their queues now; what is no job stays."""
+    result, access = BulkResult(), owner.access
+    for page in selection.pages(defaults.API_MOVES):
+        now, timestamps = access.now(), access.timestamps
+        prepared = [_prepared(entry, move, now, timestamps) for entry in page]
+        members = [member for member in prepared if member is not None]
+        if members:
+            result = result.plus(access.change(scripts.requeue(access.keys, owner.key, members)))
+        result = result.also(malformed=len(prepared) - len(members))
+    return result.also(gone=selection.missing)
+
+
+def kill(owner: JobSet, selection: Selection, limits: DeadLimits) -> BulkResult:
+    """Move the selected entries into the dead set."""
+    result, access = BulkResult(), owner.access
+    for page in selection.pages(defaults.API_MOVES):
+        raws = [entry.raw for entry in page]
+        result = result.plus(access.change(scripts.bury(access.keys, owner.key, raws, access.now(), limits)))
+    return result.also(gone=selection.missing)
+
+
+def count(selection: Selection) -> int:
+    """How many entries are selected; of a whole set or of named ones not more than so many."""
+    if selection.only is not None:
+        return sum(1 for _ in selection.only)
+    if selection.text is None:
+        return selection.owner.size
+    return sum(len(page) for page in selection.pages(defaults.API_PAGE))
+
+
+def check_room(access: Access, limits: DeadLimits, jobs: int) -> None:
+    """Raise `DeadSetFull` when so many killed jobs would make the dead set's limit drop some."""
+    room = read_room(access, limits)
+    if lost := room.would_drop(jobs):
+        raise DeadSetFull(
+            f"killing {jobs:,} jobs would drop {lost:,}: the dead set holds {room.size - room.expired:,} and keeps "
+            f"{room.max_jobs:,} [dead_max_jobs]; delete what is not needed, raise the limit, or pass drop=True"
+        )
+
+
+def _prepared(entry: SetEntry, move: Move, now: float, timestamps: Timestamps) -> tuple[bytes, str, bytes] | None:
+    if entry.malformed:
+        return None
+    try:
+        return entry.raw, *move(dict(entry.payload), now, timestamps)
+    except (MalformedPayload, ValueError, RecursionError):
+        return None
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """`items` in lists of up to `size`."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,24 @@
+-- requeue.lua: move members of a sorted set into their queues, whatever their time.
+--
+-- KEYS[1]  schedule, retry or dead   KEYS[2]  queues   KEYS[3…]  queue lists
+-- ARGV[1]  number of queues, each: name; then for each member: its bytes, place of its queue in that list, bytes to push
+-- returns  {moved, gone, note}; a member whose queue is of a wrong type stays, and note says so
+-- atomic   so that a job is in the set or in its queue, and one that somebody else has moved is not doubled
+--- include _types
+local count = tonumber(ARGV[1])
+local is_list = {}
+for i = 1, count do is_list[i] = fits(KEYS[2 + i], "list") end
+local moved, gone, note = 0, 0, ""
+for i = 2 + count, #ARGV, 3 do
+  local place = tonumber(ARGV[i + 1])
+  if not is_list[place] then
+    note = note .. KEYS[2 + place] .. " is no list: its job stays in " .. KEYS[1] .. "; "
+  elseif redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
+    redis.call("LPUSH", KEYS[2 + place], ARGV[i + 2])
+    redis.pcall("SADD", KEYS[2], ARGV[1 + place])
+    moved = moved + 1
+  else
+    gone = gone + 1
+  end
+end
+return {moved, gone, note}

@@ -1,0 +1,51 @@
+"""The bytes of a job that moves: into its queue when it is due or retried by hand, changed by somebody. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jobd.client import defaults
+from jobd.client import payload as wire
+from jobd.client.draft import read_item
+from jobd.client.errors import InvalidPayload, MalformedPayload
+from jobd.client.payload import Timestamps
+
+_OF_THE_SET = ("at", "wait", "wait_until")
+
+
+def as_queued(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
+    """The queue of a job, and its bytes as it enters the queue at `now` (epoch seconds). Raises MalformedPayload."""
+    queue = payload.get("queue", defaults.QUEUE)
+    if not isinstance(queue, str) or not queue:
+        raise MalformedPayload(f"its queue is {queue!r}, not a name")
+    payload.setdefault("created_at", wire.write_time(now, timestamps))
+    payload.pop("at", None)
+    wire.stamp(payload, now, timestamps)
+    return queue, wire.encode(payload)
+
+
+def as_retried(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
+    """The same of a job that somebody retries by hand, which costs it no attempt. Raises MalformedPayload."""
+    count = payload.get("retry_count")
+    if isinstance(count, int) and not isinstance(count, bool):
+        payload["retry_count"] = count - 1
+    return as_queued(payload, now, timestamps)
+
+
+def edited(payload: Mapping[str, Any], changes: Mapping[str, Any], remove: Iterable[str] = ()) -> bytes:
+    """The bytes of a job with other fields, checked as `Client.push` checks them; what is not named stays as it is.
+
+    Raises `InvalidPayload` or `InvalidArguments` naming the field.
+    """
+    name = payload.get("class")
+    for field in (*changes, *remove):
+        if field in _OF_THE_SET:
+            raise InvalidPayload(f"{name}: `{field}` is no field of the payload; give the time to `reschedule`")
+    gone = set(remove)
+    if needed := sorted(gone & {"class", "args", "jid", "queue"}):
+        raise InvalidPayload(f"{name}: `{needed[0]}` cannot be removed: no job is without it")
+    call = {key: payload[key] for key in ("class", "args", "kwargs") if key in payload and key not in gone}
+    checked = read_item({"args": [], **call, **changes}).fields
+    changed = {key: value for key, value in payload.items() if key not in gone}
+    return wire.encode(changed | {key: checked.get(key, changes[key]) for key in changes})

@@ -1,0 +1,285 @@
+"""The worker processes of the cluster and what they run now: `ProcessSet` and `WorkSet`.
+
+Read from the heartbeats that every process writes, Sidekiq's 6.4 to 8.1 too; nothing here writes but the signals. How a
+process is quieted or stopped is its own affair (`worker/heartbeat.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+
+from jobd.client import defaults
+from jobd.client.access import Access
+from jobd.client.entry import JobEntry
+from jobd.client.errors import NotControllable
+from jobd.client.push import Client
+from jobd.client.scripts import DeadLimits
+
+Signal = Literal["TSTP", "TERM", "TTIN"]
+
+_FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at")
+_AT_A_TIME = 1_000
+"""Heartbeats that are read in one round trip."""
+_WORK_AT_A_TIME = 50
+"""Work hashes that are, since each holds as many jobs as its process has threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A worker process as its last heartbeat shows it. Times are epoch seconds.
+
+    `rss` is its memory in KiB, `rtt_us` a round trip to Redis in microseconds. `capsules` maps names to Sidekiq's
+    description (`concurrency`, `mode`, `weights`), empty where the process tells none; `queues` are all its queues.
+    An `embedded` process runs inside another program and takes no signals. `fetched_at` is when Redis last answered a
+    fetch, 0.0 where that is not told.
+    """
+
+    identity: str
+    hostname: str = ""
+    pid: int = 0
+    tag: str = ""
+    version: str = ""
+    concurrency: int = 0
+    busy: int = 0
+    quiet: bool = False
+    rss: int = 0
+    rtt_us: int = 0
+    beat: float = 0.0
+    started_at: float = 0.0
+    fetched_at: float = 0.0
+    queues: tuple[str, ...] = ()
+    capsules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    embedded: bool = False
+    dead_limits: DeadLimits | None = None
+    """The limits of the dead set that it keeps, if it tells."""
+
+
+class ProcessSet:
+    """The worker processes that have shown themselves within a minute. Iterating yields `Process`, sorted by identity.
+
+    `len()` is their number. Without a `client` it is that of this process' jobs. Any call may raise `RedisUnavailable`
+    or `RedisRefused`, a signal also `ChangeOutcomeUnknown`.
+    """
+
+    def __init__(self, client: Client | None = None) -> None:
+        self.access = Access(client)
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(read_processes(self.access))
+
+    def __len__(self) -> int:
+        return len(read_processes(self.access))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, identity: str) -> Process | None:
+        """The process of this identity; None when it does not show itself."""
+        return next(iter(_read(self.access, [identity])), None)
+
+    @property
+    def total_concurrency(self) -> int:
+        """Threads of all processes."""
+        return sum(process.concurrency for process in self)
+
+    @property
+    def total_rss(self) -> int:
+        """Memory of all processes in KiB."""
+        return sum(process.rss for process in self)
+
+    def quiet(self, identity: str) -> bool:
+        """Have a process take no more jobs, with its next heartbeat. False: there is no such process."""
+        return self._signal(identity, "TSTP")
+
+    def stop(self, identity: str) -> bool:
+        """Have a process stop within its timeout. False: there is no such process.
+
+        A worker process of `jobd` is replaced by its master; `jobd ctl` stops the whole.
+        """
+        return self._signal(identity, "TERM")
+
+    def dump(self, identity: str) -> bool:
+        """Have a process log what each of its threads does. False: there is no such process."""
+        return self._signal(identity, "TTIN")
+
+    def _signal(self, identity: str, name: Signal) -> bool:
+        process = self.get(identity)
+        if process is None:
+            return False
+        if process.embedded:
+            raise NotControllable(f"{identity} runs inside another program and takes no signals; stop that program")
+        key = self.access.keys.signals(identity)
+
+        def send(redis: Any) -> None:
+            with redis.pipeline(transaction=True) as pipeline:
+                pipeline.lpush(key, name).expire(key, defaults.SIGNAL_TTL).execute()
+
+        self.access.write(send)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job that runs: in which process and thread, from which queue, since when (epoch seconds)."""
+
+    process: str
+    thread: str
+    queue: str
+    run_at: float
+    entry: JobEntry
+
+
+class WorkSet:
+    """What runs now, as the last heartbeats show it: up to 10 s old. Iterating yields `Work`, process by process.
+
+    `len()` is the number of running jobs. Without a `client` it is that of this process' jobs. Any call may raise
+    `RedisUnavailable` or `RedisRefused`.
+    """
+
+    def __init__(self, client: Client | None = None) -> None:
+        self.access = Access(client)
+
+    def __iter__(self) -> Iterator[Work]:
+        return self.of([process.identity for process in read_processes(self.access)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def of(self, identities: Sequence[str]) -> Iterator[Work]:
+        """What these processes run, read 50 processes at a time."""
+        keys = self.access.keys
+        for start in range(0, len(identities), _WORK_AT_A_TIME):
+            some = identities[start : start + _WORK_AT_A_TIME]
+            found = dict(zip(some, self._read([keys.work(identity) for identity in some]), strict=True))
+            # Sidekiq up to 6.4.1 writes the other name alone, newer ones the first, jobd both.
+            rest = [identity for identity, running in found.items() if not running]
+            found |= zip(rest, self._read([keys.workers(identity) for identity in rest]), strict=True)
+            for identity in some:
+                for thread, value in sorted(found[identity].items()):
+                    if work := _work(identity, thread, value):
+                        yield work
+
+    def find(self, jid: str) -> Work | None:
+        """The running job with this jid, or None."""
+        return next((work for work in self if work.entry.jid == jid), None)
+
+    def _read(self, keys: Sequence[str]) -> list[Mapping[bytes, bytes]]:
+        if not keys:
+            return []
+
+        def ask(pipeline: Any) -> None:
+            for key in keys:
+                pipeline.hgetall(key)
+
+        return [found or {} for found in self.access.read_all(ask)]
+
+
+def read_processes(access: Access) -> list[Process]:
+    """The processes that have a heartbeat, sorted by identity."""
+    names: set[bytes] = access.read(lambda redis: redis.smembers(access.keys.processes))
+    identities = sorted(name.decode("utf-8", "surrogateescape") for name in names)
+    return _read(access, identities)
+
+
+def _read(access: Access, identities: Sequence[str]) -> list[Process]:
+    found = []
+    for start in range(0, len(identities), _AT_A_TIME):
+        some = identities[start : start + _AT_A_TIME]
+        answers = access.read_all(partial(_ask, access=access, identities=some))
+        for identity, answer in zip(some, answers, strict=True):
+            if answer and (process := parse(identity, dict(zip(_FIELDS, answer, strict=True)))):
+                found.append(process)
+    return found
+
+
+def _ask(pipeline: Any, access: Access, identities: Sequence[str]) -> None:
+    for identity in identities:
+        pipeline.hmget(access.keys.process(identity).encode("utf-8", "surrogateescape"), *_FIELDS)
+
+
+def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
+    """The process with these fields of its heartbeat; None when they do not describe one, as Ruby sees it too."""
+    info = _json(fields["info"])
+    if not isinstance(info, dict):
+        return None
+    told = info.get("capsules")
+    capsules = {str(n): c for n, c in told.items() if isinstance(c, dict)} if isinstance(told, dict) else {}
+    threads = fields["concurrency"] if fields["concurrency"] is not None else info.get("concurrency")
+    return Process(
+        identity=identity,
+        hostname=str(info.get("hostname") or ""),
+        pid=int(number(info.get("pid"))),
+        tag=str(info.get("tag") or ""),
+        version=str(info.get("version") or ""),
+        concurrency=int(number(threads)),
+        busy=int(number(fields["busy"])),
+        quiet=fields["quiet"] == b"true",
+        rss=int(number(fields["rss"])),
+        rtt_us=int(number(fields["rtt_us"])),
+        beat=number(fields["beat"]),
+        started_at=number(info.get("started_at")),
+        fetched_at=number(fields["fetched_at"]),
+        queues=_queues(info, capsules),
+        capsules=capsules,
+        labels=_names(info.get("labels")),
+        embedded=info.get("embedded") is True,
+        dead_limits=_dead_limits(info),
+    )
+
+
+def _queues(info: Mapping[str, Any], capsules: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    if told := _names(info.get("queues")):
+        return told
+    weights = [capsule.get("weights") for capsule in capsules.values()]
+    return tuple(dict.fromkeys(str(name) for each in weights if isinstance(each, dict) for name in each))
+
+
+def _dead_limits(info: Mapping[str, Any]) -> DeadLimits | None:
+    jobs, timeout = number(info.get("dead_max_jobs")), number(info.get("dead_timeout"))
+    return DeadLimits(int(jobs), timeout) if jobs > 0 and timeout > 0 else None
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _work(identity: str, thread: bytes, value: bytes) -> Work | None:
+    fields = _json(value)
+    if not isinstance(fields, dict):
+        return None
+    payload = fields.get("payload")
+    # Old Sidekiqs had the job itself there, not its text.
+    raw = payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)
+    name = thread.decode("utf-8", "replace")
+    return Work(identity, name, str(fields.get("queue") or ""), number(fields.get("run_at")), JobEntry(raw))
+
+
+def _json(value: bytes | None) -> object:
+    if value is None:
+        return None
+    try:
+        decoded: object = msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return None
+    return decoded
+
+
+def number(value: Any) -> float:
+    """A number as Redis or JSON hold it; 0.0 when it is none."""
+    if isinstance(value, bytes | str | int | float):
+        try:
+            found = float(value)
+        except (ValueError, OverflowError):
+            return 0.0
+        return found if math.isfinite(found) else 0.0
+    return 0.0

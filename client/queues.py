@@ -1,0 +1,226 @@
+"""One queue, to be looked at and changed: `Queue`. The jobs next to be taken come first."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from jobd.client import defaults, scripts
+from jobd.client.access import Access
+from jobd.client.bulk import Killed
+from jobd.client.dead import dead_limits
+from jobd.client.entry import JobEntry, search_bytes
+from jobd.client.errors import InvalidArguments
+from jobd.client.push import Client
+from jobd.client.scripts import DeadLimits
+from jobd.client.sets import check_page
+from jobd.client.stats import read_queues
+
+_KEPT = 100
+"""Of jobs read longer ago, one in so many is remembered to find the place again."""
+
+
+@dataclass(frozen=True)
+class QueueEntry(JobEntry):
+    """A job in a queue. What a method has found gone was taken or removed since it was read."""
+
+    owner: Queue = field(repr=False, compare=False)
+
+    def delete(self) -> bool:
+        """Remove it for good. False: it was gone."""
+        key, raw = self.owner.key, self.raw
+        # From the end that is taken first; all that are equal byte for byte are one job that was pushed twice.
+        return bool(self.owner.access.write(lambda redis: redis.lrem(key, -1, raw)))
+
+    def kill(self, limits: DeadLimits | None = None) -> Killed:
+        """Move it into the dead set as it is; as `SetEntry.kill`."""
+        access = self.owner.access
+        call = scripts.pluck(access.keys, self.owner.name, self.raw, access.now(), limits or dead_limits(access))
+        moved = access.change(call)
+        return Killed(bool(moved.moved), moved.dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a queue, and when (epoch seconds); empty and 0.0 where that is not known."""
+
+    by: str
+    at: float
+
+
+class Queue:
+    """A queue by its name. `len()` is its size; iterating yields `QueueEntry`, the next to be taken first.
+
+    Iterating reads 1,000 jobs at a time and finds its place again when workers take jobs meanwhile. A job that stays
+    in the queue comes; one that is taken, or given back, meanwhile may be left out, or come twice. Without a `client`
+    it is that of this process' jobs. Any call may raise `RedisUnavailable` or `RedisRefused`, a change also
+    `ChangeOutcomeUnknown`.
+    """
+
+    def __init__(self, name: str = defaults.QUEUE, client: Client | None = None) -> None:
+        if not isinstance(name, str) or not name:
+            raise InvalidArguments(f"the queue is {name!r}; give its name")
+        self.name = name
+        self.access = Access(client)
+
+    @classmethod
+    def all(cls, client: Client | None = None) -> list[Queue]:
+        """Every queue that ever held a job and was not cleared since, sorted by name."""
+        access = Access(client)
+        names = access.read(lambda redis: redis.smembers(access.keys.queues))
+        return [cls(name, client) for name in sorted(name.decode("utf-8", "surrogateescape") for name in names) if name]
+
+    def __repr__(self) -> str:
+        return f"Queue({self.name!r})"
+
+    @property
+    def key(self) -> bytes:
+        """Its key in Redis."""
+        return self.access.keys.queue(self.name).encode("utf-8", "surrogateescape")
+
+    @property
+    def size(self) -> int:
+        """How many jobs wait."""
+        return int(self.access.read(lambda redis: redis.llen(self.key)))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def latency(self) -> float:
+        """Seconds for which the job next to be taken has waited; 0.0 when there is none, or it does not tell."""
+        [(_, oldest)] = read_queues(self.access, [self.name])
+        return JobEntry(oldest).latency(self.access.now()) if oldest else 0.0
+
+    @property
+    def paused(self) -> bool:
+        """Whether nobody fetches from it."""
+        return bool(self.access.read(lambda redis: redis.sismember(self.access.keys.paused, self.name)))
+
+    @property
+    def pause_note(self) -> Pause | None:
+        """Who paused it, and when; None when it is not paused."""
+        keys = self.access.keys
+        paused, note = self.access.read_all(
+            lambda pipeline: pipeline.sismember(keys.paused, self.name).hget(keys.paused_by, self.name)
+        )
+        return _read_note(note) if paused else None
+
+    def pause(self, by: str | None = None) -> bool:
+        """Have no worker fetch from it until `resume`; `by` is noted [user@host]. False: it was paused already."""
+        note = msgspec.json.encode({"by": by or _who(), "at": self.access.now()}).decode()
+        return self.access.change(scripts.pause(self.access.keys, self.name, note))
+
+    def resume(self) -> bool:
+        """Have it fetched from again. False: it was not paused."""
+        return self.access.change(scripts.resume(self.access.keys, self.name))
+
+    def __iter__(self) -> Iterator[QueueEntry]:
+        for page in _Reader(self).pages():
+            yield from self._entries(page)
+
+    def page(self, offset: int, limit: int, *, reverse: bool = False) -> list[QueueEntry]:
+        """`limit` jobs (at most 1,000) after `offset` others, the next one first, or newest first with `reverse`."""
+        check_page(offset, limit)
+        if not reverse:
+            return self._entries(read_from_tail(self, offset, limit))
+        key, last = self.key, offset + limit - 1
+        return self._entries(self.access.read(lambda redis: redis.lrange(key, offset, last)))
+
+    def find(self, jid: str) -> QueueEntry | None:
+        """The job with this jid. It reads the queue from its end by pages of 1,000 until it is found."""
+        return next((entry for entry in self.scan(jid) if entry.jid == jid), None)
+
+    def scan(self, text: str) -> Iterator[QueueEntry]:
+        """The jobs whose payload holds `text`, upper and lower case told apart; as iterating, but only these."""
+        wanted = search_bytes(text)
+        for page in _Reader(self).pages():
+            yield from self._entries([raw for raw in page if wanted in raw])
+
+    def delete(self, jid: str) -> bool:
+        """Remove the job with this jid for good. False: it is not there."""
+        entry = self.find(jid)
+        return entry is not None and entry.delete()
+
+    def clear(self) -> int:
+        """Remove all its jobs for good, and its name until something is pushed again; answers how many they were."""
+        return self.access.change(scripts.clear(self.access.keys, self.name))
+
+    def _entries(self, raws: Sequence[bytes]) -> list[QueueEntry]:
+        return [QueueEntry(raw, self) for raw in raws]
+
+
+class _Reader:
+    """Reads a queue from the end that is taken first, and finds its place again by the jobs that it has read."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue, self._offset = queue, 0
+        self._recent: dict[int, None] = {}
+        self._older: dict[int, None] = {}
+
+    def pages(self, limit: int = defaults.API_PAGE) -> Iterator[list[bytes]]:
+        """Pages of jobs until the end of the queue."""
+        while True:
+            # One that was read already comes with them: where it stands says whether the queue has moved.
+            first = max(self._offset - 1, 0)
+            window = read_from_tail(self._queue, first, limit)
+            place = self._last_known(window)
+            if first and place is None:
+                window, first = self._step_back(first, limit)
+                place = self._last_known(window)
+            fresh = window if place is None else window[place + 1 :]
+            self._offset = first + len(window)
+            if fresh:
+                self._remember(fresh)
+                yield fresh
+            if len(window) < limit:
+                return
+
+    def _step_back(self, first: int, limit: int) -> tuple[list[bytes], int]:
+        """The page that holds the last job read that is still there; the first page without any."""
+        while True:
+            first = max(first - limit + 1, 0)
+            window = read_from_tail(self._queue, first, limit)
+            if not first or self._last_known(window) is not None:
+                return window, first
+
+    def _last_known(self, window: Sequence[bytes]) -> int | None:
+        marks = [hash(raw) for raw in window]
+        for known in (self._recent, self._older):
+            for place in range(len(marks) - 1, -1, -1):
+                if marks[place] in known:
+                    return place
+        return None
+
+    def _remember(self, page: Sequence[bytes]) -> None:
+        self._older |= dict.fromkeys(list(self._recent)[::_KEPT])
+        self._recent = dict.fromkeys(map(hash, page))
+
+
+def read_from_tail(queue: Queue, offset: int, limit: int) -> list[bytes]:
+    """Up to `limit` jobs after the `offset` that are taken before them, next to be taken first."""
+    key = queue.key
+    found: list[bytes] = queue.access.read(lambda redis: redis.lrange(key, -offset - limit, -offset - 1))
+    return found[::-1]
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return socket.gethostname()
+
+
+def _read_note(note: bytes | None) -> Pause:
+    try:
+        fields = msgspec.json.decode(note or b"{}")
+        return Pause(str(fields.get("by", "")), float(fields.get("at", 0.0)))
+    except (ValueError, TypeError, AttributeError):
+        return Pause((note or b"").decode("utf-8", "replace"), 0.0)

@@ -1,0 +1,174 @@
+"""A queue through the API: what waits in it, read while workers take from it, and changes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+
+import jobd
+from jobd.client.errors import InvalidArguments, RedisRefused
+from jobd.client.scripts import DeadLimits
+from tests.client.api import fill_queue, jids, payload
+
+
+@pytest.fixture(autouse=True)
+def each_test_has_an_empty_database(configured: str) -> None:
+    """To which the default client goes."""
+
+
+def numbers(start: int, stop: int) -> list[str]:
+    return [f"j{i}" for i in range(start, stop)]
+
+
+def test_the_job_next_to_be_taken_comes_first(redis: Redis) -> None:
+    fill_queue(redis, 2_500)
+    queue = jobd.Queue()
+    assert (len(queue), queue.size) == (2_500, 2_500)
+    assert jids(queue) == numbers(0, 2_500)
+    assert jids(queue.page(0, 3)) == ["j0", "j1", "j2"]
+    assert jids(queue.page(2_499, 3)) == ["j2499"]
+    assert jids(queue.page(1, 2, reverse=True)) == ["j2498", "j2497"]
+    assert jids(jobd.Queue("empty")) == []
+
+
+def test_all_queues_are_listed_by_name(redis: Redis) -> None:
+    fill_queue(redis, 1, "b")
+    fill_queue(redis, 1, "a")
+    redis.sadd("queues", "drained")
+    assert [queue.name for queue in jobd.Queue.all()] == ["a", "b", "drained"]
+
+
+@pytest.mark.parametrize("name", ["", None, 7])
+def test_a_queue_without_a_name_is_refused(name: Any) -> None:
+    with pytest.raises(InvalidArguments, match="give its name"):
+        jobd.Queue(name)
+
+
+def test_its_latency_is_that_of_the_job_next_to_be_taken(redis: Redis) -> None:
+    queue = jobd.Queue()
+    assert queue.latency == 0.0
+    now = time.time()
+    redis.lpush("queue:default", payload("a", enqueued_at=now - 60), payload("b", enqueued_at=now))
+    assert 60 <= queue.latency < 70
+    redis.rpush("queue:default", b"{bad")
+    assert queue.latency == 0.0
+
+
+class TestReadingWhileItChanges:
+    def read(self, redis: Redis, meanwhile: Callable[[], object]) -> list[str]:
+        """The jids of a queue of 5,000, to which something happens after 2,998, three pages, were read."""
+        fill_queue(redis, 5_000)
+        read = []
+        for entry in jobd.Queue():
+            read.append(entry.jid)
+            if entry.jid == "j2500":
+                meanwhile()
+        return read
+
+    def test_jobs_taken_by_workers_make_it_skip_nothing(self, redis: Redis) -> None:
+        assert self.read(redis, lambda: redis.rpop("queue:default", 1_700)) == numbers(0, 5_000)
+
+    def test_when_all_that_was_read_is_taken_it_goes_on_with_the_rest(self, redis: Redis) -> None:
+        assert self.read(redis, lambda: redis.rpop("queue:default", 3_500)) == [
+            *numbers(0, 2_998),
+            *numbers(3_500, 5_000),
+        ]
+
+    def test_new_jobs_come_last(self, redis: Redis) -> None:
+        read = self.read(redis, lambda: redis.lpush("queue:default", payload("new")))
+        assert read == [*numbers(0, 5_000), "new"]
+
+    def test_jobs_given_back_make_nothing_come_twice(self, redis: Redis) -> None:
+        back = [payload(f"back{i}") for i in range(1_500)]
+        assert self.read(redis, lambda: redis.rpush("queue:default", *back)) == numbers(0, 5_000)
+
+    def test_what_is_read_may_be_deleted(self, redis: Redis) -> None:
+        fill_queue(redis, 3_500)
+        read = [entry.jid for entry in jobd.Queue() if entry.delete()]
+        assert read == numbers(0, 3_500)
+        assert len(jobd.Queue()) == 0
+
+    def test_a_whole_page_deleted_makes_nothing_be_skipped(self, redis: Redis) -> None:
+        def delete() -> None:
+            for entry in jobd.Queue().page(1_500, 1_000):
+                entry.delete()
+
+        fill_queue(redis, 3_500)
+        read = []
+        for entry in jobd.Queue():
+            read.append(entry.jid)
+            if entry.jid == "j2600":
+                delete()
+        assert read == numbers(0, 3_500)
+
+
+def test_a_job_is_found_by_its_jid_and_by_text(redis: Redis) -> None:
+    fill_queue(redis, 1_500)
+    redis.lpush("queue:default", payload("x", args=["é*"]))
+    queue = jobd.Queue()
+    found = queue.find("j1400")
+    assert found is not None
+    assert found.jid == "j1400"
+    assert queue.find("nobody") is None
+    assert jids(queue.scan("é*")) == ["x"]
+
+
+def test_a_job_is_deleted_once(redis: Redis) -> None:
+    fill_queue(redis, 3)
+    queue = jobd.Queue()
+    entry = queue.page(1, 1)[0]
+    assert queue.delete("j1")
+    assert not entry.delete()
+    assert not queue.delete("j1")
+    assert jids(queue) == ["j0", "j2"]
+
+
+def test_a_job_is_killed_where_it_waits_unless_a_worker_was_faster(redis: Redis) -> None:
+    fill_queue(redis, 2)
+    first, second = jobd.Queue()
+    redis.rpop("queue:default")
+    assert not first.kill()
+    assert second.kill(DeadLimits(max_jobs=1)).moved
+    assert redis.zrange("dead", 0, -1) == [second.raw]
+    assert len(jobd.Queue()) == 0
+
+
+def test_a_pause_is_noted_and_ends(redis: Redis) -> None:
+    queue = jobd.Queue("mail")
+    assert (queue.paused, queue.pause_note) == (False, None)
+    assert queue.pause("ann")
+    assert not queue.pause("bob")
+    note = queue.pause_note
+    assert note is not None
+    assert (note.by, queue.paused) == ("ann", True)
+    assert abs(note.at - time.time()) < 60
+    assert queue.resume()
+    assert not queue.resume()
+    assert not queue.paused
+
+
+@pytest.mark.parametrize(("note", "by"), [(b"by hand", "by hand"), (b"[1]", "[1]"), (None, "")])
+def test_a_pause_by_others_is_shown_too(redis: Redis, note: bytes | None, by: str) -> None:
+    redis.sadd("paused", "mail")
+    if note is not None:
+        redis.hset("jobd:paused-by", "mail", note)
+    found = jobd.Queue("mail").pause_note
+    assert found is not None
+    assert (found.by, found.at) == (by, 0.0)
+
+
+def test_clearing_removes_the_jobs_and_the_name(redis: Redis) -> None:
+    fill_queue(redis, 7)
+    assert jobd.Queue().clear() == 7
+    assert redis.keys() == []
+
+
+def test_what_is_no_list_is_not_cleared(redis: Redis) -> None:
+    redis.set("queue:default", "text")
+    with pytest.raises(RedisRefused, match="queue:default is no list; nothing was changed"):
+        jobd.Queue().clear()
+    assert redis.get("queue:default") == b"text"
