@@ -124,6 +124,20 @@ class Client:
         await self._asend(parcels)
         return jid
 
+    def push_items(self, items: Iterable[Item], batch_size: int = defaults.BULK_SIZE) -> Iterator[list[str | None]]:
+        """Push checked items, read as the push proceeds; yields the jids of each round trip once it is made.
+
+        After an error its `pushed` lists the jobs of its own round trip that were pushed before.
+        """
+        for batch in _batches(items, batch_size):
+            jids, parcels = self._pack(batch)
+            pushed: list[str] = []
+            with _telling_of(pushed):
+                for parcel in parcels:
+                    self._sender.send(parcel)
+                    pushed += parcel.jids
+            yield jids
+
     def push_call(
         self, template: Template, args: Sequence[Any], kwargs: Mapping[str, Any], at: float | None = None
     ) -> str | None:

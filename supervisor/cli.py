@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,12 +15,15 @@ from jobd.client import defaults
 from jobd.client.embedded import SCHEME
 from jobd.client.errors import JobdError
 from jobd.client.version import VERSION
-from jobd.supervisor import ctl as control_client
 from jobd.supervisor import exits
-from jobd.supervisor import start as server
-from jobd.supervisor.config import Config, load, show
+from jobd.supervisor.commands.generate import generate
+from jobd.supervisor.commands.init import init
+from jobd.supervisor.commands.push import push
 from jobd.supervisor.control import MOST_PROCESSES, NAMES
 from jobd.worker import checks
+
+if TYPE_CHECKING:
+    from jobd.supervisor.config import Config
 
 
 class _Group(click.Group):
@@ -50,6 +53,8 @@ def cli() -> None:
     jobd check -C config.yml --show       is the file right, and what does each value come from?
     jobd ctl status -C config.yml         what does the running one do?
     jobd demo                             see it work
+    jobd init                             files to begin with, here
+    jobd push jobs.hello world            push a job
     """
 
 
@@ -83,6 +88,8 @@ def _config_options(command: Any) -> Any:
 def _load(path: Path | None, environment: str | None, embedded: str | None, **flags: Any) -> Config:
     flags = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
     flags["redis_url"] = None if embedded is None else SCHEME + embedded
+    from jobd.supervisor.config import load
+
     return load(path, environment, flags)
 
 
@@ -93,6 +100,9 @@ def _load(path: Path | None, environment: str | None, embedded: str | None, **fl
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, check: bool, **options: Any) -> None:
     """Run jobs until TERM or INT."""
+    # It takes longer to import than all the rest, and only this command needs it.
+    from jobd.supervisor import start as server
+
     config = _load(**options)
     ctx.exit(server.check(config) if check else server.start(config, lambda: _load(**options), daemon=daemon))
 
@@ -102,6 +112,8 @@ def start(ctx: click.Context, /, daemon: bool, check: bool, **options: Any) -> N
 @click.option("--show", "show_values", is_flag=True, help="Print each value and where it comes from.")
 def check(show_values: bool, **options: Any) -> None:
     """Check a configuration without starting anything."""
+    from jobd.supervisor.config import show
+
     config = _load(**options)
     for notice in config.notices:
         exits.complain(notice)
@@ -150,6 +162,9 @@ def ctl(
         raise click.UsageError("scale takes the number of processes" if count is None else f"{action} takes no number")
     if action == "status" and wait:
         raise click.UsageError("status has nothing to --wait for")
+    from jobd.supervisor import ctl as control_client
+    from jobd.supervisor.config import load
+
     found = pidfile or control_client.pidfile_of(load(path, environment))
     ctx.exit(control_client.run(found, action, count, wait=wait, **options))
 
@@ -162,6 +177,10 @@ def demo(ctx: click.Context, /, seconds: float | None) -> None:
     from jobd.supervisor.demo import run_demo
 
     ctx.exit(run_demo(seconds))
+
+
+for _command in (init, generate, push):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from jobd.client.errors import (
     JobdError,
     NotPermitted,
     PortUnavailable,
+    PushOutcomeUnknown,
     RedisUnavailable,
     StoreUnavailable,
 )
@@ -27,6 +28,8 @@ NO_MASTER = 69
 CHILDREN_CANNOT_BOOT = 70
 RECYCLED = 71
 ALREADY_RUNNING = 73
+PUSH_UNKNOWN = 74
+"""The connection broke before the answer: pushed or not. Trying again might run a job twice, so it is not 75."""
 REDIS_UNAVAILABLE = 75
 NOT_IN_TIME = 75
 """Of `jobd ctl`; for shells the two mean the same: later it may work."""
@@ -40,6 +43,7 @@ _CODES: tuple[tuple[type[JobdError], int], ...] = (
     (NotPermitted, NOT_PERMITTED),
     (ConfigError, CONFIG),
     (AlreadyRunning, ALREADY_RUNNING),
+    (PushOutcomeUnknown, PUSH_UNKNOWN),
     (StoreUnavailable, REDIS_UNAVAILABLE),
     (PortUnavailable, REDIS_UNAVAILABLE),
     (RedisUnavailable, REDIS_UNAVAILABLE),

@@ -187,7 +187,9 @@ def unknown_flags(words: list[str]) -> list[str]:
     command = cli.cli.commands.get(name)
     if command is None:
         return [name]
-    return [word for word in rest if word.startswith("-") and word.split("=")[0] not in known_flags(command)]
+    options = rest[: rest.index("--")] if "--" in rest else rest
+    known = known_flags(command) | {"-"}
+    return [word for word in options if word.startswith("-") and word.split("=")[0] not in known]
 
 
 @every_page
@@ -199,6 +201,8 @@ def test_a_command_that_does_not_exist_is_found() -> None:
     assert unknown_flags(["jobd", "-C", "config.yml", "--frobnicate"]) == ["--frobnicate"]
     assert unknown_flags(["jobd", "frobnicate"]) == ["frobnicate"]
     assert unknown_flags(["jobd", "check", "--show", "-C", "config.yml"]) == []
+    assert unknown_flags(["jobd", "push", "app.refund", "-r", "app", "--", "-5"]) == []
+    assert unknown_flags(["jobd", "push", "app.refund", "-"]) == []
 
 
 def test_the_reference_has_every_flag_of_start() -> None:

@@ -41,7 +41,7 @@ def test_no_function_is_longer_than_a_page() -> None:
     functions = [
         (path.name, node)
         for folder in ("client", "worker", "supervisor")
-        for path in (ROOT / folder).glob("*.py")
+        for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef)
     ]

@@ -23,6 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_scripts_and_type_marker_and_no_tests(wheel: Path) -> None:
     names = ZipFile(wheel).namelist()
     assert {"jobd/py.typed", "jobd/client/lua/fetch.lua", "jobd/supervisor/demo_jobs.py"} <= set(names)
+    assert {"jobd/supervisor/commands/init.py", "jobd/supervisor/commands/templates/jobd.service"} <= set(names)
     assert all(name.startswith(("jobd/", "jobd-")) for name in names)
 
 
