@@ -63,16 +63,7 @@ def push(
     """
     output = _Output(as_json)
     try:
-        common = _common(when)
-        if name == STDIN or STDIN in args:
-            if (name == STDIN and args) or len(args) > 1 or kwargs is not None:
-                raise InvalidLine("- stands for all arguments: give no other ARG and no --kwargs")
-            pushes = from_lines(sys.stdin.buffer, None if name == STDIN else name, common)
-        else:
-            fields = {"class": name, "args": [argument(each, string=string) for each in args]}
-            if kwargs is not None:
-                fields["kwargs"] = parse_json(kwargs, "--kwargs")
-            pushes = iter([("", {**fields, **common})])
+        pushes = _pushes(name, args, kwargs, string, _common(when))
         _import(require)
         with address.client() as client:
             _push(client, _checked(pushes, strict=bool(require)), output)
@@ -80,6 +71,20 @@ def push(
         raise click.UsageError(str(error), click.get_current_context()) from error
     finally:
         output.close()
+
+
+def _pushes(
+    name: str, args: tuple[str, ...], kwargs: str | None, string: bool, common: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is asked for, each push with its place for messages."""
+    if name == STDIN or STDIN in args:
+        if (name == STDIN and args) or len(args) > 1 or kwargs is not None:
+            raise InvalidLine("- stands for all arguments: give no other ARG and no --kwargs")
+        return from_lines(sys.stdin.buffer, None if name == STDIN else name, common)
+    fields = {"class": name, "args": [argument(each, string=string) for each in args], **common}
+    if kwargs is not None:
+        fields["kwargs"] = parse_json(kwargs, "--kwargs")
+    return iter([("", fields)])
 
 
 def argument(text: str, *, string: bool) -> Any:
