@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import click
 
 from jobd.client import defaults
 from jobd.client.embedded import SCHEME
-from jobd.client.errors import JobdError
+from jobd.client.errors import ConfigError, JobdError
 from jobd.client.version import VERSION
 from jobd.supervisor import exits
 from jobd.supervisor.commands.generate import generate
@@ -110,14 +111,24 @@ def start(ctx: click.Context, /, daemon: bool, check: bool, **options: Any) -> N
 @cli.command()
 @_config_options
 @click.option("--show", "show_values", is_flag=True, help="Print each value and where it comes from.")
-def check(show_values: bool, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check(show_values: bool, as_json: bool, **options: Any) -> None:
     """Check a configuration without starting anything."""
-    from jobd.supervisor.config import show
+    from jobd.supervisor.config import show, values
 
-    config = _load(**options)
+    try:
+        config = _load(**options)
+    except ConfigError as error:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "problems": str(error).splitlines()}))
+        raise
     for notice in config.notices:
         exits.complain(notice)
-    click.echo(show(config) if show_values else "the configuration is right")
+    if as_json:
+        shown = {"values": values(config)} if show_values else {}
+        click.echo(json.dumps({"ok": True, "notices": config.notices, **shown}))
+    else:
+        click.echo(show(config) if show_values else "the configuration is right")
 
 
 def _limit(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+import msgspec
+
 from jobd.client import defaults
 from jobd.client.errors import ConfigError, ConfigErrors
+from jobd.client.redaction import mask
 from jobd.supervisor.settings_file import FileSettings, Layer, Reader
 from jobd.worker import checks
 from jobd.worker.checks import Check, display
@@ -134,6 +137,15 @@ def show(config: Config) -> str:
     shown = [(key, _shown(config, key), config.sources.get(key, "code")) for key in ("environment", *SETTINGS)]
     key_width, value_width = (max(len(row[column]) for row in shown) for column in (0, 1))
     return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {source}" for key, value, source in shown)
+
+
+def values(config: Config) -> dict[str, dict[str, Any]]:
+    """Each key with its `value` as JSON has it and its `source`; passwords are masked."""
+    masked = replace(config, redis_url=mask(config.redis_url))
+    return {
+        key: {"value": msgspec.to_builtins(getattr(masked, key)), "source": config.sources.get(key, "code")}
+        for key in ("environment", *SETTINGS)
+    }
 
 
 def _environment(flag: str | None, variables: Mapping[str, str]) -> tuple[str, str]:

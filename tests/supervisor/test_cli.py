@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobd.client.version import VERSION
-from jobd.supervisor import exits
+from jobd.supervisor import cli, exits
 from tests.servers import RedisServer
 from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import environment, run_jobd
@@ -81,6 +81,24 @@ def test_check_shows_each_value_and_where_it_comes_from(tmp_path: Path) -> None:
     assert shown["environment"] == ["production", "-e"]
     assert shown["max_retries"] == ["25", "default"]
     assert shown["redis_url"] == ["redis://:***@db.example/1", "$REDIS_URL"]
+
+
+def test_check_speaks_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:secret@db.example/1")
+    right, wrong = tmp_path / "right.yml", tmp_path / "wrong.yml"
+    right.write_text("capsules: {ordered: {concurrency: 1, queues: [ordered]}}\nenvironment: x\nmax_memory: 512MB\n")
+    wrong.write_text("concurrency: many\ntimeout: -1\n")
+    assert cli.main(["check", "-C", str(right), "--show", "--json"]) == exits.OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert "environment is not used" in found["notices"][0]
+    shown = found["values"]
+    assert shown["redis_url"] == {"value": "redis://:***@db.example/1", "source": "$REDIS_URL"}
+    assert shown["max_memory"]["value"] == 512 * 1024**2
+    assert shown["capsules"]["value"] == [{"name": "ordered", "queues": [["ordered", 0]], "concurrency": 1}]
+    assert cli.main(["check", "-C", str(wrong), "--json"]) == exits.CONFIG
+    refused = json.loads(capsys.readouterr().out)
+    assert (refused["ok"], len(refused["problems"])) == (False, 2)
 
 
 def test_an_environment_without_a_section_is_fine(tmp_path: Path, redis_url: str) -> None:
