@@ -103,10 +103,19 @@ def running_job(fields: Mapping[str, Any], *, queue: str | None = None) -> Runni
     """Return the decoded payload `fields` as a job about to run.
 
     `queue` is the one that it was fetched from; without it the payload's own. Raises `MalformedPayload`
-    when `args` or `kwargs` cannot be those of a call.
+    when `args` or `kwargs` cannot be those of a call, `UndecodableArgument` when one that Rails encoded cannot be read.
     """
     entry = payload.entry_of(fields)
+    if payload.is_active_job(fields):
+        from jobd.client.active_job import unwrapped
+
+        entry = unwrapped(entry)
     return RunningJob(queue or str(fields.get("queue") or defaults.QUEUE), entry, fields)
+
+
+def with_payload(job: RunningJob, fields: Mapping[str, Any]) -> RunningJob:
+    """Return `job` with other fields as its `payload`: those with which it leaves a run."""
+    return RunningJob(job.queue, job._entry, fields)
 
 
 def run_job(handler: Handler, job: RunningJob, stack: ServerStack) -> Any:

@@ -37,6 +37,8 @@ PREFETCH = 200
 """Short jobs that one call fetches at most."""
 
 MAX_RETRIES = 25
+MAX_RETRY_ON_WAIT = 7 * 24 * 3600.0
+"""Where the curves of `RetryOn` end, before the jitter."""
 MAX_CRASHES = 3
 """A job that ran when its process crashed this often goes to the dead set."""
 MAX_HOST_CRASHES = 10

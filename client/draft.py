@@ -298,10 +298,14 @@ def complete(item: Item, now: float, timestamps: Timestamps) -> dict[str, Any] |
     draft = payload.normalise(item.fields, under=under, now=now, timestamps=timestamps)
     if configured.carried:
         context.put_into(draft, configured.carried)
-    if not configured.client_middleware:
-        return draft
-    changed = configured.client_stack(draft)
-    return None if changed is None else _rechecked(changed)
+    if configured.client_middleware:
+        changed = configured.client_stack(draft)
+        if changed is None:
+            return None
+        draft = _rechecked(changed)
+    if "expires_in" in draft and "at" in draft:
+        draft["expires_in"] += max(draft["at"] - (payload.read_time(draft["created_at"]) or now), 0.0)
+    return draft
 
 
 def _rechecked(changed: object) -> dict[str, Any]:

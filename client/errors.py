@@ -8,6 +8,8 @@ JobdError
 │   └── UnserializableArgument   … or cannot travel as JSON
 ├── InvalidPayload         a dictionary given to `Client.push` is no job (also a ValueError)
 ├── MalformedPayload       bytes read from Redis are no job (also a ValueError)
+├── UndecodableArgument    an argument that Rails has encoded is of an unknown kind (also a ValueError)
+├── Crashed                the process of a job crashed too often while it ran; given to death handlers
 ├── RedisUnavailable       no connection: nothing was sent
 │   └── StoreUnavailable       … because the embedded store is not running, or cannot be started
 ├── PushRefused            Redis answered with an error: nothing was pushed
@@ -69,6 +71,14 @@ class InvalidPayload(JobdError, ValueError):
 
 class MalformedPayload(JobdError, ValueError):
     """Bytes read from Redis are not a job: no JSON, no object, or nested too deeply."""
+
+
+class UndecodableArgument(JobdError, ValueError):
+    """An argument of an ActiveJob job is encoded in a way that jobd does not know, or wrongly."""
+
+
+class Crashed(JobdError):
+    """Why a job is dead that never raised: its process crashed too often while it ran. For death handlers."""
 
 
 class RedisUnavailable(JobdError):

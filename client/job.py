@@ -25,15 +25,19 @@ from typing import (
     overload,
 )
 
-from jobd.client import call, defaults, draft, options, payload, push, registry, settings
+from jobd.client import call, defaults, draft, options, payload, policies, push, registry, settings
 from jobd.client.draft import NO_OPTIONS
 from jobd.client.errors import InvalidPayload, JobDefinitionError
+from jobd.client.policies import Policies, RescueHandler, RetriesExhausted, RetryIn, RetryOn
 from jobd.client.registry import Handler, Origin
 from jobd.client.times import Moment, Wait, epoch_seconds, wait_seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+_Rescue = TypeVar("_Rescue", bound=RescueHandler)
+_Exhausted = TypeVar("_Exhausted", bound=RetriesExhausted)
+_RetryIn = TypeVar("_RetryIn", bound=RetryIn)
 
 
 class Pusher(Generic[P, R]):
@@ -178,6 +182,28 @@ class JobFunction(Pusher[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.__wrapped__(*args, **kwargs)
 
+    def rescue_from(self, *errors: type[BaseException]) -> Callable[[_Rescue], _Rescue]:
+        """Decorate the function `(job, error)` that deals with these errors; the job has succeeded then.
+
+        An error that it raises is the job's. Of several rules for an error the latest definition's counts.
+        """
+        return self.__jobd__.policies.rescue_from(errors, self.__jobd__.name)
+
+    def retry_in(self, function: _RetryIn) -> _RetryIn:
+        """Decorate the function `(count, error, job)` that says when the job runs again.
+
+        `count` is 0 after the first failure. It returns seconds, a `timedelta`, `jobd.DISCARD`, `jobd.KILL`, or None
+        for the default.
+        """
+        return self.__jobd__.policies.set_retry_in(function, self.__jobd__.name)
+
+    def retries_exhausted(self, function: _Exhausted) -> _Exhausted:
+        """Decorate the function `(job, error)` that hears of the end of its retries.
+
+        When it returns `jobd.DISCARD` the job does not enter the dead set.
+        """
+        return self.__jobd__.policies.set_retries_exhausted(function, self.__jobd__.name)
+
     def __repr__(self) -> str:
         return f"<job {self.__jobd__.name}>"
 
@@ -185,7 +211,15 @@ class JobFunction(Pusher[P, R]):
 @overload
 def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
-def job(*, name: str | None = None, **given: Any) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
+def job(
+    *,
+    name: str | None = None,
+    retry_on: Iterable[RetryOn] = ...,
+    discard_on: Iterable[type[BaseException]] = ...,
+    retry_in: RetryIn | None = None,
+    retries_exhausted: RetriesExhausted | None = None,
+    **given: Any,
+) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
 def job(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **given: Any) -> Any:
     """Make a function a job: `@jobd.job`, or with options `@jobd.job(queue="mailers", retry=5)`.
 
@@ -197,6 +231,10 @@ def job(function: Callable[..., Any] | None = None, /, *, name: str | None = Non
     - `dead`: False drops the job after its last retry instead of keeping it in the dead set; default True.
     - `backtrace`: lines of the traceback to keep with a failed job, True for all; default none.
     - `tags`: list of strings, shown with the job. `log_level`: level of the log during the job.
+    - `expires_in`: seconds or a `timedelta`; a job that has not started this long after its push, or after the time
+      it was put off to, is not run.
+    - `retry_on`: list of `RetryOn`. `discard_on`: list of types of error that drop the job. `retry_in`,
+      `retries_exhausted`: functions, as the decorators of the same names.
 
     Any further option is kept in the payload. Raises `JobDefinitionError`.
     """
@@ -213,8 +251,8 @@ def _define_function(function: Callable[P, R], name: str | None, given: Mapping[
     outer = function.__qualname__.rpartition("<locals>.")[2]
     if "." in outer and next(iter(signature.parameters), "") in ("self", "cls"):
         raise JobDefinitionError(f"{origin} is a method; make it a function, or a class that extends jobd.Job")
-    handler = _define(name, given, function, signature, origin)
-    return JobFunction(function, handler)
+    own, rest = policies.split(given, str(origin))
+    return JobFunction(function, _define(name, rest, function, signature, origin, own))
 
 
 def _define(
@@ -223,11 +261,12 @@ def _define(
     target: Callable[..., Any],
     signature: inspect.Signature,
     origin: Origin,
+    own: Policies,
 ) -> Handler:
     if name is not None and not (isinstance(name, str) and name.strip()):
         raise JobDefinitionError(f"{origin}: name={name!r}: give a string that is not empty")
     checked = options.check(given, place=str(origin), error=JobDefinitionError)
-    handler = Handler(name or f"{origin.module}.{origin.qualname}", checked, target, signature, origin)
+    handler = Handler(name or f"{origin.module}.{origin.qualname}", checked, target, signature, origin, own)
     registry.register(handler)
     return handler
 
@@ -322,6 +361,7 @@ class Job:
 
     __jobd__: ClassVar[Handler | None] = None
     __jobd_options__: ClassVar[Mapping[str, Any]] = NO_OPTIONS
+    __jobd_policies__: ClassVar[Policies] = Policies()
     __jobd_pusher__: ClassVar[Pusher[..., Any] | None] = None
 
     set = _Set()
@@ -337,9 +377,26 @@ class Job:
 
     def __init_subclass__(cls, *, name: str | None = None, **given: Any) -> None:
         super().__init_subclass__()
-        cls.__jobd_options__ = {**cls.__jobd_options__, **given}
+        above = [base.__dict__.get("__jobd_policies__") for base in cls.__mro__[1:]]
+        cls.__jobd_policies__, rest = policies.split(given, cls.__qualname__, filter(None, above))
+        cls.__jobd_options__ = {**cls.__jobd_options__, **rest}
         cls.__jobd__ = _define_class(cls, name)
         cls.__jobd_pusher__ = Pusher(cls.__jobd__) if cls.__jobd__ else None
+
+    @classmethod
+    def rescue_from(cls, *errors: type[BaseException]) -> Callable[[_Rescue], _Rescue]:
+        """As `JobFunction.rescue_from`, for this class and its subclasses: `@HardWorker.rescue_from(KeyError)`."""
+        return cls.__jobd_policies__.rescue_from(errors, cls.__qualname__)
+
+    @classmethod
+    def retry_in(cls, function: _RetryIn) -> _RetryIn:
+        """As `JobFunction.retry_in`, for this class and its subclasses."""
+        return cls.__jobd_policies__.set_retry_in(function, cls.__qualname__)
+
+    @classmethod
+    def retries_exhausted(cls, function: _Exhausted) -> _Exhausted:
+        """As `JobFunction.retries_exhausted`, for this class and its subclasses."""
+        return cls.__jobd_policies__.set_retries_exhausted(function, cls.__qualname__)
 
     @classmethod
     def perform_bulk(
@@ -368,7 +425,16 @@ class Job:
         return await pusher.aperform_bulk(calls, at=at, spread=spread, batch_size=batch_size)
 
 
+_DECORATORS = ("rescue_from", "retry_in", "retries_exhausted")
+
+
 def _define_class(cls: type[Job], name: str | None) -> Handler | None:
+    for taken in _DECORATORS:
+        if taken in cls.__dict__:
+            raise JobDefinitionError(
+                f"{cls.__qualname__}.{taken} hides the decorator of this name; write the function below the class, "
+                f"under @{cls.__name__}.{taken}"
+            )
     perform = inspect.getattr_static(cls, "perform", None)
     if perform is None:
         options.check(cls.__jobd_options__, place=cls.__qualname__, error=JobDefinitionError)
@@ -380,7 +446,7 @@ def _define_class(cls: type[Job], name: str | None) -> Handler | None:
     if not whole.parameters:
         raise JobDefinitionError(f"{origin}: perform takes no self; write def perform(self, …)")
     signature = whole.replace(parameters=list(whole.parameters.values())[1:])
-    return _define(name, cls.__jobd_options__, _new_instance_runs(cls), signature, origin)
+    return _define(name, cls.__jobd_options__, _new_instance_runs(cls), signature, origin, cls.__jobd_policies__)
 
 
 def _new_instance_runs(cls: Any) -> Callable[..., Any]:

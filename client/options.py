@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ INTERNAL = frozenset(
         *("class", "args", "kwargs", "jid", "at", "created_at", "enqueued_at"),
         *("failed_at", "retried_at", "discarded_at", "retry_count", "unknown_since"),
         *("error_message", "error_class", "error_backtrace"),
+        *("retry_on_counts", "postponed_count", "postponed_reason"),
     }
 )
 """Fields of a payload that jobd writes itself."""
@@ -30,11 +32,20 @@ INTERNAL = frozenset(
 UNSUPPORTED = frozenset(
     {
         *("unique", "unique_for", "unique_until", "rate_limit", "encrypt"),
-        *("timeout", "hard_timeout", "expires_in", "cron", "timezone"),
-        *("retry_on", "retry_in", "discard_on"),
+        *("timeout", "hard_timeout", "cron", "timezone"),
     }
 )
 """Options of Sidekiq's editions and of ActiveJob without effect here: refused, lest somebody rely on one."""
+
+_IN_DEFINITION = "it belongs to the job's definition: give it to @jobd.job, or to the class"
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("retry_on", "discard_on", "retry_in", "retries_exhausted"), _IN_DEFINITION),
+    **dict.fromkeys(("pool", "client_class"), "a push elsewhere is made with jobd.Client(url).push"),
+    "sync": "a run here and now is made with perform_inline",
+}
+"""Names that are no options: what they ask for is had in another way."""
+RUBYS = frozenset({"profile", "profiler_options"})
+"""Options with an effect in Ruby's processes alone; a dictionary given to `Client.push` may be for one of these."""
 
 
 def check(given: Mapping[str, Any], *, place: str, error: type[JobdError], internal: bool = False) -> Mapping[str, Any]:
@@ -49,12 +60,22 @@ def check(given: Mapping[str, Any], *, place: str, error: type[JobdError], inter
             raise error(f"{place}: the option {name!r} is not named by a string")
         if name in UNSUPPORTED:
             raise error(f"{place}: jobd has no option `{name}`; remove it")
+        if name in ELSEWHERE:
+            raise error(f"{place}: `{name}` is no option here; {ELSEWHERE[name]}")
+        if name in RUBYS and not internal:
+            raise error(f"{place}: `{name}` has an effect in Ruby's processes alone; remove it")
         if name in INTERNAL and not internal:
             raise error(f"{place}: `{name}` is written by jobd and is not an option; choose another name")
         if complaint := _complaint(name, value):
             raise error(f"{place}: {name}={value!r}: {complaint}")
-        checked[name] = list(value) if name == "tags" else value
+        checked[name] = _as_json(name, value)
     return MappingProxyType(checked)
+
+
+def _as_json(name: str, value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return list(value) if name == "tags" else value
 
 
 def _complaint(name: str, value: object) -> str | None:
@@ -80,10 +101,21 @@ def _retry(value: object) -> str | None:
     return None if isinstance(value, bool) or _is_count(value) else "give True, False or a number of retries"
 
 
+def _duration(value: object) -> bool:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_DURATION
+
+
 def _retry_for(value: object) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_DURATION:
+    if _duration(value):
         return None
-    return f"give a number of seconds up to {MAX_DURATION:,}, counted from the first failure"
+    return f"give a timedelta or a number of seconds up to {MAX_DURATION:,}, counted from the first failure"
+
+
+def _expires_in(value: object) -> str | None:
+    if _duration(value):
+        return None
+    return f"give a timedelta or a number of seconds up to {MAX_DURATION:,}, counted from the push"
 
 
 def _backtrace(value: object) -> str | None:
@@ -108,6 +140,7 @@ _RULES: Mapping[str, Callable[[object], str | None]] = {
     "queue": queue,
     "retry": _retry,
     "retry_for": _retry_for,
+    "expires_in": _expires_in,
     "retry_queue": queue,
     "backtrace": _backtrace,
     "dead": _dead,

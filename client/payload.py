@@ -55,6 +55,7 @@ class _PlainEntry(Entry, kw_only=True, frozen=True, eq=False):
     """Without it the options of the job's definition hold."""
     wrapped: None = None
     log_level: None = None
+    expires_in: None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -217,12 +218,22 @@ def display_name(payload: Mapping[str, Any]) -> str:
     return next((name for name in names if isinstance(name, str) and name), "")
 
 
+def is_active_job(payload: Mapping[str, Any]) -> bool:
+    """Whether Rails has pushed it through ActiveJob: its arguments are encoded as `active_job.py` says."""
+    name = payload.get("class")
+    return isinstance(name, str) and name in ACTIVE_JOB_WRAPPERS
+
+
 def dispatch_names(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names under which the job may be registered, the one to try first in front.
 
-    ActiveJob pushes a wrapper as `class` and the job's own class as `wrapped`.
+    ActiveJob pushes a wrapper as `class` and the job's own class as `wrapped`, and again within its argument.
     """
-    names = (payload.get(field) for field in ("wrapped", "class"))
+    names = [payload.get("wrapped"), payload.get("class")]
+    if is_active_job(payload):
+        args = payload.get("args")
+        inner = args[0] if isinstance(args, list) and args and isinstance(args[0], dict) else {}
+        names.insert(1, inner.get("job_class"))
     return tuple(name for name in names if isinstance(name, str) and name)
 
 
@@ -247,7 +258,7 @@ def entry_of(payload: Mapping[str, Any]) -> Entry:
 def call_arguments(payload: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return the positional and the keyword arguments of the job's call.
 
-    ActiveJob's wrapper has one argument, which holds the job's own as `arguments`. Raises
+    ActiveJob's wrapper has one argument, which holds the job's own as `arguments`, still encoded. Raises
     `MalformedPayload` when `args` is no array, or `kwargs` no object.
     """
     args = payload.get("args", [])
@@ -256,7 +267,7 @@ def call_arguments(payload: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any
         raise MalformedPayload(f"`args` is a {type(args).__name__}, not an array")
     if not isinstance(kwargs, dict):
         raise MalformedPayload(f"`kwargs` is a {type(kwargs).__name__}, not an object")
-    if len(args) == 1 and isinstance(args[0], dict) and str(payload.get("class")) in ACTIVE_JOB_WRAPPERS:
+    if len(args) == 1 and isinstance(args[0], dict) and is_active_job(payload):
         inner = args[0].get("arguments")
         args = inner if isinstance(inner, list) else args
     return args, kwargs

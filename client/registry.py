@@ -8,10 +8,11 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobd.client.errors import JobDefinitionError
+from jobd.client.policies import Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What runs the jobs of one name. `options` are the job's own, without the defaults under all."""
+    """What runs the jobs of one name.
+
+    `options` are the job's own, without the defaults under all; `policies` what it says about its errors.
+    """
 
     name: str
     options: Mapping[str, Any]
     target: Callable[..., Any]
     signature: inspect.Signature
     origin: Origin
+    policies: Policies = field(default_factory=Policies, compare=False)
 
     def run(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function, or `perform` of a new instance, and return what it returns."""

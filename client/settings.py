@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from jobd.client import context, defaults, options
 from jobd.client.context import Carried
@@ -27,6 +27,9 @@ from jobd.client.middleware import (
     server_stack,
 )
 from jobd.client.payload import Timestamps
+
+if TYPE_CHECKING:
+    from jobd.client.policies import BacktraceCleaner, DeathHandler, ErrorHandler
 
 URL_VARIABLES = ("JOBD_REDIS_URL", "REDIS_URL")
 
@@ -49,6 +52,9 @@ class Settings:
     timestamps: Timestamps = "s"
     carried: tuple[Carried, ...] = ()
     outermost: tuple[ServerMiddleware, ...] = ()
+    death_handlers: tuple[DeathHandler, ...] = ()
+    error_handlers: tuple[ErrorHandler, ...] = ()
+    backtrace_cleaner: BacktraceCleaner | None = None
     client_stack: ClientStack = field(init=False, repr=False, compare=False)
     server_stack: ServerStack = field(init=False, repr=False, compare=False)
 
@@ -81,6 +87,9 @@ def configure(
     client_middleware: Iterable[ClientMiddleware] | _Unset = _UNSET,
     server_middleware: Iterable[ServerMiddleware] | _Unset = _UNSET,
     timestamps: Timestamps | _Unset = _UNSET,
+    death_handlers: Iterable[DeathHandler] | _Unset = _UNSET,
+    error_handlers: Iterable[ErrorHandler] | _Unset = _UNSET,
+    backtrace_cleaner: BacktraceCleaner | _Unset | None = _UNSET,
 ) -> None:
     """Set what is given for this process and keep the rest; each call takes effect with the next push.
 
@@ -89,6 +98,9 @@ def configure(
     - `default_options`: options under those of every job, as in `default_options()`.
     - `client_middleware`, `server_middleware`: the chains around pushes and runs, outermost first.
     - `timestamps`: `"s"` (default), or `"ms"` when every reader is Sidekiq 8 or newer.
+    - `death_handlers`: functions `(job, error)`, called when a job is dead or dropped because of an error.
+    - `error_handlers`: functions `(error, context)`, called for every error that is logged; see `ErrorContext`.
+    - `backtrace_cleaner`: function from the lines of a backtrace to those to keep with a failed job.
 
     Raises `ConfigError` when a value cannot be used; then nothing is changed.
     """
@@ -99,6 +111,9 @@ def configure(
         "client_middleware": client_middleware,
         "server_middleware": server_middleware,
         "timestamps": timestamps,
+        "death_handlers": death_handlers,
+        "error_handlers": error_handlers,
+        "backtrace_cleaner": backtrace_cleaner,
     }
     checked = {name: _check(name, value) for name, value in given.items() if value is not _UNSET}
     global _current
@@ -170,6 +185,8 @@ def _check(name: str, value: Any) -> Any:
             return options.check(value, place="configure(default_options=…)", error=ConfigError)
         case "timestamps":
             return _timestamps(value)
+        case "backtrace_cleaner":
+            return None if value is None else _chain(name, [value])[0]
         case _:
             return _chain(name, value)
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from jobd.client import errors
 from jobd.client.call import RunningJob, current_job
-from jobd.client.errors import JobdError
+from jobd.client.errors import Crashed, JobdError
 from jobd.client.job import Job, job
+from jobd.client.policies import DISCARD, KILL, ErrorContext, RetryLater, RetryOn
 from jobd.client.push import Client
 from jobd.client.settings import carry, configure, default_options
 from jobd.client.version import VERSION
 
 if TYPE_CHECKING:
+    from jobd.client.active_job import GlobalID, Range
     from jobd.client.chain import client_middleware, server_middleware
     from jobd.client.events import on
     from jobd.client.processes import ProcessSet, WorkSet
@@ -26,13 +28,21 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "DISCARD",
+    "KILL",
     "Client",
+    "Crashed",
     "DeadSet",
+    "ErrorContext",
+    "GlobalID",
     "History",
     "Job",
     "JobdError",
     "ProcessSet",
     "Queue",
+    "Range",
+    "RetryLater",
+    "RetryOn",
     "RetrySet",
     "RunningJob",
     "ScheduledSet",
@@ -54,9 +64,11 @@ __all__ = [
 
 _LATER = {
     "DeadSet": "client.sets",
+    "GlobalID": "client.active_job",
     "History": "client.stats",
     "ProcessSet": "client.processes",
     "Queue": "client.queues",
+    "Range": "client.active_job",
     "RetrySet": "client.sets",
     "ScheduledSet": "client.sets",
     "Stats": "client.stats",

@@ -22,9 +22,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from jobd.worker import log
 from jobd.worker.config import Capsule
 from jobd.worker.doorbell import Doorbell
+from jobd.worker.handlers import component_failed
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.pace import LONGEST, Pace
 from jobd.worker.queue_order import draw
@@ -236,7 +236,7 @@ class Fetcher:
             except Aborted:
                 return
             except Exception as error:
-                log.event("component.failed", level=log.ERROR, component=self._steward.name, exc_info=error)
+                component_failed(self._steward.name, error)
                 self._closed.wait(1.0)
         with contextlib.suppress(Aborted):
             self._return()  # of a fetch that was under way

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 
@@ -32,9 +32,29 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """It raised, and its options say neither retry nor dead set. Logged and counted as failed."""
+    """It raised, and its definition says neither retry nor dead set. Logged and counted as failed.
+
+    `payload` is what death handlers get, with `discarded_at`; it is stored nowhere.
+    """
 
     reason: str
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """It raised `RetryLater`: it runs again at `at` with this payload. Neither a failure nor an attempt."""
+
+    at: float
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """It was not begun within its `expires_in`, and is not run any more. Logged, and counted as ended well."""
+
+    late: float
+    """Seconds after that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +73,4 @@ class Buried:
     reason: str
 
 
-Outcome: TypeAlias = Done | RetryAt | Dead | Discarded | Deferred | Buried
+Outcome: TypeAlias = Done | RetryAt | Dead | Discarded | Postponed | Expired | Deferred | Buried

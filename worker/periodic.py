@@ -10,7 +10,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from jobd.client.errors import RedisUnavailable
-from jobd.worker import log
+from jobd.worker.handlers import component_failed
 from jobd.worker.outage import Backoff, Outage
 
 
@@ -63,7 +63,7 @@ class Periodic:
                 pause = backoff.pause()
             except Exception as error:
                 # One bad tick must not end the component.
-                log.event("component.failed", level=log.ERROR, component=self._name, exc_info=error)
+                component_failed(self._name, error)
                 pause = 1.0
             if not self._stopping:
                 self._changed.wait(pause)

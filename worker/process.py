@@ -20,10 +20,12 @@ from jobd.client import defaults, registry, settings
 from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
+from jobd.client.payload import decode
 from jobd.client.scripts import DeadLimits
-from jobd.worker import host, log
+from jobd.worker import handlers, host, log
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
+from jobd.worker.crash import Judgement
 from jobd.worker.doorbell import Doorbell
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
@@ -384,8 +386,13 @@ class WorkerProcess:
             lease=self.config.lease,
             max_crashes=self.config.max_crashes,
             timestamps=self.config.timestamps,
-            on_death=lambda job: self.page.count(*dead_of_crashes(job)),
+            on_death=self._died_of_crashes,
         )
+
+    def _died_of_crashes(self, judgement: Judgement) -> None:
+        job, entry = judgement.accused, judgement.blame.dead or b"{}"
+        self.page.count(*dead_of_crashes(job))
+        handlers.died_of_crashes(decode(entry), job.queue, judgement.error)
 
     def _make_heartbeat(
         self,

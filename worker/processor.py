@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -17,17 +17,37 @@ import msgspec
 from jobd.client import payload as wire
 from jobd.client import registry, settings
 from jobd.client.call import RunningJob, call_target, set_current
-from jobd.client.errors import MalformedPayload
+from jobd.client.errors import MalformedPayload, UndecodableArgument
 from jobd.client.middleware import NO_MIDDLEWARE
+from jobd.client.policies import ErrorContext, RetryLater
 from jobd.client.scripts import Move
-from jobd.worker import log
+from jobd.worker import handlers, log
 from jobd.worker.clock import ServerClock
 from jobd.worker.crash import Accused, jid_of
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Aborted, Fetched, Ledger
-from jobd.worker.outcome import DONE, Buried, Dead, Deferred, Discarded, Done, Outcome, RetryAt
+from jobd.worker.outcome import (
+    DONE,
+    Buried,
+    Dead,
+    Deferred,
+    Discarded,
+    Done,
+    Expired,
+    Outcome,
+    Postponed,
+    RetryAt,
+)
 from jobd.worker.page import OTHER, Count, Page, Result
-from jobd.worker.retry import RetryPolicy, after_failure, error_message, unknown_class
+from jobd.worker.retry import (
+    RetryPolicy,
+    UnknownJob,
+    after_failure,
+    error_message,
+    expired_since,
+    postponed,
+    unknown_class,
+)
 from jobd.worker.suspects import Suspects
 
 
@@ -114,12 +134,12 @@ class Processor:
                 return
             except Exception as error:
                 # A thread that ended here would be missed by nobody.
-                log.event("component.failed", level=log.ERROR, component=self._thread.name, exc_info=error)
+                handlers.component_failed(self._thread.name, error)
                 self._fetcher.rest(1.0)
 
     def _process_suspect(self, fetched: Fetched) -> None:
         outcome = self._process(fetched)
-        if not isinstance(outcome, RetryAt | Deferred):
+        if not isinstance(outcome, RetryAt | Deferred | Postponed):
             # Only once Redis has the end of the job: a crash before that is one more.
             self._ledger.flush()
             self._suspects.absolve(jid_of(fetched.payload))
@@ -135,7 +155,7 @@ class Processor:
             lines, entry = self._lines, wire.plain_entry(fetched.payload)
             handler = registry.lookup(entry.name) if entry else None
             if entry is None or handler is None:
-                entry, handler, job, lines = _prepared(fetched)
+                entry, handler, job, lines = _prepared(fetched, self._clock)
             else:
                 job = RunningJob(fetched.queue, entry, fetched.payload)
             name, at = handler.name, entry.enqueued_at
@@ -154,7 +174,7 @@ class Processor:
                 if lines:
                     self._was_slow = lines.done(job, said, seconds)
         except Exception as error:
-            outcome = self._not_run(fetched, error)
+            outcome, name = self._not_run(fetched, error)
         finally:
             self._seat.end()
             self._now = None
@@ -170,23 +190,45 @@ class Processor:
         self._call, self._lines, self._offset = call, log.job_log(), self._clock.offset
         self._stack = settings.current().server_stack
 
-    def _not_run(self, fetched: Fetched, error: Exception) -> Outcome:
-        return self._defer(error.job) if isinstance(error, _UnknownClass) else _unfit(fetched, error)
+    def _not_run(self, fetched: Fetched, error: Exception) -> tuple[Outcome, str]:
+        """What becomes of a job that was not called, and under which name it is counted."""
+        match error:
+            case _UnknownClass(job=job):
+                return self._defer(job), OTHER
+            case _TooLate(job=job, late=late):
+                log.event("job.expired", level=log.WARNING, **log.job_values(job), late=round(late, 3))
+                return Expired(late), error.name
+        return _unfit(fetched, error), OTHER
 
     def _judge(
         self, fetched: Fetched, job: RunningJob, handler: registry.Handler, error: BaseException, seconds: float
     ) -> Outcome:
+        ruling = handlers.rescue(handler.policies, job, error)
         # What the job did to its arguments must not reach its next attempt: only the bytes are as they were.
         fields = _with_options(_completed(wire.decode(fetched.payload), job.jid), handler)
-        now = self._clock.now()
-        outcome = after_failure(fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy)
-        _log_failure(job, outcome, error, threshold=_threshold(fields), seconds=seconds, now=now)
+        threshold, now = _threshold(fields), self._clock.now()
+        if ruling is None:
+            log.event("job.rescued", threshold=threshold, **_ran(job, seconds), error=_described(error))
+            return DONE
+        error, rule = ruling
+        if isinstance(error, RetryLater):
+            later = postponed(fields, error, queue=job.queue, now=now)
+            values = {"reason": error.reason, "retry_in": error.seconds, "times": later.payload["postponed_count"]}
+            log.event("job.postponed", threshold=threshold, **_ran(job, seconds), **values)
+            return later
+        advice = handlers.Asked(handler.policies, job, error, rule)
+        outcome = after_failure(
+            fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy, advice=advice
+        )
+        _log_failure(job, outcome, error, threshold=threshold, seconds=seconds, now=now)
+        handlers.failed(job, outcome, error)
         return outcome
 
     def _defer(self, job: RunningJob) -> Deferred | Dead:
         outcome = unknown_class(job.payload, job.name, queue=job.queue, now=self._clock.now(), policy=self._policy)
         if isinstance(outcome, Dead):
             log.event("job.dead", level=log.ERROR, jid=job.jid, job=job.name, error="unknown class")
+            handlers.failed(job, outcome, UnknownJob(outcome.payload["error_message"]))
         elif self._unknown.allows(job.name):
             hint = "is its module in `require`, and does another application read this queue?"
             log.event("job.unknown_class", level=log.WARNING, job=job.name, queue=job.queue, hint=hint)
@@ -217,7 +259,7 @@ def move_for(outcome: Outcome, now: float) -> Move | None:
             return Move("", "dead", now, wire.encode(payload), processed=1, failed=1)
         case Discarded():
             return Move("", "", 0.0, b"", processed=1, failed=1)
-        case Deferred(at, payload):
+        case Deferred(at, payload) | Postponed(at, payload):
             return Move("", "retry", at, wire.encode(payload), processed=0, failed=0)
         case Buried(raw):
             return Move("", "dead", now, raw, processed=0, failed=0)
@@ -228,7 +270,7 @@ def move_for(outcome: Outcome, now: float) -> Move | None:
 def result_of(outcome: Outcome) -> Result | None:
     """As what an outcome is counted; None: not at all. All but `requeued` are what Redis counts as processed."""
     match outcome:
-        case Done():
+        case Done() | Expired():
             return "ok"
         case RetryAt():
             return "retried"
@@ -236,7 +278,7 @@ def result_of(outcome: Outcome) -> Result | None:
             return "dead"
         case Discarded():
             return "failed"
-        case Deferred():
+        case Deferred() | Postponed():
             return "requeued"
         case Buried():
             return None
@@ -272,20 +314,52 @@ class _UnknownClass(Exception):
         self.job = job
 
 
-def _prepared(fetched: Fetched) -> tuple[wire.Entry, registry.Handler, RunningJob, log.JobLines | None]:
+class _TooLate(Exception):
+    """A job was not begun within its `expires_in`, but so many seconds late."""
+
+    def __init__(self, job: RunningJob, name: str, late: float) -> None:
+        super().__init__(job, name, late)
+        self.job, self.name, self.late = job, name, late
+
+
+def _prepared(
+    fetched: Fetched, clock: ServerClock
+) -> tuple[wire.Entry, registry.Handler, RunningJob, log.JobLines | None]:
     """A job that is not quite plain: without an id, under a second name, with options of its definition.
 
-    Returns what a run needs of it, its handler, itself, and what writes its lines. Raises MalformedPayload and
-    _UnknownClass.
+    Returns what a run needs of it, its handler, itself, and what writes its lines. Raises MalformedPayload,
+    _UnknownClass and _TooLate.
     """
     fields = wire.decode(fetched.payload)
     if not wire.dispatch_names(fields):
         raise MalformedPayload("the payload names no class")
     entry = wire.entry_of(_completed(fields, wire.new_jid()))
-    job, handler = RunningJob(fetched.queue, entry, fields), _handler_of(fields)
+    handler = _handler_of(fields)
     if handler is None:
-        raise _UnknownClass(job)
-    return entry, handler, job, log.job_log(_threshold(_with_options(fields, handler)))
+        raise _UnknownClass(RunningJob(fetched.queue, entry, fields))
+    effective = _with_options(fields, handler)
+    if (late := expired_since(effective, clock.now())) is not None:
+        raise _TooLate(RunningJob(fetched.queue, entry, fields), handler.name, late)
+    if wire.is_active_job(fields):
+        entry, handler = _unwrapped(entry, handler)
+    return entry, handler, RunningJob(fetched.queue, entry, fields), log.job_log(_threshold(effective))
+
+
+def _unwrapped(entry: wire.Entry, handler: registry.Handler) -> tuple[wire.Entry, registry.Handler]:
+    """The job with the arguments that Rails encoded; one that cannot be decoded is an error of its run."""
+    from jobd.client.active_job import unwrapped
+
+    try:
+        return unwrapped(entry), handler
+    except UndecodableArgument as error:
+        return entry, replace(handler, target=_raising(error))
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def target(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return target
 
 
 def _completed(fields: dict[str, Any], jid: str) -> dict[str, Any]:
@@ -311,6 +385,7 @@ def _threshold(fields: Mapping[str, Any]) -> int | None:
 
 def _unfit(fetched: Fetched, error: Exception) -> Buried:
     """What is no job, or what fails us, must not cost its bytes: they are kept where somebody sees them."""
+    handlers.tell(error, ErrorContext(event="job.buried"))
     if isinstance(error, MalformedPayload):
         return Buried(fetched.payload, str(error))
     log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
@@ -322,6 +397,14 @@ def _tell_of_another_run(fetched: Fetched) -> None:
     log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
 
 
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error_message(error)}"
+
+
+def _ran(job: RunningJob, seconds: float) -> dict[str, Any]:
+    return log.job_values(job) | {"seconds": round(seconds, 6)}
+
+
 def _log_failure(
     job: RunningJob,
     outcome: RetryAt | Dead | Discarded,
@@ -331,14 +414,14 @@ def _log_failure(
     seconds: float,
     now: float,
 ) -> None:
-    values = log.job_values(job) | {"threshold": threshold, "seconds": round(seconds, 6)}
-    values["error"] = f"{type(error).__name__}: {error_message(error)}"
+    values = _ran(job, seconds) | {"threshold": threshold}
+    values["error"] = _described(error)
     match outcome:
         case RetryAt(at):
             log.event("job.failed", level=log.WARNING, **values, retry_in=round(at - now, 1), exc_info=error)
         case Dead():
             log.event("job.dead", level=log.ERROR, **values, exc_info=error)
-        case Discarded(reason):
+        case Discarded(reason=reason):
             log.event("job.discarded", level=log.ERROR, **values, reason=reason, exc_info=error)
 
 

@@ -24,7 +24,7 @@ from jobd.client.payload import Timestamps, display_name
 from jobd.client.scripts import DeadLimits, Recovered
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
-from jobd.worker.crash import Accused, Charge, Crash, Judgement, Orphan, accuse, judge
+from jobd.worker.crash import Charge, Crash, Judgement, Orphan, accuse, judge
 from jobd.worker.host import HostFacts, is_gone
 
 __all__ = ["Crash", "Orphan", "Recovery"]
@@ -48,7 +48,7 @@ class Recovery:
         lease: float,
         max_crashes: int = defaults.MAX_CRASHES,
         timestamps: Timestamps = "s",
-        on_death: Callable[[Accused], None] = lambda job: None,
+        on_death: Callable[[Judgement], None] = lambda judgement: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`is_own` tells the owners of this process; `lease` is in seconds.
@@ -171,7 +171,7 @@ class Recovery:
             line: dict[str, Any] = {"jid": job.jid, "job": display_name(job.payload), "queue": job.queue}
             line |= {"crashes": judgement.crashes, "error": judgement.error}
             if judgement.blame.dead:
-                self._on_death(job)
+                self._on_death(judgement)
                 log.event("job.dead", level=log.ERROR, **line)
             else:
                 log.event("job.crashed", level=log.WARNING, **line)

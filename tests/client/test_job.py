@@ -194,6 +194,9 @@ def test_a_class_whose_perform_is_async_is_refused() -> None:
         {"retry": None},
         {"retry": 1.5},
         {"retry_for": 0},
+        {"expires_in": 0},
+        {"expires_in": "1h"},
+        {"expires_in": timedelta(0)},
         {"retry_for": 1_795_305_954},
         {"retry_for": True},
         {"retry_for": float("nan")},
@@ -221,12 +224,58 @@ def test_a_wrong_option_is_refused_with_its_value_and_the_place(options: dict[st
     assert __file__ in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["unique", "unique_for", "timeout", "expires_in", "retry_on", "cron", "encrypt"])
+@pytest.mark.parametrize("name", ["unique", "unique_for", "timeout", "cron", "encrypt"])
 def test_an_option_without_effect_is_refused(name: str) -> None:
     with pytest.raises(JobDefinitionError, match=f"no option `{name}`"):
         jobd.job(**{name: 5})(lambda: None)
     with pytest.raises(InvalidPayload, match=f"no option `{name}`"):
         add.set(**{name: 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("pool", r"jobd\.Client\(url\)\.push"),
+        ("client_class", r"jobd\.Client\(url\)\.push"),
+        ("sync", "perform_inline"),
+        ("profile", "Ruby's processes alone"),
+        ("profiler_options", "Ruby's processes alone"),
+    ],
+)
+def test_an_option_of_sidekiq_that_means_nothing_here_is_refused_with_the_reason(name: str, remedy: str) -> None:
+    with pytest.raises(JobDefinitionError, match=f"`{name}`.*{remedy}"):
+        jobd.job(**{name: "x"})(lambda: None)
+    with pytest.raises(InvalidPayload, match=f"`{name}`.*{remedy}"):
+        add.set(**{name: "x"})
+
+
+def test_a_dictionary_for_a_ruby_process_may_ask_for_its_profiler(configured: str, redis: Redis) -> None:
+    jobd.Client().push({"class": "HardJob", "args": [], "profile": "token"})
+    assert queued(redis, "default")[0]["profile"] == "token"
+
+
+@pytest.mark.parametrize("name", ["retry_on", "discard_on", "retry_in", "retries_exhausted"])
+def test_a_policy_is_part_of_the_definition_and_nothing_that_travels(name: str) -> None:
+    with pytest.raises(InvalidPayload, match=f"`{name}`.*@jobd.job"):
+        add.set(**{name: []})
+    with pytest.raises(InvalidPayload, match=f"`{name}`.*@jobd.job"):
+        jobd.Client().push({"class": "A", "args": [], name: []})
+    with pytest.raises(jobd.errors.ConfigError, match=f"`{name}`.*@jobd.job"):
+        jobd.default_options(**{name: []})
+
+
+def test_durations_may_be_timedeltas_and_travel_as_seconds(configured: str, redis: Redis) -> None:
+    add.set(expires_in=timedelta(hours=1), retry_for=timedelta(days=1)).perform_async(1, 2)
+    [fields] = queued(redis, "default")
+    assert (fields["expires_in"], fields["retry_for"]) == (3600, 86400)
+
+
+def test_the_time_for_which_a_job_is_put_off_does_not_count_towards_its_expiry(configured: str, redis: Redis) -> None:
+    add.set(expires_in=60).perform_in(1000, 1, 2)
+    [(fields, _)] = scheduled(redis)
+    assert fields["expires_in"] == pytest.approx(1060, abs=1)
+    add.set(expires_in=60).perform_at(5.0, 1, 2)
+    assert queued(redis, "default")[0]["expires_in"] == 60
 
 
 @pytest.mark.parametrize("name", ["jid", "class", "args", "created_at", "retry_count"])

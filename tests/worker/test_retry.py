@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobd.client.payload import decode_backtrace, encode
+from jobd.client.policies import DISCARD, KILL, DiscardOn, RetryLater, RetryOn, Verdict
 from jobd.worker.outcome import Dead, Deferred, Discarded, RetryAt
-from jobd.worker.retry import RetryPolicy, after_failure, error_class, retry_delay, unknown_class
+from jobd.worker.retry import (
+    Advice,
+    RetryPolicy,
+    after_failure,
+    error_class,
+    expired_since,
+    postponed,
+    retry_delay,
+    retry_on_delay,
+    unknown_class,
+)
 
 NOW = 1795305700.75
 JOB = {"retry": True, "queue": "default", "args": ["x"], "class": "FailJob", "jid": "ced7948a5a50a7b794b8b273"}
@@ -24,10 +37,17 @@ def fail(
     *,
     queue: str = "default",
     jitter: float = 0.0,
+    advice: Advice | None = None,
     **given: Any,
 ) -> RetryAt | Dead | Discarded:
     return after_failure(
-        payload, error or ValueError("boom"), queue=queue, now=NOW, jitter=jitter, policy=RetryPolicy(**given)
+        payload,
+        error or ValueError("boom"),
+        queue=queue,
+        now=NOW,
+        jitter=jitter,
+        policy=RetryPolicy(**given),
+        advice=advice,
     )
 
 
@@ -319,6 +339,228 @@ def test_a_backtrace_can_be_cut_to_its_first_lines() -> None:
     stored = kept(fail({**JOB, "backtrace": 1}, raised(ValueError("boom"))))["error_backtrace"]
     [line] = decode_backtrace(stored)
     assert line.endswith(":in `deep'")
+
+
+@pytest.mark.parametrize(
+    ("option", "kept_lines"),
+    [(2, 2), ("2", 2), (" 1x", 1), ("all", 0), (1.9, 1), ([1], 0), (99, 2), ("99999999999999", 2)],
+)
+def test_a_backtrace_option_of_another_kind_is_read_as_ruby_reads_it(option: object, kept_lines: int) -> None:
+    stored = kept(fail({**JOB, "backtrace": option}, raised(ValueError("boom")))).get("error_backtrace", "")
+    assert len(decode_backtrace(stored)) == kept_lines
+
+
+def test_a_backtrace_is_cleaned_before_it_is_cut() -> None:
+    class Cleaner(Advice):
+        def clean(self, lines: list[str]) -> list[str]:
+            return [line.rpartition("/")[2] for line in lines]
+
+    stored = kept(fail({**JOB, "backtrace": 1}, raised(ValueError("boom")), advice=Cleaner()))["error_backtrace"]
+    [line] = decode_backtrace(stored)
+    assert line.startswith("test_retry.py:")
+
+
+class Says(Advice):
+    """An application that has an answer ready, and notes what it was asked."""
+
+    def __init__(
+        self,
+        rule: RetryOn | DiscardOn | None = None,
+        *,
+        wait: float | None = None,
+        retry_in: float | Verdict | None = None,
+        drop: bool = False,
+    ) -> None:
+        self.rule, self._wait, self._retry_in, self._drop = rule, wait, retry_in, drop
+        self.asked: list[str] = []
+
+    def wait(self, count: int) -> float | None:
+        self.asked.append(f"wait {count}")
+        return self._wait
+
+    def retry_in(self, count: int, failed: Mapping[str, Any]) -> float | Verdict | None:
+        self.asked.append(f"retry_in {count}")
+        return self._retry_in
+
+    def exhausted(self, failed: Mapping[str, Any]) -> bool:
+        self.asked.append(f"exhausted {failed['retry_count']}")
+        return self._drop
+
+
+def asks(count: int) -> float:
+    raise AssertionError("the decision asks the advice, not the function")
+
+
+RULE = RetryOn(ValueError, wait=7, attempts=3, jitter=0.5)
+UNLIMITED = RetryOn(ValueError, attempts=None, jitter=0.0)
+CALLED = RetryOn(ValueError, wait=asks, attempts=3)
+LAST = {"retry_on_counts": {"ValueError": 2}, "retry_count": 1, "failed_at": NOW - 9}
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice", "expected", "asked"),
+    [
+        # no policies: the option `retry` alone
+        ({}, Says(), 15, ["retry_in 0"]),
+        ({"retry": False}, Says(), "retry=False", []),
+        ({"retry": 0}, Says(), "dead", ["exhausted 0"]),
+        ({"retry": 0, "dead": False}, Says(), "dead=False", ["exhausted 0"]),
+        ({"retry": 0}, Says(drop=True), "retries_exhausted returned jobd.DISCARD", ["exhausted 0"]),
+        ({"retry": 0, "dead": False}, Says(drop=True), "dead=False", ["exhausted 0"]),
+        # retry_in: in place of the curve, only while retries are left
+        ({}, Says(retry_in=60.0), 60, ["retry_in 0"]),
+        ({"retry_count": 4}, Says(retry_in=0.5), 0.5, ["retry_in 5"]),
+        ({"retry_count": 1}, Says(retry_in=0.0), 31, ["retry_in 2"]),
+        ({"retry_count": 1}, Says(retry_in=-5.0), 31, ["retry_in 2"]),
+        ({}, Says(retry_in=DISCARD), "retry_in returned jobd.DISCARD", ["retry_in 0"]),
+        ({}, Says(retry_in=KILL), "dead", ["retry_in 0", "exhausted 0"]),
+        ({"dead": False}, Says(retry_in=KILL), "dead=False", ["retry_in 0", "exhausted 0"]),
+        ({}, Says(retry_in=KILL, drop=True), "retries_exhausted", ["retry_in 0", "exhausted 0"]),
+        ({"retry": 1, "retry_count": 0}, Says(retry_in=60.0), "dead", ["exhausted 1"]),
+        ({"retry": False}, Says(retry_in=60.0), "retry=False", []),
+        # discard_on: before everything else
+        ({}, Says(DiscardOn((ValueError,)), retry_in=60.0), "discard_on", []),
+        ({"retry": 0}, Says(DiscardOn((ValueError,))), "discard_on", []),
+        # retry_on: its own attempts, whatever the option says, then the ordinary way from its beginning
+        ({}, Says(RULE), 7, []),
+        ({"retry": False}, Says(RULE), 7, []),
+        ({"retry": 0}, Says(RULE), 7, []),
+        ({"retry_on_counts": {"ValueError": 1}}, Says(RULE), 7, []),
+        ({"retry_on_counts": {"OSError": 9}}, Says(RULE), 7, []),
+        (LAST, Says(RULE), 15, ["retry_in 0"]),
+        ({**LAST, "retry_count": 2}, Says(RULE), 16, ["retry_in 1"]),
+        ({**LAST, "retry_count": 1, "retry": 1}, Says(RULE), 15, ["retry_in 0"]),
+        ({**LAST, "retry_count": 2, "retry": 1}, Says(RULE), "dead", ["exhausted 3"]),
+        ({**LAST, "retry": False}, Says(RULE), "retry=False", []),
+        ({**LAST, "retry": 0}, Says(RULE), "dead", ["exhausted 2"]),
+        ({**LAST, "retry_count": -1}, Says(RULE), 15, ["retry_in 0"]),
+        ({"retry_on_counts": {"ValueError": 9}}, Says(UNLIMITED), 1024, []),
+        ({"retry_on_counts": "odd"}, Says(RULE), 7, []),
+        ({"retry_on_counts": {"ValueError": "odd"}}, Says(RULE), 7, []),
+        ({}, Says(RetryOn(ValueError, attempts=1)), 15, ["retry_in 0"]),
+        ({"retry_for": 5, "failed_at": NOW - 9, "retry_count": 0}, Says(RULE), 7, []),
+        ({**LAST, "retry_for": 5}, Says(RULE), "dead", ["exhausted 2"]),
+        # … with a function: its answer, else the default
+        ({}, Says(CALLED, wait=0.25), 0.25, ["wait 1"]),
+        ({}, Says(CALLED, wait=0.0), 0, ["wait 1"]),
+        ({"retry_on_counts": {"ValueError": 1}}, Says(CALLED), 4, ["wait 2"]),
+    ],
+)
+def test_the_table_of_decisions(fields: dict[str, Any], advice: Says, expected: float | str, asked: list[str]) -> None:
+    advice.asked.clear()
+    outcome = fail({**JOB, **fields}, advice=advice)
+    assert advice.asked == asked
+    if isinstance(expected, str):
+        assert isinstance(outcome, Dead if expected == "dead" else Discarded)
+        assert isinstance(outcome, Dead) or expected in outcome.reason
+    else:
+        assert isinstance(outcome, RetryAt)
+        assert outcome.at - NOW == expected
+
+
+def test_the_retries_of_a_rule_are_failures_of_the_same_job_counted_twice() -> None:
+    first = kept(fail({**JOB, "backtrace": True}, raised(ValueError("boom")), advice=Says(RULE)))
+    assert first["retry_on_counts"] == {"ValueError": 1}
+    assert (first["retry_count"], first["failed_at"], first["error_class"]) == (0, NOW, "ValueError")
+    assert first["jid"] == JOB["jid"]
+    assert "error_backtrace" in first
+    second = kept(fail(first, advice=Says(RULE)))
+    assert (second["retry_on_counts"], second["retry_count"], second["retried_at"]) == ({"ValueError": 2}, 1, NOW)
+    third = kept(fail(second, advice=Says(RULE)))
+    assert (third["retry_on_counts"], third["retry_count"]) == ({"ValueError": 2}, 2)
+
+
+def test_each_rule_has_attempts_of_its_own() -> None:
+    other = RetryOn(OSError, TimeoutError, wait=1, attempts=2, jitter=0.0)
+    payload = kept(fail({**JOB, **LAST}, OSError(), advice=Says(other)))
+    assert payload["retry_on_counts"] == {"ValueError": 2, "OSError,TimeoutError": 1}
+
+
+def test_the_retries_of_a_rule_may_have_a_queue_of_their_own() -> None:
+    rule = RetryOn(ValueError, queue="slow")
+    assert kept(fail({**JOB, "retry_queue": "again"}, advice=Says(rule)))["queue"] == "slow"
+    assert kept(fail({**JOB, "retry_queue": "again"}, advice=Says(RULE)))["queue"] == "again"
+    assert kept(fail(JOB, queue="fetched", advice=Says(RULE)))["queue"] == "fetched"
+
+
+@pytest.mark.parametrize(
+    ("rule", "count", "jitter", "seconds"),
+    [
+        *((RetryOn(OSError), n, 0.0, 2**n) for n in (1, 2, 3, 10)),
+        (RetryOn(OSError, wait="exponential", jitter=0.15), 3, 0.5, 8 * 1.075),
+        *((RetryOn(OSError, wait="polynomial"), n, 0.0, n**4 + 2) for n in (1, 2, 3, 10)),
+        (RetryOn(OSError, wait="polynomial", jitter=0.5), 3, 0.5, 81 * 1.25 + 2),
+        (RetryOn(OSError, wait=3), 4, 0.0, 3),
+        (RetryOn(OSError, wait=3, jitter=1.0), 4, 0.5, 4.5),
+        (RetryOn(OSError, wait=timedelta(minutes=2), jitter=0), 1, 0.9, 120),
+        (RetryOn(OSError, attempts=None, jitter=0), 10**400, 0.5, 604_800),
+        (RetryOn(OSError, wait="polynomial", jitter=0), 10**400, 0.5, 604_802),
+    ],
+)
+def test_the_waits_of_a_rule(rule: RetryOn, count: int, jitter: float, seconds: float) -> None:
+    assert retry_on_delay(rule, count, jitter) == pytest.approx(seconds)
+
+
+def test_a_wait_that_retry_in_chose_is_spread_like_the_others() -> None:
+    outcome = fail({**JOB, "retry_count": 1}, jitter=0.5, advice=Says(retry_in=60.0))
+    assert isinstance(outcome, RetryAt)
+    assert outcome.at == NOW + 60 + 15
+
+
+@pytest.mark.parametrize("advice", [Says(DiscardOn((ValueError,))), Says(drop=True), Says()])
+def test_what_is_dropped_says_when(advice: Says) -> None:
+    outcome = fail({**JOB, "retry": 0, "dead": False}, advice=advice, timestamps="ms")
+    assert isinstance(outcome, Discarded)
+    assert outcome.payload["discarded_at"] == 1795305700750
+    assert outcome.payload["error_message"] == "boom"
+
+
+def test_a_job_that_is_put_off_keeps_its_counts() -> None:
+    job = {**JOB, **RETRIED, "retry_count": 3, "unknown_since": NOW - 5}
+    first = postponed(job, RetryLater(30, "busy"), queue="fetched", now=NOW)
+    assert first.at == NOW + 30
+    assert first.payload == {
+        **JOB,
+        **RETRIED,
+        "retry_count": 3,
+        "queue": "fetched",
+        "postponed_count": 1,
+        "postponed_reason": "busy",
+    }
+    second = postponed(first.payload, RetryLater(0), queue="fetched", now=NOW)
+    assert (second.at, second.payload["postponed_count"]) == (NOW, 2)
+    assert "postponed_reason" not in second.payload
+
+
+def test_a_reason_that_cannot_be_written_is_made_so() -> None:
+    payload = postponed(JOB, RetryLater(1, "\udce9" * 20_000), queue="q", now=NOW).payload
+    assert payload["postponed_reason"] == "?" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "late"),
+    [
+        ({}, None),
+        ({"expires_in": 60}, None),
+        ({"expires_in": 60, "created_at": NOW - 60}, None),
+        ({"expires_in": 60, "created_at": NOW - 60.5}, 0.5),
+        ({"expires_in": 60, "created_at": int((NOW - 61) * 1000)}, 1),
+        ({"expires_in": 60, "enqueued_at": NOW - 61}, 1),
+        ({"expires_in": 60, "created_at": NOW - 61, "enqueued_at": NOW}, 1),
+        ({"expires_in": 60, "created_at": "odd"}, None),
+        ({"expires_in": "60", "created_at": NOW - 61}, None),
+        ({"expires_in": True, "created_at": NOW - 61}, None),
+        ({"expires_in": None, "created_at": NOW - 61}, None),
+        ({"expires_in": 10**400, "created_at": NOW - 61}, None),
+        ({"expires_in": 60, "created_at": NOW - 99, "retry_count": 0}, None),
+        ({"expires_in": 60, "created_at": NOW - 99, "retry_count": -1}, None),
+        ({"expires_in": 60, "created_at": NOW - 99, "failed_at": NOW - 50}, None),
+        ({"expires_in": 60, "created_at": NOW - 99, "postponed_count": 1}, None),
+        ({"expires_in": 60, "created_at": NOW - 99, "unknown_since": NOW - 50}, 39),
+    ],
+)
+def test_a_job_expires_unless_it_has_begun_in_time(fields: dict[str, Any], late: float | None) -> None:
+    assert expired_since({**JOB, **fields}, NOW) == (None if late is None else pytest.approx(late, abs=1e-3))
 
 
 def defer(payload: dict[str, Any], now: float = NOW, **given: Any) -> Deferred | Dead:
