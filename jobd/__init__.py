@@ -9,7 +9,7 @@ from jobd.client import errors
 from jobd.client.call import RunningJob, current_job
 from jobd.client.errors import Crashed, JobdError
 from jobd.client.job import Job, job
-from jobd.client.policies import DISCARD, KILL, ErrorContext, RetryLater, RetryOn
+from jobd.client.policies import DISCARD, KILL, ErrorContext, RetryLater, RetryOn, Verdict
 from jobd.client.push import Client
 from jobd.client.settings import carry, configure, default_options
 from jobd.client.version import VERSION
@@ -47,6 +47,7 @@ __all__ = [
     "RunningJob",
     "ScheduledSet",
     "Stats",
+    "Verdict",
     "WorkSet",
     "WorkerConfig",
     "__version__",

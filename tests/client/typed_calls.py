@@ -34,6 +34,61 @@ class OnlyOptions(jobd.Job, queue="low"):
     pass
 
 
+def when(count: int, error: BaseException, job: jobd.RunningJob) -> float | timedelta | jobd.Verdict | None:
+    return jobd.DISCARD if count else None
+
+
+def over(job: jobd.RunningJob, error: BaseException) -> None: ...
+
+
+@jobd.job(
+    retry_on=[jobd.RetryOn(OSError, KeyError, wait="polynomial", attempts=None), jobd.RetryOn(OSError, wait=float)],
+    discard_on=[ValueError],
+    retry_in=when,
+    retries_exhausted=over,
+    expires_in=timedelta(hours=1),
+)
+def cautious(user_id: int) -> float:
+    raise jobd.RetryLater(timedelta(seconds=5), "busy")
+
+
+@cautious.rescue_from(KeyError, LookupError)
+def rescued(job: jobd.RunningJob, error: BaseException) -> None: ...
+
+
+@cautious.retry_in
+def again(count: int, error: BaseException, job: jobd.RunningJob) -> int:
+    return 5
+
+
+@HardWorker.retries_exhausted
+def ended(job: jobd.RunningJob, error: BaseException) -> jobd.Verdict:
+    return jobd.KILL
+
+
+def report(error: BaseException, context: jobd.ErrorContext) -> None:
+    assert_type(context.job, jobd.RunningJob | None)
+
+
+def policies() -> None:
+    assert_type(cautious.perform_async(7), str | None)
+    assert_type(rescued(jobd.current_job(), KeyError()), None)
+    jobd.configure(death_handlers=[over], error_handlers=[report], backtrace_cleaner=sorted)
+
+    cautious.perform_async("7")  # wrong
+    jobd.RetryOn("OSError")  # wrong
+    jobd.RetryOn(OSError, wait="linear")  # wrong
+    jobd.RetryOn(OSError, attempts="5")  # wrong
+    jobd.job(retry_on=[OSError])  # wrong
+    jobd.job(discard_on=["KeyError"])  # wrong
+    jobd.job(retry_in=over)  # wrong
+    jobd.configure(death_handlers=[when])  # wrong
+    cautious.rescue_from(KeyError)(when)  # wrong
+    cautious.rescue_from(5)  # wrong
+    HardWorker.retry_in(over)  # wrong
+    raise jobd.RetryLater("5")  # wrong
+
+
 def functions() -> None:
     assert_type(send(7, locale="vi"), float)
     assert_type(send.perform_async(7, locale="vi"), str | None)
