@@ -24,8 +24,8 @@ from time import monotonic
 
 from jobd.worker.config import Capsule
 from jobd.worker.doorbell import Doorbell
-from jobd.worker.handlers import component_failed
 from jobd.worker.ledger import Aborted, Fetched, Ledger
+from jobd.worker.on_error import component_failed
 from jobd.worker.pace import LONGEST, Pace
 from jobd.worker.queue_order import draw
 

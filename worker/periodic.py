@@ -10,7 +10,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from jobd.client.errors import RedisUnavailable
-from jobd.worker.handlers import component_failed
+from jobd.worker.on_error import component_failed
 from jobd.worker.outage import Backoff, Outage
 
 

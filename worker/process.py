@@ -22,7 +22,7 @@ from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.client.payload import decode
 from jobd.client.scripts import DeadLimits
-from jobd.worker import handlers, host, log
+from jobd.worker import host, log, on_error
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.crash import Judgement
@@ -392,7 +392,7 @@ class WorkerProcess:
     def _died_of_crashes(self, judgement: Judgement) -> None:
         job, entry = judgement.accused, judgement.blame.dead or b"{}"
         self.page.count(*dead_of_crashes(job))
-        handlers.died_of_crashes(decode(entry), job.queue, judgement.error)
+        on_error.died_of_crashes(decode(entry), job.queue, judgement.error)
 
     def _make_heartbeat(
         self,

@@ -21,7 +21,7 @@ from jobd.client.errors import MalformedPayload, UndecodableArgument
 from jobd.client.middleware import NO_MIDDLEWARE
 from jobd.client.policies import ErrorContext, RetryLater
 from jobd.client.scripts import Move
-from jobd.worker import handlers, log
+from jobd.worker import log, on_error
 from jobd.worker.clock import ServerClock
 from jobd.worker.crash import Accused, jid_of
 from jobd.worker.fetcher import Fetcher
@@ -134,7 +134,7 @@ class Processor:
                 return
             except Exception as error:
                 # A thread that ended here would be missed by nobody.
-                handlers.component_failed(self._thread.name, error)
+                on_error.component_failed(self._thread.name, error)
                 self._fetcher.rest(1.0)
 
     def _process_suspect(self, fetched: Fetched) -> None:
@@ -203,7 +203,7 @@ class Processor:
     def _judge(
         self, fetched: Fetched, job: RunningJob, handler: registry.Handler, error: BaseException, seconds: float
     ) -> Outcome:
-        ruling = handlers.rescue(handler.policies, job, error)
+        ruling = on_error.rescue(handler.policies, job, error)
         # What the job did to its arguments must not reach its next attempt: only the bytes are as they were.
         fields = _with_options(_completed(wire.decode(fetched.payload), job.jid), handler)
         threshold, now = _threshold(fields), self._clock.now()
@@ -216,19 +216,19 @@ class Processor:
             values = {"reason": error.reason, "retry_in": error.seconds, "times": later.payload["postponed_count"]}
             log.event("job.postponed", threshold=threshold, **_ran(job, seconds), **values)
             return later
-        advice = handlers.Asked(handler.policies, job, error, rule)
+        advice = on_error.Asked(handler.policies, job, error, rule)
         outcome = after_failure(
             fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy, advice=advice
         )
         _log_failure(job, outcome, error, threshold=threshold, seconds=seconds, now=now)
-        handlers.failed(job, outcome, error)
+        on_error.failed(job, outcome, error)
         return outcome
 
     def _defer(self, job: RunningJob) -> Deferred | Dead:
         outcome = unknown_class(job.payload, job.name, queue=job.queue, now=self._clock.now(), policy=self._policy)
         if isinstance(outcome, Dead):
             log.event("job.dead", level=log.ERROR, jid=job.jid, job=job.name, error="unknown class")
-            handlers.failed(job, outcome, UnknownJob(outcome.payload["error_message"]))
+            on_error.failed(job, outcome, UnknownJob(outcome.payload["error_message"]))
         elif self._unknown.allows(job.name):
             hint = "is its module in `require`, and does another application read this queue?"
             log.event("job.unknown_class", level=log.WARNING, job=job.name, queue=job.queue, hint=hint)
@@ -385,7 +385,7 @@ def _threshold(fields: Mapping[str, Any]) -> int | None:
 
 def _unfit(fetched: Fetched, error: Exception) -> Buried:
     """What is no job, or what fails us, must not cost its bytes: they are kept where somebody sees them."""
-    handlers.tell(error, ErrorContext(event="job.buried"))
+    on_error.tell(error, ErrorContext(event="job.buried"))
     if isinstance(error, MalformedPayload):
         return Buried(fetched.payload, str(error))
     log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)

@@ -15,7 +15,7 @@ import jobd
 from jobd.client import registry
 from jobd.client.payload import decode_backtrace
 from jobd.client.policies import ErrorContext
-from jobd.worker import handlers
+from jobd.worker import on_error
 from jobd.worker.page import Page
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, PushRaw, RunWorker
@@ -315,7 +315,7 @@ def test_an_error_of_jobd_itself_is_told_without_holding_it_up() -> None:
     told: list[tuple[BaseException, ErrorContext]] = []
     jobd.configure(error_handlers=[lambda error, context: told.append((error, context))])
     error = RuntimeError("odd")
-    handlers.component_failed("scheduler", error)
+    on_error.component_failed("scheduler", error)
     wait_until(lambda: told, "told")
     assert told == [(error, ErrorContext(event="component.failed", component="scheduler"))]
 
@@ -324,7 +324,7 @@ def test_an_error_of_jobd_itself_is_told_without_holding_it_up() -> None:
 def test_a_death_by_crashes_is_told_too(args: object) -> None:
     told: list[tuple[jobd.RunningJob, BaseException]] = []
     jobd.configure(death_handlers=[lambda job, error: told.append((job, error))])
-    handlers.died_of_crashes({"class": "A", "jid": "j", "args": args, "error_class": "jobd.Crashed"}, "q", "killed")
+    on_error.died_of_crashes({"class": "A", "jid": "j", "args": args, "error_class": "jobd.Crashed"}, "q", "killed")
     wait_until(lambda: told, "told")
     [(job, error)] = told
     assert (job.name, job.jid, job.queue, job.payload["error_class"]) == ("A", "j", "q", "jobd.Crashed")
