@@ -138,7 +138,9 @@ def expired_since(payload: Mapping[str, Any], now: float) -> float | None:
     """
     expires_in = _seconds(payload.get("expires_in"))
     pushed = read_time(payload.get("created_at")) or read_time(payload.get("enqueued_at"))
-    begun = any(payload.get(field) is not None for field in ("retry_count", "postponed_count"))
+    # A job of an unknown class has the time of a failure, and has not begun.
+    marks = ("retry_count", "postponed_count", *(() if "unknown_since" in payload else ("failed_at",)))
+    begun = any(payload.get(field) is not None for field in marks)
     if expires_in is None or pushed is None or begun:
         return None
     late = now - (pushed + expires_in)

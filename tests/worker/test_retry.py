@@ -557,6 +557,7 @@ def test_a_reason_that_cannot_be_written_is_made_so() -> None:
         ({"expires_in": 60, "created_at": NOW - 99, "failed_at": NOW - 50}, None),
         ({"expires_in": 60, "created_at": NOW - 99, "postponed_count": 1}, None),
         ({"expires_in": 60, "created_at": NOW - 99, "unknown_since": NOW - 50}, 39),
+        ({"expires_in": 60, "created_at": NOW - 99, "unknown_since": NOW - 50, "failed_at": NOW - 50}, 39),
     ],
 )
 def test_a_job_expires_unless_it_has_begun_in_time(fields: dict[str, Any], late: float | None) -> None:
