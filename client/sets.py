@@ -77,6 +77,7 @@ class SetEntry(JobEntry):
     def reschedule(self, at: Moment) -> bool:
         """Give it another time, epoch seconds or an aware `datetime`. False: it was gone."""
         score = epoch_seconds(at, "at")
+        self.owner.expect(score, self.raw)
         return self.owner.access.change(scripts.replace(self.owner.key, self.raw, self.raw, score))
 
     def edit(self, changes: Mapping[str, Any], *, remove: Iterable[str] = ()) -> SetEntry | None:
@@ -87,6 +88,7 @@ class SetEntry(JobEntry):
         """
         self._check_job()
         raw = moves.edited(self.payload, changes, remove)
+        self.owner.expect(self.score, raw)
         done = self.owner.access.change(scripts.replace(self.owner.key, self.raw, raw))
         return SetEntry(raw, self.score, self.owner) if done else None
 
@@ -108,14 +110,15 @@ class JobSet:
     """A sorted set of jobs. `len()` is its size; iterating yields `SetEntry` from the earliest time to the latest.
 
     `reversed()` begins with the latest. Both read 1,000 entries at a time: each that stays in the set meanwhile comes
-    once, one that enters or moves meanwhile may come, and come again. Without a `client` it is that of this process'
-    jobs. Any call may raise `RedisUnavailable` or `RedisRefused`, a change also `ChangeOutcomeUnknown`.
+    once, one that others put in or move meanwhile may come, and come again. Without a `client` it is that of this
+    process' jobs. Any call may raise `RedisUnavailable` or `RedisRefused`, a change also `ChangeOutcomeUnknown`.
     """
 
     _name = ""
 
     def __init__(self, client: Client | None = None) -> None:
         self.access = Access(client)
+        self._walks: dict[int, set[Member]] = {}
 
     @property
     def key(self) -> str:
@@ -162,8 +165,13 @@ class JobSet:
     def fetch(self, at: float | tuple[float, float], *, reverse: bool = False) -> Iterator[SetEntry]:
         """The entries of one score, or of a range of scores (lowest and highest, both included), by pages."""
         low, high = at if isinstance(at, tuple) else (at, at)
-        for page in Cursor(self.access, self.key, low, high, reverse).pages():
-            yield from self.entries(page)
+        expected = set[Member]()
+        self._walks[id(expected)] = expected
+        try:
+            for page in Cursor(self.access, self.key, low, high, reverse).pages():
+                yield from self.entries([member for member in page if member not in expected])
+        finally:
+            del self._walks[id(expected)]
 
     def get(self, key: EntryKey) -> SetEntry | None:
         """The entry with this key: (score, jid), or `<score>-<jid>` as in `SetEntry.key`; None when it is gone."""
@@ -195,6 +203,11 @@ class JobSet:
     def delete_all(self, *, text: str | None = None, only: Iterable[EntryKey] | None = None) -> BulkResult:
         """Remove for good all entries, those whose payload holds `text`, or `only` those named."""
         return bulk.delete(self, self._selection(text, only))
+
+    def expect(self, score: float, raw: bytes) -> None:
+        """Have what reads the set now pass over a member that is put in its way by whoever reads."""
+        for expected in self._walks.values():
+            expected.add((score, raw))
 
     def entries(self, members: Sequence[Member]) -> list[SetEntry]:
         """Members as entries."""

@@ -82,6 +82,17 @@ class TestReading:
         assert stayed == [member for _, member in (reversed(order) if reverse else order)]
         assert len(set(read)) == len(read)
 
+    def test_what_the_loop_itself_puts_off_or_edits_does_not_come_again(self, redis: Redis) -> None:
+        fill_set(redis, "schedule", 1_500)
+        read = []
+        for entry in jobd.ScheduledSet():
+            read.append(entry.jid)
+            assert entry.reschedule(entry.at + 700)
+        assert read == [f"j{i}" for i in range(1_500)]
+        edited = [entry.edit({"args": [f"{entry.jid}z"]}) for entry in jobd.ScheduledSet()]
+        assert len(edited) == 1_500
+        assert {entry.args[0] for entry in jobd.ScheduledSet()} == {f"j{i}z" for i in range(1_500)}
+
     def test_a_range_of_scores_and_one_score(self, redis: Redis) -> None:
         fill_set(redis, "schedule", 5)
         scheduled = jobd.ScheduledSet()
