@@ -61,6 +61,13 @@ SLOW_ROUND_TRIPS = 5
 STAT_TTL = 5 * 365 * 24 * 3600
 """Sidekiq keeps a day's counters for five years."""
 
+METRICS_TTL = 8 * 3600
+METRICS_TEN_MINUTES_TTL = 72 * 3600
+METRICS_HOUR_TTL = 90 * 24 * 3600
+"""How long the figures of each class are kept by the minute, by ten minutes (as in Sidekiq) and by the hour."""
+METRICS_CLASSES = 200
+"""Classes of which a process writes figures; further ones are counted together."""
+
 SCHEDULER_LEASE = 1.5
 """When the process that promotes due jobs dies, another takes over at most this long and 0.1 s later."""
 SCHEDULER_MIN_PAUSE = 0.05

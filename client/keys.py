@@ -74,6 +74,22 @@ class Keys:
         """Jobs failed on the UTC day of `now` (seconds)."""
         return f"{self.stat_failed}:{_utc_day(now)}"
 
+    def metrics(self, period: str) -> str:
+        """HASH, executions, failures and milliseconds of each class in a minute or ten (Sidekiq 7 and newer)."""
+        return f"{self.namespace}j|{period}"
+
+    def histogram(self, class_minute: str) -> str:
+        """STRING, 26 counters of how long the jobs of a class took in a minute (Sidekiq 8)."""
+        return f"{self.namespace}h|{class_minute}"
+
+    def old_histogram(self, class_minute: str) -> str:
+        """The same under Sidekiq 7's name; read, never written."""
+        return f"{self.namespace}{class_minute}"
+
+    def metrics_hour(self, hour: str) -> str:
+        """HASH, the figures of each class in an hour."""
+        return f"{self.namespace}jobd:metrics:{hour}"
+
     def batch(self, owner: str) -> str:
         """LIST, the open batch of an owner: original bytes in the order in which they were fetched."""
         return f"{self.namespace}jobd:{owner}:batch"

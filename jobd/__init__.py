@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobd.client.active_job import GlobalID, Range
     from jobd.client.chain import client_middleware, server_middleware
     from jobd.client.events import on
+    from jobd.client.metrics import Metrics
     from jobd.client.processes import ProcessSet, WorkSet
     from jobd.client.queues import Queue
     from jobd.client.sets import DeadSet, RetrySet, ScheduledSet
@@ -38,6 +39,7 @@ __all__ = [
     "History",
     "Job",
     "JobdError",
+    "Metrics",
     "ProcessSet",
     "Queue",
     "Range",
@@ -67,6 +69,7 @@ _LATER = {
     "DeadSet": "client.sets",
     "GlobalID": "client.active_job",
     "History": "client.stats",
+    "Metrics": "client.metrics",
     "ProcessSet": "client.processes",
     "Queue": "client.queues",
     "Range": "client.active_job",
@@ -85,5 +88,6 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        return getattr(import_module(f"jobd.{_LATER[name]}"), name)
+        module = import_module(f"jobd.{_LATER[name]}")
+        return module if name == _LATER[name] else getattr(module, name)
     raise AttributeError(f"module 'jobd' has no attribute {name!r}")

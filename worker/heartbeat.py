@@ -30,6 +30,7 @@ from jobd.worker.outage import Outage
 from jobd.worker.processor import InProgress
 from jobd.worker.recovery import Orphan, Recovery
 from jobd.worker.round_trips import RoundTrips
+from jobd.worker.tally import Tally
 
 SIGNALS = ("TSTP", "TERM", "TTIN")
 """What others may send through Redis; anything else is ignored."""
@@ -55,6 +56,7 @@ class Heartbeat:
         on_signal: Callable[[str], None],
         on_cluster: Callable[[dict[str, Any]], None] | None = None,
         on_beat: Callable[[Event], None] = lambda event: None,
+        tally: Tally | None = None,
     ) -> None:
         """`on_cluster` is given the figures of `cluster.read_figures` with each beat.
 
@@ -64,6 +66,7 @@ class Heartbeat:
         self._identity, self._ledgers, self._recovery = identity, ledgers, recovery
         self._running, self._is_quiet = running, is_quiet
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
+        self._tally = tally
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
@@ -92,6 +95,7 @@ class Heartbeat:
             self._recovery.forget()
             raise
         self._tell_of_beat()
+        self._write_metrics()
         self._tell_figures()
         return self._config.heartbeat_interval
 
@@ -103,9 +107,10 @@ class Heartbeat:
         self._orphans.append((orphans, done))
 
     def retire(self) -> None:
-        """Disappear from the views. Raises redis-py's errors."""
+        """Disappear from the views, and write the metrics of the last jobs. Raises redis-py's errors."""
         with self._connector.connection() as connection:
             scripts.send(connection, scripts.retire(self._keys, self._identity))
+        self._write_metrics()
 
     def _beat(self, round_trip: float) -> scripts.Call[list[str]]:
         running = self._running()
@@ -140,6 +145,14 @@ class Heartbeat:
         if ended != known:
             self._on_beat("heartbeat")
         self._on_beat("beat")
+
+    def _write_metrics(self) -> None:
+        if self._tally is None:
+            return
+        try:
+            self._tally.flush()
+        except (RedisError, RedisUnavailable, OSError) as error:
+            self._outage.failed(error)
 
     def _tell_figures(self) -> None:
         if self._on_cluster is None:

@@ -32,13 +32,14 @@ from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.hooks import Hooks
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outage import Backoff, Outage
-from jobd.worker.page import Page
+from jobd.worker.page import Note, Page
 from jobd.worker.periodic import Periodic
 from jobd.worker.processor import InProgress, Processor, dead_of_crashes, given_back
 from jobd.worker.recovery import Orphan, Recovery
 from jobd.worker.retry import RetryPolicy
 from jobd.worker.scheduler import Scheduler, SetsBell
 from jobd.worker.suspects import Suspects
+from jobd.worker.tally import Tally
 from jobd.worker.wakeup import Wakeup
 
 _AFTER_DEADLINE = 1.5
@@ -99,6 +100,7 @@ class WorkerProcess:
         self._keys = Keys(config.namespace or settings.current().namespace)
         self._suspects, self._hooks = Suspects(self._connector, self._keys), Hooks()
         self._clock, self._outage = ServerClock(), Outage(self._connector.renew)
+        self._tally = Tally(self._connector, self._keys, self._clock)
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())
@@ -222,6 +224,7 @@ class WorkerProcess:
     def _beat(self) -> float:
         self.page.beat(time.monotonic())
         self.page.saw_redis(self._outage.last_contact)
+        self._tally.fold()
         return _PULSE_INTERVAL
 
     def _know_jobs(self) -> None:
@@ -303,6 +306,10 @@ class WorkerProcess:
             if given:
                 log.event("process.gave_back", level=log.WARNING, jobs=given, hint="they were not finished in time")
 
+    def _acknowledged(self, notes: Sequence[Note | None]) -> None:
+        self.page.count_all(notes)
+        self._tally.add(notes)
+
     def _given_back(self, job: Fetched) -> None:
         """Count it, unless it was fetched ahead and no thread has begun with it."""
         if any(processor.runs(job) for pool in self._pools for processor in pool.processors):
@@ -348,7 +355,7 @@ class WorkerProcess:
             limits=self._limits,
             outage=self._outage,
             abort=self._abort,
-            on_acknowledged=self.page.count_all,
+            on_acknowledged=self._acknowledged,
             on_given_back=self._given_back,
         )
 
@@ -391,7 +398,7 @@ class WorkerProcess:
 
     def _died_of_crashes(self, judgement: Judgement) -> None:
         job, entry = judgement.accused, judgement.blame.dead or b"{}"
-        self.page.count(*dead_of_crashes(job))
+        self._acknowledged([dead_of_crashes(job)])
         on_error.died_of_crashes(decode(entry), job.queue, judgement.error)
 
     def _make_heartbeat(
@@ -416,6 +423,7 @@ class WorkerProcess:
             on_signal=on_signal,
             on_cluster=on_cluster,
             on_beat=self._hooks.tell,
+            tally=self._tally,
         )
 
     def _make_scheduler(self) -> tuple[Periodic, SetsBell]:

@@ -133,6 +133,8 @@ def test_its_info_is_the_union_of_what_all_versions_of_sidekiq_write() -> None:
         "started_at": 7.5,
         "pid": os.getpid(),
         "tag": "myapp",
+        "dead_max_jobs": 10_000,
+        "dead_timeout": 180 * 24 * 3600.0,
         "concurrency": 5,
         "capsules": {
             "default": {"concurrency": 4, "mode": "weighted", "weights": {"critical": 3, "default": 2}},

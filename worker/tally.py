@@ -1,0 +1,129 @@
+"""Counts the jobs of each class for the metrics that Sidekiq keeps in Redis, and writes them with the heartbeat.
+
+What is counted and not written yet is lost when the process is killed: a heartbeat's worth. The exact totals are those
+that are counted together with the acknowledgement (`client/lua/_count.lua`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobd.client import defaults, metric_keys
+from jobd.client.connection import Connector
+from jobd.client.keys import Keys
+from jobd.client.metric_keys import MINUTE, OTHER, TEN_MINUTES
+from jobd.worker import log
+from jobd.worker.clock import ServerClock
+from jobd.worker.page import Note
+
+
+@dataclass(slots=True)
+class _Counts:
+    """One class since the last flush. `milliseconds` are those of successes; a fraction of one waits for the next."""
+
+    failed: int = 0
+    milliseconds: float = 0.0
+    buckets: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def processed(self) -> int:
+        return self.failed + sum(self.buckets.values())
+
+
+class Tally:
+    """The jobs of one process. Safe across threads."""
+
+    def __init__(self, connector: Connector, keys: Keys, clock: ServerClock) -> None:
+        self._connector, self._keys, self._clock = connector, keys, clock
+        self._lock = threading.Lock()
+        self._added: deque[Sequence[Note | None]] = deque()
+        self._counts: dict[str, _Counts] = {}
+        self._names: dict[str, str] = {}
+        self._rests: dict[str, float] = {}
+        self._reports = log.Reports()
+
+    def add(self, notes: Sequence[Note | None]) -> None:
+        """Count these jobs, later: this is on their way. None stands for one that is not counted."""
+        self._added.append(notes)
+
+    def fold(self) -> None:
+        """Count what was added."""
+        with self._lock:
+            self._fold()
+
+    def flush(self) -> None:
+        """Write what is counted. Raises redis-py's errors; what may have been written then is not written again."""
+        self.fold()
+        if not self._counts:
+            return
+        with self._connector.connection():
+            pass  # without a connection nothing is sent, and it can wait
+        with self._lock:
+            counted, self._counts = self._counts, {}
+        now = self._clock.now()
+        with self._connector.client().pipeline(transaction=False) as pipeline:
+            for name, counts in counted.items():
+                self._count(pipeline, name, counts, now)
+            for key, ttl in self._periods(now):
+                pipeline.expire(key, ttl)
+            for answer in pipeline.execute(raise_on_error=False):
+                if isinstance(answer, Exception):
+                    self._reports.tell(f"metrics are not written: {answer}")
+
+    def _fold(self) -> None:
+        successes: dict[str, list[float]] = {}
+        while self._added:
+            for note in filter(None, self._added.popleft()):
+                _, job, result, seconds, _ = note
+                if result == "requeued":
+                    continue
+                name = self._names.get(job) or self._name(job)
+                if result == "ok":
+                    successes.setdefault(name, []).append(seconds)
+                else:
+                    self._of(name).failed += 1
+        for name, durations in successes.items():
+            counts = self._of(name)
+            for seconds in durations:
+                bucket = metric_keys.bucket_of(seconds * 1000)
+                counts.buckets[bucket] = counts.buckets.get(bucket, 0) + 1
+            counts.milliseconds += sum(durations) * 1000
+
+    def _count(self, pipeline: Any, name: str, counts: _Counts, now: float) -> None:
+        processed, failed, milliseconds = metric_keys.fields(name)
+        spent = int(counts.milliseconds)
+        self._rests[name] = counts.milliseconds - spent
+        for key, _ in self._periods(now):
+            pipeline.hincrby(key, processed, counts.processed)
+            if counts.failed:
+                pipeline.hincrby(key, failed, counts.failed)
+            if counts.buckets:
+                pipeline.hincrby(key, milliseconds, spent)
+        if counts.buckets:
+            key = self._keys.histogram(metric_keys.histogram_slot(name, now))
+            increments = [word for at, by in counts.buckets.items() for word in ("INCRBY", "u16", f"#{at}", by)]
+            pipeline.execute_command("BITFIELD", key, "OVERFLOW", "SAT", *increments)
+            pipeline.expire(key, defaults.METRICS_TTL)
+
+    def _periods(self, now: float) -> Sequence[tuple[str, int]]:
+        return (
+            (self._keys.metrics(metric_keys.slot(now, MINUTE)), defaults.METRICS_TTL),
+            (self._keys.metrics(metric_keys.slot(now, TEN_MINUTES)), defaults.METRICS_TEN_MINUTES_TTL),
+            (self._keys.metrics_hour(metric_keys.hour_slot(now)), defaults.METRICS_HOUR_TTL),
+        )
+
+    def _of(self, name: str) -> _Counts:
+        counts = self._counts.get(name)
+        if counts is None:
+            counts = self._counts[name] = _Counts(milliseconds=self._rests.pop(name, 0.0))
+        return counts
+
+    def _name(self, job: str) -> str:
+        fits = len(self._names) < defaults.METRICS_CLASSES and metric_keys.is_countable(job)
+        if fits:
+            self._names[job] = job
+        return job if fits else OTHER
