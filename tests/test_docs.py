@@ -54,7 +54,7 @@ def table(page: str, first_column: str) -> dict[str, str]:
     found = re.search(rf"^\| {first_column} \|.*\n\| --- .*\n((?:\|.*\n)+)", (ROOT / page).read_text(), re.MULTILINE)
     assert found, f"no table with the column {first_column} in {page}"
     rows = [re.match(r"\| (.*?) \| (.*) \|$", line) for line in found[1].splitlines()]
-    return {row[1].strip("`"): row[2] for row in rows if row}
+    return {row[1].strip("`").replace("\\|", "|"): row[2] for row in rows if row}
 
 
 def environment() -> dict[str, str]:
