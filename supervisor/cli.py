@@ -19,7 +19,12 @@ from jobd.client.version import VERSION
 from jobd.supervisor import exits
 from jobd.supervisor.commands.generate import generate
 from jobd.supervisor.commands.init import init
+from jobd.supervisor.commands.jobs import jobs
+from jobd.supervisor.commands.mon import mon
+from jobd.supervisor.commands.processes import processes
 from jobd.supervisor.commands.push import push
+from jobd.supervisor.commands.queues import queues
+from jobd.supervisor.commands.stats import stats
 from jobd.supervisor.control import MOST_PROCESSES, NAMES
 from jobd.worker import checks
 
@@ -32,7 +37,9 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"-h", "--help", "-V", "--version"}
-        if not args or (args[0] not in self.commands and args[0] not in own and args[0].startswith("-")):
+        # While a shell completes the first word there is none yet.
+        starts = not args and not ctx.resilient_parsing
+        if starts or (args and args[0] not in self.commands and args[0] not in own and args[0].startswith("-")):
             args = ["start", *args]
         return super().parse_args(ctx, args)
 
@@ -56,6 +63,8 @@ def cli() -> None:
     jobd demo                             see it work
     jobd init                             files to begin with, here
     jobd push jobs.hello world            push a job
+    jobd jobs dead --grep Timeout         look for jobs; also retry, delete and kill them
+    jobd mon --watch                      what the whole cluster does
     """
 
 
@@ -190,7 +199,7 @@ def demo(ctx: click.Context, /, seconds: float | None) -> None:
     ctx.exit(run_demo(seconds))
 
 
-for _command in (init, generate, push):
+for _command in (init, generate, push, queues, jobs, processes, stats, mon):
     cli.add_command(_command)
 
 

@@ -64,6 +64,17 @@ def test_a_usage_error_ends_with_64_and_names_what_is_wrong(tmp_path: Path, args
     assert line.endswith(" --help`")
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("jobd ", {"start", "jobs", "queues"}), ("jobd que", {"queues"}), ("jobd jobs --re", {"--retry", "--redis-url"})],
+)
+def test_a_shell_can_complete_commands_and_options(tmp_path: Path, words: str, offered: set[str]) -> None:
+    position = str(len(words.split(" ")) - 1)
+    variables = {"_JOBD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": position}
+    found = run_jobd(cwd=tmp_path, **variables).stdout.split()
+    assert offered <= {line.partition(",")[2] for line in found}
+
+
 def test_check_says_that_a_configuration_is_right_without_a_server(tmp_path: Path) -> None:
     (tmp_path / "c.yml").write_text("concurrency: 3\nenvironment: x\nredis_url: redis://nowhere.invalid\n")
     done = run_jobd("check", "-C", "c.yml", cwd=tmp_path)

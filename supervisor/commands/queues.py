@@ -1,0 +1,99 @@
+"""`jobd queues`: lists the queues, or pauses, resumes or clears one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from jobd.client.errors import JobdError
+from jobd.supervisor import exits
+from jobd.supervisor.commands.address import Address, redis_options
+from jobd.supervisor.commands.confirm import confirm, yes_option
+from jobd.supervisor.commands.output import Style, emit, emit_json, json_option, plural
+from jobd.supervisor.status_text import printable
+
+if TYPE_CHECKING:
+    from jobd.client.push import Client
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["pause", "resume", "clear"]), required=False, metavar="[ACTION]")
+@click.argument("name", required=False, metavar="[NAME]")
+@yes_option
+@json_option
+@redis_options
+def queues(action: str | None, name: str | None, yes: bool, as_json: bool, address: Address) -> None:
+    """List the queues, or do something with one.
+
+    \b
+    jobd queues                 name, size, and how long the next job has waited
+    jobd queues pause NAME      have no worker fetch from it, on any machine
+    jobd queues resume NAME     have it fetched from again
+    jobd queues clear NAME      delete all its jobs, after a question
+    """
+    if action is not None and name is None:
+        raise click.UsageError(f"{action} takes the name of a queue", click.get_current_context())
+    with address.client() as client:
+        if action is None or name is None:
+            _list(client, as_json)
+        elif action == "clear":
+            _clear(client, name, yes=yes, as_json=as_json)
+        else:
+            _pause(client, name, paused=action == "pause", as_json=as_json)
+
+
+def _list(client: Client, as_json: bool) -> None:
+    from jobd.client.queues import Queue
+    from jobd.client.stats import Stats
+    from jobd.supervisor.commands.cluster_views import queue_table
+
+    found = Stats(client).queues
+    notes = {each.name: Queue(each.name, client).pause_note for each in found if each.paused}
+    pauses = {name: note for name, note in notes.items() if note is not None}
+    if as_json:
+        documents = [asdict(each) for each in found]
+        for each in documents:
+            pause = pauses.get(each["name"])
+            each |= {"paused_by": pause.by, "paused_at": pause.at} if pause else {}
+        emit_json({"queues": documents})
+    else:
+        emit(queue_table(found, pauses, time.time(), Style.of(sys.stdout)))
+
+
+def _pause(client: Client, name: str, *, paused: bool, as_json: bool) -> None:
+    from jobd.client.queues import Queue
+
+    queue = Queue(name, client)
+    if paused and name not in _names(client):
+        exits.complain(printable(f"there is no queue {name} yet; it is paused from its first job on"))
+    changed = queue.pause() if paused else queue.resume()
+    if as_json:
+        emit_json({"queue": name, "paused": paused, "changed": changed})
+    else:
+        done, before = ("paused", "paused already") if paused else ("resumed", "not paused")
+        emit(printable(f"{done} {name}" if changed else f"{name} was {before}"))
+
+
+def _clear(client: Client, name: str, *, yes: bool, as_json: bool) -> None:
+    from jobd.client.queues import Queue
+
+    queue = Queue(name, client)
+    size = queue.size
+    if not size and name not in (known := _names(client)):
+        raise JobdError(printable(f"there is no queue {name}; there are {', '.join(known) or 'none'}"))
+    confirm(printable(f"Delete {plural(size, 'job')} of the queue {name} for good?"), yes=yes)
+    removed = queue.clear()
+    if as_json:
+        emit_json({"queue": name, "deleted": removed})
+    else:
+        emit(printable(f"deleted {plural(removed, 'job')} of {name}"))
+
+
+def _names(client: Client) -> list[str]:
+    from jobd.client.queues import Queue
+
+    return [queue.name for queue in Queue.all(client)]
