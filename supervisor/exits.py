@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from jobd.client.errors import (
     AlreadyRunning,
+    ChangeOutcomeUnknown,
     ConfigError,
     HookFailed,
     JobDefinitionError,
@@ -28,8 +29,8 @@ NO_MASTER = 69
 CHILDREN_CANNOT_BOOT = 70
 RECYCLED = 71
 ALREADY_RUNNING = 73
-PUSH_UNKNOWN = 74
-"""The connection broke before the answer: pushed or not. Trying again might run a job twice, so it is not 75."""
+OUTCOME_UNKNOWN = 74
+"""The connection broke before the answer: done or not. To try again might push a job twice, so it is not 75."""
 REDIS_UNAVAILABLE = 75
 NOT_IN_TIME = 75
 """Of `jobd ctl`; for shells the two mean the same: later it may work."""
@@ -43,7 +44,8 @@ _CODES: tuple[tuple[type[JobdError], int], ...] = (
     (NotPermitted, NOT_PERMITTED),
     (ConfigError, CONFIG),
     (AlreadyRunning, ALREADY_RUNNING),
-    (PushOutcomeUnknown, PUSH_UNKNOWN),
+    (PushOutcomeUnknown, OUTCOME_UNKNOWN),
+    (ChangeOutcomeUnknown, OUTCOME_UNKNOWN),
     (StoreUnavailable, REDIS_UNAVAILABLE),
     (PortUnavailable, REDIS_UNAVAILABLE),
     (RedisUnavailable, REDIS_UNAVAILABLE),

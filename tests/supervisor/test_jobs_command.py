@@ -15,6 +15,8 @@ from redis import Redis
 
 from jobd.client import payload
 from jobd.supervisor import cli, exits
+from tests.proxy import Proxy
+from tests.servers import RedisServer
 
 Jobs = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -201,6 +203,17 @@ def test_where_nothing_matches_nothing_is_asked(jobs: Jobs, capsys: Captured) ->
     assert jobs("dead", "--grep", "nothing", "--delete", "--json") == exits.OK
     document = printed(capsys)
     assert (document["matched"], document["moved"]) == (0, 0)
+
+
+def test_a_change_whose_answer_is_lost_has_an_exit_code_of_its_own(
+    redis_server: RedisServer, redis: Redis, jobs: Jobs, capsys: Captured
+) -> None:
+    redis.sadd("queues", "low")
+    redis.lpush("queue:low", job(1))
+    with Proxy(redis_server.socket) as proxy:
+        proxy.lose("reply")
+        assert jobs("queue", "low", "--delete", "--yes", "--redis-url", proxy.url) == exits.OUTCOME_UNKNOWN
+    assert "it may have been made" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

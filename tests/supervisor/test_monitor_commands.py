@@ -25,7 +25,7 @@ from jobd.supervisor import cli, exits
 from jobd.supervisor.commands import mon
 from jobd.supervisor.commands.output import Style, cut, table
 from tests.supervisor.conftest import StartJobd
-from tests.supervisor.jobd_command import environment, run_jobd
+from tests.supervisor.jobd_command import environment
 
 Command = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -149,11 +149,13 @@ def test_watching_needs_a_terminal(jobd: Command, capsys: Captured) -> None:
     assert "standard output is no terminal" in capsys.readouterr().err
 
 
-def test_running_processes_are_shown_and_watched(start_jobd: StartJobd, redis_url: str, tmp_path: Path) -> None:
-    jobd = start_jobd(tag="shop", concurrency=3)
-    done = run_jobd("processes", cwd=tmp_path, JOBD_REDIS_URL=redis_url)
-    (row,) = done.stdout.splitlines()[1:]
-    assert row.split()[:2] == [jobd.identities[0], "shop"]
+def test_running_processes_are_shown_and_watched(
+    start_jobd: StartJobd, jobd: Command, redis_url: str, capsys: Captured
+) -> None:
+    running = start_jobd(tag="shop", concurrency=3)
+    assert jobd("processes") == exits.OK
+    (row,) = capsys.readouterr().out.splitlines()[1:]
+    assert row.split()[:2] == [running.identities[0], "shop"]
     assert "0 of 3" in row
     assert "running" in row
     screen = watch_until(b"0 of 3 threads busy", JOBD_REDIS_URL=redis_url)

@@ -192,6 +192,6 @@ def test_a_push_whose_answer_is_lost_has_an_exit_code_of_its_own(
         proxy.lose("reply")
         code = push("A", "--json", "--redis-url", proxy.url)
     printed = capsys.readouterr()
-    assert code == exits.PUSH_UNKNOWN
+    assert code == exits.OUTCOME_UNKNOWN
     assert json.loads(printed.out) == {"jids": [], "unknown": [queued(redis)[1]["jid"]]}
     assert "may be queued or not" in printed.err
