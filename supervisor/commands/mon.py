@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobd.client.errors import RedisUnavailable
+from jobd.client.errors import RedisRefused, RedisUnavailable
 from jobd.client.version import VERSION
 from jobd.supervisor.commands.address import Address, redis_options
 from jobd.supervisor.commands.output import Style, emit, emit_json, json_option
@@ -156,14 +156,14 @@ class Snapshot:
 def _watch(client: Client, wanted: tuple[str, ...], pause: float) -> None:
     """Until Ctrl-C or TERM. While Redis is away it says so, and goes on."""
     style, before = Style.of(sys.stdout), None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is left as it was
+    before_watching = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is to be put right
     sys.stdout.write(_ENTER)
     try:
         while True:
             try:
                 found = Snapshot.read(client, wanted)
                 text, before = found.text(wanted, style, before), found
-            except RedisUnavailable as error:
+            except (RedisUnavailable, RedisRefused) as error:
                 text, before = style.warning(printable(str(error))), None
             draw(text, sys.stdout.write)
             sys.stdout.flush()
@@ -173,6 +173,7 @@ def _watch(client: Client, wanted: tuple[str, ...], pause: float) -> None:
     finally:
         sys.stdout.write(_LEAVE)
         sys.stdout.flush()
+        signal.signal(signal.SIGTERM, before_watching)
 
 
 def draw(text: str, write: Callable[[str], object]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import click
 
@@ -25,8 +24,9 @@ def processes(as_json: bool, address: Address) -> None:
     from jobd.supervisor.commands.cluster_views import process_document, process_table
 
     with address.client() as client:
-        found = list(ProcessSet(client))
+        cluster = ProcessSet(client)
+        found, now = list(cluster), cluster.access.server_now()
     if as_json:
         emit_json({"processes": [process_document(process) for process in found]})
     else:
-        emit(process_table(found, time.time(), Style.of(sys.stdout)))
+        emit(process_table(found, now, Style.of(sys.stdout)))

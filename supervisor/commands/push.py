@@ -28,7 +28,19 @@ class InvalidLine(ValueError):
     """A value of the command line, or a line of standard input, is no push; the message says why."""
 
 
-@click.command()
+class _Push(click.Command):
+    """Says what to do about a negative number, which looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if not error.option_name[1:2].isdigit():
+                raise
+            raise click.UsageError(f"{error.option_name} is taken for an option; write -- before it", ctx) from error
+
+
+@click.command(cls=_Push)
 @click.argument("name")
 @click.argument("args", nargs=-1)
 @click.option("--queue", "-q", metavar="QUEUE", help="Queue to push to. [default, or the job's with -r]")

@@ -91,6 +91,12 @@ def test_json_has_every_field(jobs: Jobs, capsys: Captured) -> None:
     assert found["key"] == f"{found['at']!r}-{found['jid']}"
 
 
+@pytest.mark.usefixtures("dead")
+def test_what_a_search_finds_is_in_order_too(jobs: Jobs, capsys: Captured) -> None:
+    assert jobs("dead", "--grep", "Timeout", "--json") == exits.OK
+    assert [int(found["jid"]) for found in printed(capsys)["jobs"]] == [3, 1]
+
+
 def test_scheduled_jobs_and_retries_are_listed_in_the_order_in_which_they_run(
     jobs: Jobs, redis: Redis, capsys: Captured
 ) -> None:

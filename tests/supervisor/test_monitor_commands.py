@@ -13,8 +13,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from jobd.client import payload
 from jobd.supervisor import cli, exits
 from jobd.supervisor.commands import mon
 from jobd.supervisor.commands.output import Style, cut, table
+from tests.servers import RedisServer
 from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import environment
 
@@ -186,6 +188,27 @@ def watch_until(wanted: bytes, **variables: str) -> bytes:
     os.close(ours)
     assert process.returncode == exits.OK
     return screen
+
+
+def interrupt() -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_watching_goes_on_when_redis_has_been_away(
+    jobd: Command, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RedisServer() as server:
+        pauses: Iterator[Callable[[], object]] = iter([server.stop, server.start, interrupt])
+        clock = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: next(pauses)()})
+        monkeypatch.setattr(mon, "time", clock)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        assert jobd("mon", "overview", "--watch", "--redis-url", server.url) == exits.OK
+    first, away, again = capsys.readouterr().out.split(mon._HOME)[1:]
+    assert "processed" in first
+    assert "processed" not in away
+    assert str(server.socket) in away
+    assert "processed" in again
 
 
 def test_redis_that_cannot_be_reached_is_one_line_and_75(

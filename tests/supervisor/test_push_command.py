@@ -127,6 +127,8 @@ def test_many_lines_take_few_round_trips(push: Push, redis: Redis, capsys: pytes
         (["A", "--in", "1", "--at", "1"], "", "--in and --at"),
         (["A", "-q", "my queue"], "", "my queue"),
         (["", "1"], "", "class=''"),
+        (["A", "-5"], "", "-5 is taken for an option; write -- before it"),
+        (["A", "--quueue", "low"], "", "--queue"),
         (["A", "--redis-url", "localhost"], "", "localhost must be an address"),
     ],
 )
