@@ -86,6 +86,23 @@ API_MOVES = 300
 SIGNAL_TTL = 60
 """A signal sent through Redis to a process that does not take it is forgotten after this long, as in Sidekiq."""
 
+CRON_GRACE = 60.0
+"""A tick that is older is a missed one; sidekiq-cron's limit."""
+CRON_REMEMBER = 24 * 3600.0
+"""How long a claimed tick is remembered, as sidekiq-cron does."""
+CRON_HISTORY = 10
+"""Jobs in an entry's `jid_history`, as in sidekiq-cron."""
+CRON_RUNS = 30
+CRON_RUNS_TTL = 400 * 24 * 3600
+"""Runs of an entry that ticks once a year are still there a year later."""
+CRON_CATCH_UP = 1_000
+"""Missed ticks that `catch_up: all` makes up for at most."""
+CRON_REREAD = 5.0
+"""Seconds after which entries that others have changed are known."""
+CRON_HOLD = 24 * 3600.0
+"""A job that nobody has said to be running for so long does not keep the next tick of its entry any more."""
+CRON_RENEW = 3600.0
+
 MAX_WAIT = 2.0
 """An idle fetcher asks Redis again after this long, whatever it has heard."""
 POLL_MIN = 0.005

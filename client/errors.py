@@ -6,6 +6,7 @@ JobdError
 ├── JobDefinitionError     a job is declared wrongly, or two share one name
 ├── InvalidArguments       a push whose arguments do not fit the job (also a TypeError)
 │   └── UnserializableArgument   … or cannot travel as JSON
+├── InvalidCron            a cron entry, its expression or its time zone is wrong (also a ValueError)
 ├── InvalidPayload         a dictionary given to `Client.push` is no job (also a ValueError)
 ├── MalformedPayload       bytes read from Redis are no job (also a ValueError)
 ├── UndecodableArgument    an argument that Rails has encoded is of an unknown kind (also a ValueError)
@@ -63,6 +64,10 @@ class InvalidArguments(JobdError, TypeError):
 
 class UnserializableArgument(InvalidArguments):
     """An argument cannot travel as JSON."""
+
+
+class InvalidCron(JobdError, ValueError):
+    """A cron entry cannot be used; the message names value and remedy, in an expression also field and column."""
 
 
 class InvalidPayload(JobdError, ValueError):

@@ -235,6 +235,8 @@ def job(function: Callable[..., Any] | None = None, /, *, name: str | None = Non
       it was put off to, is not run.
     - `retry_on`: list of `RetryOn`. `discard_on`: list of types of error that drop the job. `retry_in`,
       `retries_exhausted`: functions, as the decorators of the same names.
+    - `cron`: when workers run it by themselves: an expression such as `"0 8 * * *"`, in the time zone `timezone`
+      (UTC), a `jobd.Cron`, or a list of these.
 
     Any further option is kept in the payload. Raises `JobDefinitionError`.
     """
@@ -265,9 +267,14 @@ def _define(
 ) -> Handler:
     if name is not None and not (isinstance(name, str) and name.strip()):
         raise JobDefinitionError(f"{origin}: name={name!r}: give a string that is not empty")
-    checked = options.check(given, place=str(origin), error=JobDefinitionError)
+    plain = {key: value for key, value in given.items() if key not in ("cron", "timezone")}
+    checked = options.check(plain, place=str(origin), error=JobDefinitionError)
     handler = Handler(name or f"{origin.module}.{origin.qualname}", checked, target, signature, origin, own)
     registry.register(handler)
+    if len(plain) < len(given):
+        from jobd.client import cron_declared
+
+        cron_declared.declare(handler, given.get("cron"), given.get("timezone"))
     return handler
 
 
@@ -354,8 +361,8 @@ class Job:
     """Base of jobs that are classes; define `perform`, and give options as keywords of the class.
 
     `class HardWorker(jobd.Job, queue="event_worker", name="HardWorker")` takes the options of `@jobd.job`.
-    A subclass inherits options but not the name; one without a `perform` only hands on its options. Each run
-    makes a new instance without arguments. The pushes are those of `Pusher`, on the class:
+    A subclass inherits options but neither the name nor `cron`; one without a `perform` only hands on its options.
+    Each run makes a new instance without arguments. The pushes are those of `Pusher`, on the class:
     `HardWorker.perform_async("bob", 5)`.
     """
 
@@ -377,10 +384,11 @@ class Job:
 
     def __init_subclass__(cls, *, name: str | None = None, **given: Any) -> None:
         super().__init_subclass__()
+        cron: dict[str, Any] = {key: given.pop(key) for key in ("cron", "timezone") if key in given}
         above = [base.__dict__.get("__jobd_policies__") for base in cls.__mro__[1:]]
         cls.__jobd_policies__, rest = policies.split(given, cls.__qualname__, filter(None, above))
         cls.__jobd_options__ = {**cls.__jobd_options__, **rest}
-        cls.__jobd__ = _define_class(cls, name)
+        cls.__jobd__ = _define_class(cls, name, cron)
         cls.__jobd_pusher__ = Pusher(cls.__jobd__) if cls.__jobd__ else None
 
     @classmethod
@@ -428,7 +436,7 @@ class Job:
 _DECORATORS = ("rescue_from", "retry_in", "retries_exhausted")
 
 
-def _define_class(cls: type[Job], name: str | None) -> Handler | None:
+def _define_class(cls: type[Job], name: str | None, cron: Mapping[str, Any]) -> Handler | None:
     for taken in _DECORATORS:
         if taken in cls.__dict__:
             raise JobDefinitionError(
@@ -437,6 +445,8 @@ def _define_class(cls: type[Job], name: str | None) -> Handler | None:
             )
     perform = inspect.getattr_static(cls, "perform", None)
     if perform is None:
+        if cron:
+            raise JobDefinitionError(f"{cls.__qualname__} has a cron and no perform; give it to the class that runs")
         options.check(cls.__jobd_options__, place=cls.__qualname__, error=JobDefinitionError)
         return None
     if not isinstance(perform, FunctionType):
@@ -446,7 +456,8 @@ def _define_class(cls: type[Job], name: str | None) -> Handler | None:
     if not whole.parameters:
         raise JobDefinitionError(f"{origin}: perform takes no self; write def perform(self, …)")
     signature = whole.replace(parameters=list(whole.parameters.values())[1:])
-    return _define(name, cls.__jobd_options__, _new_instance_runs(cls), signature, origin, cls.__jobd_policies__)
+    given = {**cls.__jobd_options__, **cron}
+    return _define(name, given, _new_instance_runs(cls), signature, origin, cls.__jobd_policies__)
 
 
 def _new_instance_runs(cls: Any) -> Callable[..., Any]:

@@ -23,6 +23,7 @@ class Keys:
     processes: str = field(init=False)
     stat_processed: str = field(init=False)
     stat_failed: str = field(init=False)
+    cron_jobs: str = field(init=False)
     owners: str = field(init=False)
     paused_by: str = field(init=False)
     scheduler: str = field(init=False)
@@ -38,6 +39,7 @@ class Keys:
             "processes": "processes",
             "stat_processed": "stat:processed",
             "stat_failed": "stat:failed",
+            "cron_jobs": "cron_jobs",
             "owners": "jobd:procs",
             "paused_by": "jobd:paused-by",
             "scheduler": "jobd:scheduler",
@@ -105,6 +107,26 @@ class Keys:
     def host_crashes(self, jid: str) -> str:
         """STRING, how often this job was in progress when the whole of its host, or its master, was lost; expires."""
         return f"{self.namespace}jobd:host-crashes:{jid}"
+
+    def cron_entry(self, name: str) -> str:
+        """HASH, an entry of the cron; `cron_jobs` (SET) holds these keys."""
+        return f"{self.namespace}cron_job:{name}"
+
+    def cron_enqueued(self, name: str) -> str:
+        """ZSET of the ticks of an entry that somebody has claimed, by time."""
+        return f"{self.namespace}cron_job:{name}:enqueued"
+
+    def cron_history(self, name: str) -> str:
+        """LIST of the last jobs of an entry, newest first, as sidekiq-cron shows them."""
+        return f"{self.namespace}cron_job:{name}:jid_history"
+
+    def cron_runs(self, name: str) -> str:
+        """LIST of what became of the last ticks of an entry, newest first."""
+        return f"{self.namespace}jobd:cron:{name}:runs"
+
+    def cron_running(self, name: str) -> str:
+        """STRING, the jid of the job of an entry that allows one at a time, until it has ended; expires."""
+        return f"{self.namespace}jobd:cron:{name}:running"
 
 
 def _utc_day(now: float) -> str:

@@ -32,7 +32,7 @@ INTERNAL = frozenset(
 UNSUPPORTED = frozenset(
     {
         *("unique", "unique_for", "unique_until", "rate_limit", "encrypt"),
-        *("timeout", "hard_timeout", "cron", "timezone"),
+        *("timeout", "hard_timeout"),
     }
 )
 """Options of Sidekiq's editions and of ActiveJob without effect here: refused, lest somebody rely on one."""
@@ -42,6 +42,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("retry_on", "discard_on", "retry_in", "retries_exhausted"), _IN_DEFINITION),
     **dict.fromkeys(("pool", "client_class"), "a push elsewhere is made with jobd.Client(url).push"),
     "sync": "a run here and now is made with perform_inline",
+    **dict.fromkeys(("cron", "timezone"), "it goes with a definition, @jobd.job(cron=…), or jobd.CronSet"),
 }
 """Names that are no options: what they ask for is had in another way."""
 RUBYS = frozenset({"profile", "profiler_options"})

@@ -545,3 +545,76 @@ def replace(source: str, member: bytes, payload: bytes, score: float | None = No
 def clear(keys: Keys, queue: str) -> Call[int]:
     """Remove a queue with all its jobs; answers how many."""
     return Call(load("clear"), [keys.queue(queue), keys.queues], [queue], int)
+
+
+CronClaim = Literal["tick", "late", "hand"]
+"""How a tick is claimed: by being the first to enter it, by being the first to come so far, not at all."""
+CronOutcome = Literal["PUSHED", "NOTED", "OVERLAP", "TAKEN", "CHANGED"]
+
+
+@dataclass(frozen=True, slots=True)
+class CronPush:
+    """The job that a tick pushes: `hold` is for how many seconds it keeps the next one of its entry, 0 for not at all.
+
+    `history` is what `jid_history` gets, `enqueue_time` the time of the push as the entry holds it.
+    """
+
+    queue: str
+    payload: bytes
+    jid: str
+    hold: float
+    history: bytes
+    enqueue_time: str
+
+
+def cron_tick(
+    keys: Keys,
+    name: str,
+    claim: CronClaim,
+    tick: tuple[str, float],
+    now: float,
+    push: CronPush | None,
+    *,
+    runs: tuple[bytes, bytes],
+    expected: Mapping[str, str],
+) -> Call[CronOutcome]:
+    """Claim one tick of an entry (its name and time) and push its job, or with None only note that it is not run.
+
+    `runs` are what the list of runs gets, and what it gets instead when the last job has not ended. The fields
+    `expected` must be as the caller has read them.
+    """
+    job = push or CronPush(defaults.QUEUE, b"", "", 0.0, b"", "")
+    own = [keys.cron_entry(name), keys.cron_enqueued(name), keys.cron_history(name), keys.cron_runs(name)]
+    arguments: list[Argument] = [claim, tick[0], repr(tick[1]), repr(now - defaults.CRON_GRACE)]
+    arguments += (repr(now - defaults.CRON_REMEMBER), defaults.CRON_HISTORY, defaults.CRON_RUNS, defaults.CRON_RUNS_TTL)
+    arguments += (job.queue, job.payload, job.jid, int(job.hold * 1000), job.enqueue_time, job.history, *runs)
+    for field_name, value in expected.items():
+        arguments += (field_name, value.encode("utf-8", "surrogateescape"))
+    every = [*own, keys.cron_running(name), keys.queues, keys.queue(job.queue)]
+    return Call(load("cron_tick"), every, arguments, _cron_outcome)
+
+
+def _cron_outcome(reply: Any) -> CronOutcome:
+    outcome: Any = _text(reply)
+    return outcome  # type: ignore[no-any-return]
+
+
+def cron_save(
+    keys: Keys, name: str, last_tick: str, now: float, status: str, cron: str, fields: Mapping[str, str]
+) -> Call[bool]:
+    """Write an entry with its expression and other fields; `status` "" leaves it as it is. True: it is a new one."""
+    arguments = [last_tick, repr(now), status, cron, *(value for pair in fields.items() for value in pair)]
+    own = [keys.cron_jobs, keys.cron_entry(name), keys.cron_enqueued(name)]
+    return Call(load("cron_save"), own, arguments, bool)
+
+
+def cron_change(keys: Keys, name: str, last_tick: str, now: float, fields: Mapping[str, str]) -> Call[bool]:
+    """Set fields of an entry. False: there is none. With a `last_tick` its ticks begin anew."""
+    arguments = [last_tick, repr(now), *(value for pair in fields.items() for value in pair)]
+    own = [keys.cron_entry(name), keys.cron_enqueued(name), keys.cron_running(name)]
+    return Call(load("cron_change"), own, arguments, bool)
+
+
+def cron_hold(keys: Keys, name: str, jid: str, seconds: float) -> Call[bool]:
+    """Have a job keep the next one of its entry for `seconds` more, 0: not any more. False: another one does."""
+    return Call(load("cron_hold"), [keys.cron_running(name)], [jid, int(seconds * 1000)], bool)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from jobd.client.active_job import GlobalID, Range
     from jobd.client.chain import client_middleware, server_middleware
     from jobd.client.events import on
-    from jobd.client.metrics import Metrics
     from jobd.client.processes import ProcessSet, WorkSet
     from jobd.client.queues import Queue
     from jobd.client.sets import DeadSet, RetrySet, ScheduledSet
@@ -39,7 +38,6 @@ __all__ = [
     "History",
     "Job",
     "JobdError",
-    "Metrics",
     "ProcessSet",
     "Queue",
     "Range",
@@ -69,7 +67,6 @@ _LATER = {
     "DeadSet": "client.sets",
     "GlobalID": "client.active_job",
     "History": "client.stats",
-    "Metrics": "client.metrics",
     "ProcessSet": "client.processes",
     "Queue": "client.queues",
     "Range": "client.active_job",

@@ -246,6 +246,8 @@ def _shown(config: Config, key: str) -> str:
     value = getattr(config, key)
     if key == "queues":
         return checks.display_queues(value)
+    if key == "cron":
+        return f"{{{', '.join(f'{each.name}: {each.cron}' for each in value)}}}"
     if key == "capsules":
         return f"{{{', '.join(map(_shown_capsule, value))}}}"
     if key == "logformat" and value is None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
+from jobd.client import cron
+from jobd.client.cron import CronEntry
+from jobd.client.errors import InvalidCron
 from jobd.supervisor import yaml_file
 from jobd.supervisor.yaml_file import Node, Problem
 from jobd.worker import checks
@@ -25,8 +28,8 @@ NOT_USED = {
     "max_iteration_runtime": "jobs are not iterated",
     "skip_default_job_logging": "set log_level: warning to switch off the lines for each job",
     "logged_job_attributes": "the log's fields are fixed",
-    "cron_poll_interval": "no periodic jobs are read from it",
-    "cron_schedule_file": "no periodic jobs are read from it",
+    "cron_poll_interval": "entries are not polled for: their next tick is known",
+    "cron_schedule_file": "put its entries under cron",
     "health_check": "nothing listens on it",
 }
 """Sidekiq's keys that are accepted without effect, and why."""
@@ -103,6 +106,8 @@ class Reader:
             return self._queues(node, place)
         if key == "capsules":
             return self._capsules(node, place)
+        if key == "cron":
+            return self._cron(node, place)
         if key in ITEM_CHECKS:
             return self._list(node, place, ITEM_CHECKS[key])
         found = self._scalar(node, place, self.checks[key])
@@ -183,6 +188,28 @@ class Reader:
             self.refuse(place, queue, f"the weight {problem}")
             return None
         return int(str(expanded.value))
+
+    def _cron(self, node: Node, place: Place) -> tuple[CronEntry, ...] | None:
+        if not isinstance(node.value, dict):
+            self.refuse(place, node, 'must be a mapping: {report: {cron: "0 8 * * *", class: app.report}}')
+            return None
+        found = []
+        for name, each in node.value.items():
+            try:
+                found.append(cron.read(name, self._plain(each, place.at(each, f".{name}")), "config"))
+            except InvalidCron as error:
+                inner = place.at(each, f".{name}")
+                self.problems.append(Problem(inner.line, f"{inner}: {error}"))
+        return tuple(found)
+
+    def _plain(self, node: Node, place: Place) -> Any:
+        """A value of any depth without its lines."""
+        if isinstance(node.value, dict):
+            return {key: self._plain(each, place.at(each, f".{key}")) for key, each in node.value.items()}
+        if isinstance(node.value, list):
+            return [self._plain(each, place.at(each, f"[{i}]")) for i, each in enumerate(node.value)]
+        expanded = self._expand(node, place)
+        return None if expanded is None else expanded.value
 
     def _capsules(self, node: Node, place: Place) -> tuple[CapsuleSetting, ...] | None:
         if not isinstance(node.value, dict):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from jobd.client.cron import CronEntry
 from jobd.client.redaction import mask
 
 Check = Callable[[object], str | None]
@@ -173,6 +174,15 @@ def tuple_of(check: Check) -> Check:
         return next((f"{display(item)} {problem}" for item, problem in found if problem), None)
 
     return check_all
+
+
+def cron_entries(value: object) -> str | None:
+    """A check for the cron entries of a configuration."""
+    if not isinstance(value, tuple) or not all(isinstance(each, CronEntry) for each in value):
+        return "must be a tuple of what jobd.client.cron.read_all returns"
+    names = [each.name for each in value]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return None if twice is None else f"two entries are named {display(twice)}; give one of them another name"
 
 
 def lease_problem(lease: float, heartbeat_interval: float) -> str | None:

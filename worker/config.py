@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from jobd.client import defaults
+from jobd.client.cron import CronEntry
 from jobd.client.errors import ConfigErrors
 from jobd.worker import checks
 from jobd.worker.checks import Check, display
@@ -78,6 +79,8 @@ class WorkerConfig:
         "labels": checks.tuple_of(checks.name),
         "environment": checks.name,
         "log_level": checks.one_of(*get_args(LogLevel)),
+        "cron": checks.cron_entries,
+        "cron_prune": checks.switch,
     }
 
     redis_url: str | None = None
@@ -100,6 +103,8 @@ class WorkerConfig:
     labels: tuple[str, ...] = ()
     environment: str = defaults.ENVIRONMENT
     log_level: LogLevel = "info"
+    cron: tuple[CronEntry, ...] = ()
+    cron_prune: bool = False
 
     def __post_init__(self) -> None:
         problems = [*_problems(self, self.CHECKS), *_capsule_problems(self.capsules)]

@@ -1,6 +1,7 @@
 """One process that runs jobs: puts its parts together, starts them, quiets, resumes and stops them.
 
-Parts: for each capsule a ledger, a doorbell, a fetcher and a pool of threads; one heartbeat, one scheduler, one pulse.
+Parts: for each capsule a ledger, a doorbell, a fetcher and a pool of threads; one heartbeat, one scheduler,
+one cron, one pulse.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from jobd.worker import host, log, on_error
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.crash import Judgement
+from jobd.worker.cron import CronTicker
+from jobd.worker.cron_holds import CronHolds
 from jobd.worker.doorbell import Doorbell
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
@@ -99,6 +102,7 @@ class WorkerProcess:
         self._connector = Connector(settings.redis_url(config.redis_url))
         self._keys = Keys(config.namespace or settings.current().namespace)
         self._suspects, self._hooks = Suspects(self._connector, self._keys), Hooks()
+        self._holds = CronHolds(self._connector, self._keys)
         self._clock, self._outage = ServerClock(), Outage(self._connector.renew)
         self._tally = Tally(self._connector, self._keys, self._clock)
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
@@ -112,7 +116,7 @@ class WorkerProcess:
         self._recovery = self._make_recovery()
         self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal, on_cluster=on_cluster)
         self._heartbeat = Periodic("heartbeat", self._heartbeat_part.tick, self._outage)
-        self._scheduler, self._sets_bell = self._make_scheduler()
+        self._scheduler, self._sets_bell, self._cron = self._make_scheduler()
         self._pulse = Periodic("pulse", self._beat, self._outage)
         self._pulse.start()
 
@@ -144,6 +148,7 @@ class WorkerProcess:
         self._know_jobs()
         self._heartbeat.start()
         self._scheduler.start()
+        self._cron.start()
         for pool in self._pools:
             pool.fetcher.start()
             for processor in pool.processors:
@@ -204,6 +209,7 @@ class WorkerProcess:
         self._hooks.tell("shutdown")
         for pool in self._pools:
             pool.fetcher.close()
+        self._cron.stop(1.0)
         self._scheduler.stop(1.0)
         giving_up = threading.Timer(timeout + _AFTER_DEADLINE, self._give_up)
         giving_up.daemon = True
@@ -373,6 +379,7 @@ class WorkerProcess:
                 self._clock,
                 policy,
                 self._suspects,
+                self._holds,
                 page=self.page,
                 number=next(self._numbers),
                 unknown=self._unknown,
@@ -399,6 +406,7 @@ class WorkerProcess:
     def _died_of_crashes(self, judgement: Judgement) -> None:
         job, entry = judgement.accused, judgement.blame.dead or b"{}"
         self._acknowledged([dead_of_crashes(job)])
+        self._holds.died(job.payload)
         on_error.died_of_crashes(decode(entry), job.queue, judgement.error)
 
     def _make_heartbeat(
@@ -426,7 +434,11 @@ class WorkerProcess:
             tally=self._tally,
         )
 
-    def _make_scheduler(self) -> tuple[Periodic, SetsBell]:
+    def _make_scheduler(self) -> tuple[Periodic, SetsBell, Periodic]:
+        def came_to_lead() -> None:
+            cron.hurry()
+            self._hooks.tell("leader")
+
         scheduler = Scheduler(
             self._connector,
             self._keys,
@@ -435,6 +447,20 @@ class WorkerProcess:
             identity=lambda: self.identity,
             limits=self._limits,
             timestamps=self.config.timestamps,
-            on_lead=lambda: self._hooks.tell("leader"),
+            on_lead=came_to_lead,
         )
-        return Periodic("scheduler", scheduler.tick, self._outage, scheduler.bell), scheduler.bell
+        cron = Periodic("cron", self._make_ticker(lambda: scheduler.leads).tick, self._outage)
+        return Periodic("scheduler", scheduler.tick, self._outage, scheduler.bell), scheduler.bell, cron
+
+    def _make_ticker(self, leads: Callable[[], bool]) -> CronTicker:
+        return CronTicker(
+            self._connector,
+            self._keys,
+            self._clock,
+            leads=leads,
+            definitions=self.config.cron,
+            app=self.config.tag,
+            prune=self.config.cron_prune,
+            timestamps=self.config.timestamps,
+            renew=lambda: self._holds.renew(self.running),
+        )

@@ -24,6 +24,7 @@ from jobd.client.scripts import Move
 from jobd.worker import log, on_error
 from jobd.worker.clock import ServerClock
 from jobd.worker.crash import Accused, jid_of
+from jobd.worker.cron_holds import MARK, CronHolds
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outcome import (
@@ -75,6 +76,7 @@ class Processor:
         clock: ServerClock,
         policy: RetryPolicy,
         suspects: Suspects,
+        holds: CronHolds,
         *,
         page: Page,
         number: int,
@@ -88,7 +90,7 @@ class Processor:
         """
         self._fetcher, self._ledger, self._clock, self._policy = fetcher, ledger, clock, policy
         self._seat, self._number = page.seat(number), number
-        self._suspects, self._unknown, self._jitter = suspects, unknown, jitter
+        self._suspects, self._holds, self._unknown, self._jitter = suspects, holds, unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread_id = ""
         self._now: tuple[Fetched, float] | None = None
@@ -126,10 +128,10 @@ class Processor:
                     return
                 if job.call != self._call:
                     self._look_around(job.call)
-                if job.suspects:
-                    self._process_suspect(job)
-                else:
-                    self._process(job)
+                outcome = self._process_suspect(job) if job.suspects else self._process(job)
+                if MARK in job.payload:
+                    self._ledger.flush()
+                    self._holds.ended(job.payload, outcome, self._clock.now())
             except Aborted:
                 return
             except Exception as error:
@@ -137,12 +139,13 @@ class Processor:
                 on_error.component_failed(self._thread.name, error)
                 self._fetcher.rest(1.0)
 
-    def _process_suspect(self, fetched: Fetched) -> None:
+    def _process_suspect(self, fetched: Fetched) -> Outcome:
         outcome = self._process(fetched)
         if not isinstance(outcome, RetryAt | Deferred | Postponed):
             # Only once Redis has the end of the job: a crash before that is one more.
             self._ledger.flush()
             self._suspects.absolve(jid_of(fetched.payload))
+        return outcome
 
     def _process(self, fetched: Fetched) -> Outcome:
         """Run one job and note what became of it."""

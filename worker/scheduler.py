@@ -110,6 +110,11 @@ class Scheduler:
         self._limit = defaults.PROMOTE_LIMIT
         self.bell, self._leads = SetsBell(connector, keys, outage), False
 
+    @property
+    def leads(self) -> bool:
+        """Whether it held the lease when it last looked."""
+        return self._leads
+
     def tick(self) -> float:
         """Do what is due; returns seconds until the next look, which a change makes come earlier."""
         # First, so that what comes after the look at the sets is told.

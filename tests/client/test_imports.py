@@ -22,6 +22,8 @@ MAY_IMPORT = {
 }
 PARTS = ("client", "worker", "supervisor")
 NOT_FOR_CLIENTS = {"click", "yaml", "psutil", "prometheus_client", "setproctitle", "daemon", "cronsim"}
+HEAVY_BY_RIGHT = {"cron_expression.py": {"cronsim"}}
+"""Modules of the client that may, inside of functions: what only some applications ask for."""
 
 
 def modules_imported(tree: ast.AST) -> Iterator[str]:

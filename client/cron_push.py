@@ -1,0 +1,122 @@
+"""What a tick of a cron entry becomes in Redis: the call that claims it and pushes its job, or notes why not.
+
+Pure but for the random job id and client middleware. When which tick is due is decided in the worker.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from jobd.client import cron, defaults, draft, payload, scripts
+from jobd.client.cron import CronEntry
+from jobd.client.draft import NO_OPTIONS, Item
+from jobd.client.keys import Keys
+from jobd.client.payload import Timestamps
+from jobd.client.scripts import Call, CronClaim, CronOutcome, CronPush
+
+Skipped = Literal["late", "overlap", "middleware"]
+
+EXPECTED = ("cron", "status", "klass", "message", "args", "date_as_argument", "active_job", "overlap", "catch_up")
+"""Fields that must be as they were read when a tick is claimed: whoever has disabled an entry can rely on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CronRun:
+    """What became of one tick. Times are epoch seconds.
+
+    `tick` is None for a run by hand and for one that sidekiq-cron pushed. `jid` is that of the job, `skipped` says
+    why there is none: `late`, `overlap` (the last job had not ended) or `middleware` (client middleware stopped it).
+    `missed` is how many ticks before this one were not run at all, counted up to 1,000.
+    """
+
+    tick: float | None = None
+    at: float = 0.0
+    jid: str | None = None
+    skipped: Skipped | None = None
+    missed: int = 0
+
+    def as_json(self) -> bytes:
+        """As it stands in Redis."""
+        fields = {"tick": self.tick, "at": self.at, "jid": self.jid, "skipped": self.skipped, "missed": self.missed}
+        return msgspec.json.encode({key: value for key, value in fields.items() if value is not None})
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> CronRun | None:
+        """The same back; None for what is none."""
+        try:
+            return msgspec.json.decode(raw, type=cls)
+        except (ValueError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call, and the job that it is to push: None when it only notes a tick."""
+
+    call: Call[CronOutcome]
+    jid: str | None
+
+
+def attempt(
+    keys: Keys, entry: CronEntry, tick: float | None, now: float, timestamps: Timestamps, *, missed: int = 0
+) -> Attempt:
+    """Run an entry for one tick at `now`, or by hand with None. Raises InvalidCron, and what client middleware does."""
+    moment = now if tick is None else tick
+    fields = cron.job_of(entry, moment, str(uuid.uuid4()))
+    item = draft.complete(Item(fields, NO_OPTIONS), now, timestamps)
+    if item is None:
+        return Attempt(_call(keys, entry, tick, now, None, CronRun(tick, now, None, "middleware", missed)), None)
+    item.pop("at", None)
+    payload.stamp(item, now, timestamps)
+    push = CronPush(
+        queue=item["queue"],
+        payload=payload.encode(item),
+        jid=item["jid"],
+        hold=defaults.CRON_HOLD if entry.overlap == "skip" else 0.0,
+        history=msgspec.json.encode({"jid": item["jid"], "enqueued": cron.enqueue_time(now)}),
+        enqueue_time=cron.enqueue_time(now),
+    )
+    return Attempt(_call(keys, entry, tick, now, push, CronRun(tick, now, item["jid"], None, missed)), item["jid"])
+
+
+def give_up(keys: Keys, entry: CronEntry, tick: float, now: float, missed: int) -> Call[CronOutcome]:
+    """Note that `tick`, and `missed` ones before it, are too late to be run."""
+    return _call(keys, entry, tick, now, None, CronRun(tick, now, None, "late", missed))
+
+
+def _call(
+    keys: Keys, entry: CronEntry, tick: float | None, now: float, push: CronPush | None, run: CronRun
+) -> Call[CronOutcome]:
+    overlapping = CronRun(tick, now, None, "overlap", run.missed)
+    expected = {key: entry.stored.get(key, "") for key in EXPECTED}
+    claim: CronClaim = "tick"
+    if tick is None:
+        claim, expected = "hand", {"cron": entry.stored.get("cron", "")}
+    elif tick < now - defaults.CRON_GRACE:
+        claim = "late"
+    moment = now if tick is None else tick
+    return scripts.cron_tick(
+        keys,
+        entry.name,
+        claim,
+        (cron.tick_name(moment), moment),
+        now,
+        push,
+        runs=(run.as_json(), overlapping.as_json()),
+        expected=expected,
+    )
+
+
+def merged(runs: list[CronRun], history: list[dict[str, Any]]) -> list[CronRun]:
+    """The runs that jobd has noted, and those of sidekiq-cron's list that it has not, newest first."""
+    known = {run.jid for run in runs}
+    others = [
+        CronRun(None, at, str(each["jid"]))
+        for each in history
+        if each.get("jid") and each["jid"] not in known and (at := payload.read_time(each.get("enqueued"))) is not None
+    ]
+    return sorted([*runs, *others], key=lambda run: run.at, reverse=True)[: defaults.CRON_RUNS]

@@ -1,0 +1,245 @@
+"""The cron entries in Redis, for programs and for people: look at them, make, change and run them.
+
+What an entry holds is in `cron.py`. Ticking is done by worker processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from jobd.client import cron, cron_push, push, scripts
+from jobd.client.connection import Connector
+from jobd.client.cron import CatchUp, CronEntry, Overlap, Status
+from jobd.client.cron_push import CronRun
+from jobd.client.errors import InvalidCron
+from jobd.client.keys import Keys
+from jobd.client.payload import Timestamps
+from jobd.client.scripts import Call, T
+
+_PAGE = 100
+"""Entries read in a round trip."""
+
+
+class CronSet:
+    """All cron entries of one Redis: those of the code, of configurations, of sidekiq-cron, and made by this class.
+
+    `client` says which Redis [that of the pushes of this process]. Iterating reads page by page; an entry that is
+    made or destroyed meanwhile may be missed, one may come twice. Methods that take a name return False or None when
+    there is no such entry. All raise redis-py's errors and `RedisUnavailable` when Redis cannot be asked.
+    """
+
+    def __init__(self, client: push.Client | None = None) -> None:
+        used = client or push.default_client()
+        self._connector: Connector = used._connector
+        self._keys: Keys = used._keys
+        self._timestamps: Timestamps = used._timestamps
+
+    def __iter__(self) -> Iterator[CronEntry]:
+        return read_entries(self._redis, self._keys)
+
+    def __len__(self) -> int:
+        return int(self._redis.scard(self._keys.cron_jobs))
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self._redis.exists(self._keys.cron_entry(name)))
+
+    def find(self, name: str) -> CronEntry | None:
+        """Return the entry of this name, or None."""
+        fields = self._redis.hgetall(self._keys.cron_entry(name))
+        return cron.from_fields(name, decoded(fields)) if fields else None
+
+    def create(
+        self,
+        name: str,
+        expression: str,
+        job: object,
+        *,
+        timezone: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        description: str = "",
+        status: Status | None = None,
+        overlap: Overlap = "allow",
+        catch_up: CatchUp = "skip",
+        date_as_argument: bool = False,
+    ) -> CronEntry:
+        """Make an entry, or change the one of this name; returns it as it stands in Redis.
+
+        `job` is a job of this process, or the name of one. The rest is as in `jobd.Cron`; `status` None keeps that of
+        an entry that exists. Raises InvalidCron.
+        """
+        written = {
+            "cron": expression,
+            "timezone": timezone,
+            "class": job,
+            "args": args,
+            "kwargs": kwargs,
+            "queue": queue,
+            "description": description,
+            "status": status,
+            "overlap": overlap,
+            "catch_up": catch_up,
+            "date_as_argument": date_as_argument,
+        }
+        return self.save(cron.read(name, written))
+
+    def save(self, entry: CronEntry) -> CronEntry:
+        """Write an entry; one that was read may be changed by `dataclasses.replace`. Raises InvalidCron.
+
+        One that stands in the code or in a configuration is set back when a worker process starts.
+        """
+        if entry.stored:
+            checked = cron.read(entry.name, _as_written(entry))
+            entry = replace(checked, source=entry.source, stored=entry.stored)
+        self._send(saving(self._keys, entry, self._now()))
+        found = self.find(entry.name)
+        if found is None:
+            raise InvalidCron(f"cron entry {entry.name!r} was destroyed while it was saved")
+        return found
+
+    def load(self, entries: object, *, replace: bool = False) -> list[CronEntry]:
+        """Write many entries in sidekiq-cron's form: a mapping from names to mappings, or a list of these with names.
+
+        With `replace` those that an earlier `load` or `create` has made and that are missing now are destroyed.
+        Nothing is written unless all can be used. Raises InvalidCron.
+        """
+        read = cron.read_all(entries)
+        names = {entry.name for entry in read}
+        saved = [self.save(entry) for entry in read]
+        if replace:
+            for other in [each.name for each in self if each.source == "api" and each.name not in names]:
+                self.destroy(other)
+        return saved
+
+    def destroy(self, name: str) -> bool:
+        """Delete an entry and what is known of its runs. One of the code or a configuration comes back with a start."""
+        return destroy(self._redis, self._keys, name)
+
+    def enable(self, name: str) -> bool:
+        """Have an entry tick from now on. What was missed is not made up for, and no earlier job holds it up."""
+        return self._change(name, "enabled")
+
+    def disable(self, name: str) -> bool:
+        """Have an entry tick no more, until it is enabled. That outlasts restarts."""
+        return self._change(name, "disabled")
+
+    def enqueue_now(self, name: str) -> str | None:
+        """Push the job of an entry at once, also of a disabled one, and whether or not an earlier one has ended.
+
+        Returns the jid; None when there is no such entry or client middleware stopped it. Raises InvalidCron for an
+        entry that cannot be used.
+        """
+        entry = self.find(name)
+        if entry is None:
+            return None
+        made = cron_push.attempt(self._keys, entry, None, self._now(), self._timestamps)
+        return made.jid if self._send(made.call) == "PUSHED" else None
+
+    def runs(self, name: str) -> list[CronRun]:
+        """Return what became of the last 30 ticks of an entry, newest first."""
+        runs = [CronRun.from_json(raw) for raw in self._redis.lrange(self._keys.cron_runs(name), 0, -1)]
+        history = [_object(raw) for raw in self._redis.lrange(self._keys.cron_history(name), 0, -1)]
+        return cron_push.merged([run for run in runs if run is not None], history)
+
+    def next_time(self, name: str) -> float | None:
+        """Return when an entry ticks next, in epoch seconds; None when it does not, or there is none."""
+        entry = self.find(name)
+        return None if entry is None else entry.next_time(time.time())
+
+    def last_time(self, name: str) -> float | None:
+        """Return when an entry last pushed its job, in epoch seconds; None when it never has, or there is none."""
+        entry = self.find(name)
+        return None if entry is None else entry.last_time
+
+    def _change(self, name: str, status: Status) -> bool:
+        entry = self.find(name)
+        if entry is None:
+            return False
+        now = self._now()
+        last = last_tick(entry, now) if status == "enabled" and not entry.enabled else ""
+        return self._send(scripts.cron_change(self._keys, name, last, now, {"status": status}))
+
+    @property
+    def _redis(self) -> Any:
+        return self._connector.client()
+
+    def _now(self) -> float:
+        seconds, micros = self._redis.time()
+        return float(seconds + micros / 1e6)
+
+    def _send(self, call: Call[T]) -> T:
+        with self._connector.connection() as connection:
+            return scripts.send(connection, call)
+
+
+def read_entries(redis: Any, keys: Keys) -> Iterator[CronEntry]:
+    """All entries, page by page. Raises redis-py's errors."""
+    prefix, cursor = keys.cron_entry("").encode(), 0
+    while True:
+        cursor, members = redis.sscan(keys.cron_jobs, cursor, count=_PAGE)
+        pipeline = redis.pipeline(transaction=False)
+        for member in members:
+            pipeline.hgetall(member)
+        found = pipeline.execute(raise_on_error=False) if members else []
+        for member, fields in zip(members, found, strict=True):
+            if isinstance(fields, dict) and fields and member.startswith(prefix):
+                name = member.removeprefix(prefix).decode("utf-8", "replace")
+                entry = cron.from_fields(name, decoded(fields))
+                yield entry if prefix + name.encode() == member else replace(entry, problem="its name is no UTF-8")
+        if not cursor:
+            return
+
+
+def saving(keys: Keys, entry: CronEntry, now: float, **more: str) -> Call[bool]:
+    """The call that writes an entry, `more` being further fields."""
+    fields = cron.to_fields(entry) | more
+    expression = fields.pop("cron")
+    return scripts.cron_save(keys, entry.name, last_tick(entry, now), now, entry.status or "", expression, fields)
+
+
+def destroy(redis: Any, keys: Keys, name: str) -> bool:
+    """Delete all keys of an entry. False: there was none. Raises redis-py's errors."""
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.srem(keys.cron_jobs, keys.cron_entry(name))
+    pipeline.delete(keys.cron_enqueued(name), keys.cron_history(name), keys.cron_runs(name), keys.cron_running(name))
+    pipeline.delete(keys.cron_entry(name))
+    member, _, entry = pipeline.execute()
+    return bool(member or entry)
+
+
+def last_tick(entry: CronEntry, now: float) -> str:
+    """The name of the tick that must not be run any more when an entry begins to tick at `now`."""
+    if entry.problem is not None:
+        return cron.tick_name(now)
+    ticks, _ = entry.schedule.latest(now - 61, now, 1)
+    return cron.tick_name(ticks[0] if ticks else now)
+
+
+def _as_written(entry: CronEntry) -> dict[str, Any]:
+    keys = ("cron", "args", "kwargs", "queue", "description", "status", "overlap", "catch_up", "date_as_argument")
+    ruby = ("active_job", "symbolize_args", "queue_name_prefix", "queue_name_delimiter")
+    return {"class": entry.job, **{key: getattr(entry, key) for key in (*keys, *ruby)}}
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def decoded(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The fields of an entry as text."""
+    return {text(name): text(value) for name, value in fields.items()}
+
+
+def text(raw: bytes) -> str:
+    """What Redis holds, as text; bytes that are no UTF-8 are kept."""
+    return raw.decode("utf-8", "surrogateescape")
