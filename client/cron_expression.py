@@ -52,6 +52,8 @@ _PHRASES = {
 }
 """How many of a unit there are, and what it stands for: what fugit, the parser of sidekiq-cron, makes of such words."""
 _WIDER = 8
+_STRETCH = 12 * 3600
+"""Nowhere is a clock changed twice within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,13 @@ class Schedule:
 
     A job at fixed times runs once a day: when the clock is put back it runs at the first of the two times, and
     a time that is left out when the clock is put forward runs right after the gap. One by interval (`*` or `*/n` as
-    minute or hour, or six fields) keeps its interval. That is the rule of Debian's cron.
+    minute or hour, or any seconds but 0) keeps its interval. That is the rule of Debian's cron.
     """
 
     text: str
     """The expression in the form in which it is stored; the time zone, if any, is its last word."""
     fields: str
+    """What is simulated."""
     zone: tzinfo
     period: int = 0
     """Seconds between two ticks of `@every`, counted from 1970; 0 for every other expression."""
@@ -105,13 +108,60 @@ class Schedule:
             while True:
                 tick += self.period
                 yield float(tick)
-        last = moment
-        for found in _simulation(self.fields, datetime.fromtimestamp(math.floor(moment), self.zone)):
+        elif self.zone is UTC or _is_interval(self.fields):
+            yield from self._by_interval(math.floor(moment))
+        else:
+            yield from self._by_the_day(math.floor(moment))
+
+    def _by_the_day(self, last: int) -> Iterator[float]:
+        for found in _simulation(self.fields, datetime.fromtimestamp(last, self.zone)):
             tick = round(found.timestamp())
             # Begun within the hour that comes twice, the simulation tells of its first time once more.
             if tick > last:
                 last = tick
                 yield float(tick)
+
+    def _by_interval(self, last: int) -> Iterator[float]:
+        """Each stretch between two changes of the clock by itself, as if the clock were never changed."""
+        offset = self._offset(last)
+        while True:
+            for found in _simulation(self.fields, datetime.fromtimestamp(last + offset, UTC)):
+                tick = round(found.timestamp()) - offset
+                changed = self._change(last, tick, offset)
+                if changed is not None:
+                    last = changed - 1
+                    offset = self._offset(changed)
+                    break
+                last = tick
+                yield float(tick)
+            else:
+                return
+
+    def _offset(self, moment: int) -> int:
+        if self.zone is UTC:
+            return 0
+        offset = datetime.fromtimestamp(moment, self.zone).utcoffset()
+        return 0 if offset is None else round(offset.total_seconds())
+
+    def _change(self, start: int, end: int, offset: int) -> int | None:
+        """The first second after `start` up to `end` at which the clock is not `offset` seconds ahead any more."""
+        if self.zone is UTC:
+            return None
+        before = start
+        while before < end:
+            after = min(before + _STRETCH, end)
+            if self._offset(after) != offset:
+                while after - before > 1:
+                    middle = (before + after) // 2
+                    before, after = (middle, after) if self._offset(middle) == offset else (before, middle)
+                return after
+            before = after
+        return None
+
+
+def _is_interval(fields: str) -> bool:
+    words = fields.split()
+    return len(words) == 6 or words[0].startswith("*") or words[1].startswith("*")
 
 
 def _simulation(fields: str, start: datetime) -> Any:
@@ -145,16 +195,18 @@ def _parse(text: str, timezone: str | None) -> Schedule:
     period = _period(text, body)
     if period and zone is not UTC:
         raise InvalidCron(f"cron {text!r}: @every counts seconds, whatever the time zone; leave that out")
-    fields = body if period else _fields(text, body)
+    fields = " ".join(body.split()) if period else _fields(text, body)
     suffix = "" if zone is UTC else f" {zone}"
-    return Schedule(fields + suffix, fields, zone, period)
+    # At second 0 a fixed time is one whether or not the seconds are written.
+    simulated = fields.removeprefix("0 ") if len(fields.split()) == 6 else fields
+    return Schedule(fields + suffix, simulated, zone, period)
 
 
 def _split_zone(text: str) -> tuple[str, tuple[str, int] | None]:
     """The expression without its time zone, and that with its column."""
     words = list(re.finditer(r"\S+", text))
     last = words[-1]
-    if len(words) == 1 or last[0].lower().rstrip("s") in _PHRASES or (len(words) == 2 and _EVERY.fullmatch(last[0])):
+    if len(words) == 1 or last[0].lower().rstrip("s") in _PHRASES or words[0][0].lower() == "@every" == words[-2][0].lower():
         return text, None
     if _OFFSET.fullmatch(last[0]):
         _refuse(text, last.start(), f"{last[0]!r} is an offset, which summer time changes; name a zone: Europe/Berlin")

@@ -123,6 +123,7 @@ class CronSet:
 
     def enable(self, name: str) -> bool:
         """Have an entry tick from now on. What was missed is not made up for, and no earlier job holds it up."""
+        self._redis.delete(self._keys.cron_running(name))
         return self._change(name, "enabled")
 
     def disable(self, name: str) -> bool:

@@ -611,7 +611,7 @@ def cron_save(
 def cron_change(keys: Keys, name: str, last_tick: str, now: float, fields: Mapping[str, str]) -> Call[bool]:
     """Set fields of an entry. False: there is none. With a `last_tick` its ticks begin anew."""
     arguments = [last_tick, repr(now), *(value for pair in fields.items() for value in pair)]
-    own = [keys.cron_entry(name), keys.cron_enqueued(name), keys.cron_running(name)]
+    own = [keys.cron_entry(name), keys.cron_enqueued(name)]
     return Call(load("cron_change"), own, arguments, bool)
 
 
