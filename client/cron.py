@@ -47,7 +47,8 @@ class Cron:
     - `args`, `kwargs`: arguments of the job; they must fit its signature and travel as JSON.
     - `name`: name of the entry, unique in the cluster; the job's name unless given.
     - `overlap`: `"allow"`, or `"skip"` for ticks at which the job of an earlier one has not ended.
-    - `catch_up`: what becomes of ticks missed by over a minute: `"skip"`, `"once"` or `"all"` of them run late.
+    - `catch_up`: what becomes of ticks missed by over a minute: `"skip"`; `"once"` runs the last of them late, `"all"`
+      each of the last 1,000.
     - `queue`: another queue than the job's own. `description`: for people.
     - `date_as_argument`: the tick, in epoch seconds, is passed as a further argument.
     """

@@ -206,7 +206,8 @@ def _split_zone(text: str) -> tuple[str, tuple[str, int] | None]:
     """The expression without its time zone, and that with its column."""
     words = list(re.finditer(r"\S+", text))
     last = words[-1]
-    if len(words) == 1 or last[0].lower().rstrip("s") in _PHRASES or words[0][0].lower() == "@every" == words[-2][0].lower():
+    first = words[0][0].lower()
+    if len(words) == 1 or (first == "@every" and len(words) == 2) or (first == "every" and "/" not in last[0]):
         return text, None
     if _OFFSET.fullmatch(last[0]):
         _refuse(text, last.start(), f"{last[0]!r} is an offset, which summer time changes; name a zone: Europe/Berlin")

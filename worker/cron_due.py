@@ -41,7 +41,7 @@ def due(schedule: Schedule, reached: Reached, now: float, catch_up: CatchUp) -> 
     """Decide about all ticks up to `now`.
 
     Those of the last minute are run as if they were on time, so that a new process carries on where another was
-    killed. What becomes of older ones is up to the entry: nothing, one run for all, or one for each of the last 1,000.
+    killed. What becomes of older ones is up to the entry: nothing, a run of the last one, or of the last 1,000.
     """
     border = math.nextafter(now - defaults.CRON_GRACE, -math.inf)
     on_time = [tick for tick in schedule.between(max(reached.since, border), now) if tick not in reached.claimed]
@@ -52,5 +52,5 @@ def due(schedule: Schedule, reached: Reached, now: float, catch_up: CatchUp) -> 
         made_up = missed[-(defaults.CRON_CATCH_UP - len(on_time)) :]
         return Due([*made_up, *on_time], missed=count - len(made_up))
     if catch_up == "once":
-        return Due(on_time, missed=count) if on_time else Due(missed[-1:], missed=count - 1)
+        return Due([missed[-1], *on_time], missed=count - 1)
     return Due(on_time, late=missed[-1], missed=count - 1)

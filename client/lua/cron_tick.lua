@@ -22,6 +22,9 @@ end
 for i = 17, #ARGV, 2 do
   if (redis.call("HGET", KEYS[1], ARGV[i]) or "") ~= ARGV[i + 1] then return "CHANGED" end
 end
+-- Of what was before the oldest claim that is remembered nobody can tell whether it was run.
+local oldest = redis.call("ZRANGE", KEYS[2], 0, 0, "WITHSCORES")[2]
+if ARGV[1] ~= "hand" and oldest and tonumber(ARGV[3]) < tonumber(oldest) then return "TAKEN" end
 if ARGV[1] == "tick" then
   if redis.call("ZADD", KEYS[2], "NX", ARGV[3], ARGV[2]) == 0 then return "TAKEN" end
   redis.call("ZREMRANGEBYSCORE", KEYS[2], 0, "(" .. ARGV[5])
