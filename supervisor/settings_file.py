@@ -28,7 +28,7 @@ NOT_USED = {
     "max_iteration_runtime": "jobs are not iterated",
     "skip_default_job_logging": "set log_level: warning to switch off the lines for each job",
     "logged_job_attributes": "the log's fields are fixed",
-    "cron_poll_interval": "entries are not polled for: their next tick is known",
+    "cron_poll_interval": "the next tick of each entry is known",
     "cron_schedule_file": "put its entries under cron",
     "health_check": "nothing listens on it",
 }

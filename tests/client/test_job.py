@@ -224,7 +224,7 @@ def test_a_wrong_option_is_refused_with_its_value_and_the_place(options: dict[st
     assert __file__ in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["unique", "unique_for", "timeout", "cron", "encrypt"])
+@pytest.mark.parametrize("name", ["unique", "unique_for", "timeout", "hard_timeout", "encrypt"])
 def test_an_option_without_effect_is_refused(name: str) -> None:
     with pytest.raises(JobDefinitionError, match=f"no option `{name}`"):
         jobd.job(**{name: 5})(lambda: None)
