@@ -162,6 +162,8 @@ def test_without_retries_the_first_failure_is_the_death_of_the_capture() -> None
         (False, 3, Discarded),
         (None, 23, RetryAt),
         (None, 24, Dead),
+        ("5", 23, RetryAt),
+        ("5", 24, Dead),
         ("yes", 23, RetryAt),
         ("yes", 24, Dead),
         ("", None, RetryAt),
