@@ -9,7 +9,6 @@ import inspect
 import os
 import random
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from jobd.client import arguments, context, options, payload, settings
+from jobd.client import arguments, clock, context, options, payload, settings
 from jobd.client.errors import InvalidArguments, InvalidPayload
 from jobd.client.payload import Timestamps
 from jobd.client.registry import Handler
@@ -158,7 +157,7 @@ def read_item(given: Mapping[str, Any]) -> Item:
         args, kwargs = arguments.bind(name, handler.signature, args, kwargs)
     arguments.check(name, args, kwargs)
     fields = dict(given)
-    at = take_time(fields, time.time())
+    at = take_time(fields, clock.now())
     fields |= {"class": name, "args": list(args), "kwargs": dict(kwargs)}
     if not kwargs:
         del fields["kwargs"]
@@ -285,7 +284,7 @@ def _times_from(start: float | None, width: float | None) -> Iterator[float | No
         if width is None:
             yield start
         else:
-            yield (time.time() if start is None else start) + random.uniform(0, width)
+            yield (clock.now() if start is None else start) + random.uniform(0, width)
 
 
 def complete(item: Item, now: float, timestamps: Timestamps) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import (
@@ -25,7 +24,7 @@ from typing import (
     overload,
 )
 
-from jobd.client import call, defaults, draft, options, payload, policies, push, registry, settings
+from jobd.client import call, clock, defaults, draft, options, payload, policies, push, registry, settings
 from jobd.client.draft import NO_OPTIONS
 from jobd.client.errors import InvalidPayload, JobDefinitionError
 from jobd.client.policies import Policies, RescueHandler, RetriesExhausted, RetryIn, RetryOn
@@ -89,7 +88,7 @@ class Pusher(Generic[P, R]):
 
     def perform_in(self, delay: Wait, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call to be run after `delay`, seconds or a `timedelta`; at once if that is not positive."""
-        return push.default_client().push_call(self._template, args, kwargs, time.time() + wait_seconds(delay))
+        return push.default_client().push_call(self._template, args, kwargs, clock.now() + wait_seconds(delay))
 
     def perform_at(self, moment: Moment, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call to be run at `moment`, epoch seconds or an aware `datetime`; at once if past."""
@@ -130,7 +129,7 @@ class Pusher(Generic[P, R]):
 
     async def aperform_in(self, delay: Wait, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """`perform_in` for asyncio."""
-        at = time.time() + wait_seconds(delay)
+        at = clock.now() + wait_seconds(delay)
         return await push.default_client().apush_call(self._template, args, kwargs, at)
 
     async def aperform_at(self, moment: Moment, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
@@ -150,7 +149,7 @@ class Pusher(Generic[P, R]):
         return await push.default_client().apush_calls(self._template, calls, times, batch_size)
 
     def _due(self) -> float | None:
-        return self._wait_until if self._wait is None else time.time() + self._wait
+        return self._wait_until if self._wait is None else clock.now() + self._wait
 
     def _times(self, at: Moment | Iterable[Moment] | None, spread: Wait | None) -> Iterator[float | None] | None:
         due = self._due() if at is None else at
@@ -159,7 +158,7 @@ class Pusher(Generic[P, R]):
 
 def _run_inline(item: draft.Item, handler: Handler) -> Any:
     configured = settings.current()
-    now = time.time()
+    now = clock.now()
     fields = draft.complete(item, now, configured.timestamps)
     if fields is None:
         return None

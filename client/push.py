@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from jobd.client import context, defaults, draft, payload, settings
+from jobd.client import clock, context, defaults, draft, outlet, payload, settings
 from jobd.client.draft import Item, Template
 from jobd.client.errors import InvalidArguments, JobdError
 from jobd.client.keys import Keys
@@ -236,11 +235,11 @@ class Client:
             return self._pack([template.item(args) for args in calls])
         form = template.form(configured.default_options)
         jids = draft.new_jids(len(calls))
-        payloads = form.fill(calls, jids, payload.write_time(time.time(), self._timestamps))
-        return [*jids], [self._parcel_now(form.queue, payloads, jids)]
+        payloads = form.fill(calls, jids, payload.write_time(clock.now(), self._timestamps))
+        return [*jids], self._parcels_now(form.queue, payloads, jids)
 
     def _pack(self, items: Sequence[Item]) -> Packed:
-        now = time.time()
+        now = clock.now()
         payloads = [draft.complete(item, now, self._timestamps) for item in items]
         jids = [None if fields is None else fields["jid"] for fields in payloads]
         return jids, self._parcels([fields for fields in payloads if fields is not None], now)
@@ -258,14 +257,25 @@ class Client:
                 jids, encoded = queues.setdefault(fields["queue"], ([], []))
                 jids.append(fields["jid"])
                 encoded.append(payload.encode(fields))
-        parcels = [self._parcel_now(queue, encoded, jids) for queue, (jids, encoded) in queues.items()]
-        if later[0]:
-            parcels.append(self._parcel(self._scripts.push_later(self._keys, later[1]), later[0]))
-        return parcels
+        now_parcels = (self._parcels_now(queue, encoded, jids) for queue, (jids, encoded) in queues.items())
+        return [*chain.from_iterable(now_parcels), *self._parcels_later(*later)]
 
-    def _parcel_now(self, queue: str, payloads: Sequence[bytes], jids: list[str]) -> Parcel:
+    def _parcels_now(self, queue: str, payloads: Sequence[bytes], jids: list[str]) -> list[Parcel]:
+        if (taker := outlet.current()) is not None:
+            for each in payloads:
+                taker.take(queue, each, None)
+            return []
         push = self._scripts.push_now if len(payloads) == 1 else self._pipeline.push_many
-        return self._parcel(push(self._keys, queue, payloads), jids)
+        return [self._parcel(push(self._keys, queue, payloads), jids)]
+
+    def _parcels_later(self, jids: list[str], entries: Sequence[tuple[float, bytes]]) -> list[Parcel]:
+        if not entries:
+            return []
+        if (taker := outlet.current()) is not None:
+            for at, each in entries:
+                taker.take(payload.decode(each)["queue"], each, at)
+            return []
+        return [self._parcel(self._scripts.push_later(self._keys, entries), jids)]
 
     def _send(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:

@@ -154,6 +154,13 @@ def carry(variable: ContextVar[T], name: str | None = None, *, field: str | None
     return variable
 
 
+def surround(*middleware: ServerMiddleware) -> None:
+    """Put server middleware around the whole chain, whatever `configure` sets; given none, take it off. For tests."""
+    global _current
+    with _lock:
+        _current = replace(_current, outermost=middleware)
+
+
 def restore(earlier: Settings) -> None:
     """Make `earlier`, which `current` has returned, the settings of this process again; for tests."""
     global _current

@@ -15,9 +15,14 @@ from jobd.client.settings import carry, configure, default_options
 from jobd.client.version import VERSION
 
 if TYPE_CHECKING:
+    from jobd import testing
     from jobd.client.active_job import GlobalID, Range
     from jobd.client.chain import client_middleware, server_middleware
+    from jobd.client.cron import Cron, CronEntry
+    from jobd.client.cron_push import CronRun
+    from jobd.client.cron_set import CronSet
     from jobd.client.events import on
+    from jobd.client.metrics import Metrics
     from jobd.client.processes import ProcessSet, WorkSet
     from jobd.client.queues import Queue
     from jobd.client.sets import DeadSet, RetrySet, ScheduledSet
@@ -32,12 +37,17 @@ __all__ = [
     "KILL",
     "Client",
     "Crashed",
+    "Cron",
+    "CronEntry",
+    "CronRun",
+    "CronSet",
     "DeadSet",
     "ErrorContext",
     "GlobalID",
     "History",
     "Job",
     "JobdError",
+    "Metrics",
     "ProcessSet",
     "Queue",
     "Range",
@@ -61,12 +71,18 @@ __all__ = [
     "on",
     "run",
     "server_middleware",
+    "testing",
 ]
 
 _LATER = {
+    "Cron": "client.cron",
+    "CronEntry": "client.cron",
+    "CronRun": "client.cron_push",
+    "CronSet": "client.cron_set",
     "DeadSet": "client.sets",
     "GlobalID": "client.active_job",
     "History": "client.stats",
+    "Metrics": "client.metrics",
     "ProcessSet": "client.processes",
     "Queue": "client.queues",
     "Range": "client.active_job",
@@ -79,6 +95,7 @@ _LATER = {
     "on": "client.events",
     "run": "worker.embed",
     "server_middleware": "client.chain",
+    "testing": "testing",
 }
 """Names that are loaded when they are asked for, with their modules: an application that only pushes needs none."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from jobd.client import clock
+
 
 class ServerClock:
     """Epoch seconds by Redis' clock, carried on between measurements by this machine's monotonic clock.
@@ -13,8 +15,12 @@ class ServerClock:
     """
 
     def __init__(self) -> None:
-        self.offset = time.time() - time.monotonic()
+        self._offset = time.time() - time.monotonic()
+
+    @property
+    def offset(self) -> float:
         """Epoch seconds less monotonic ones: turns a monotonic time into one of the server."""
+        return self._offset + clock.ahead()
 
     def now(self) -> float:
         """The time in epoch seconds."""
@@ -25,5 +31,5 @@ class ServerClock:
         before = time.monotonic()
         seconds, micros = client.time()
         after = time.monotonic()
-        self.offset = seconds + micros / 1e6 - (before + after) / 2
+        self._offset = seconds + micros / 1e6 - (before + after) / 2
         return after - before

@@ -190,6 +190,11 @@ class WorkerProcess:
         self._heartbeat_part.recover(orphans, done)
         self._heartbeat.hurry()
 
+    def look_again(self) -> None:
+        """Beat and look for due jobs now; for tests that have moved the clock."""
+        self._heartbeat.hurry()
+        self._scheduler.hurry()
+
     def hurry(self) -> None:
         """Have a running `stop` wait no longer. May be called from a signal handler."""
         self._hurried = True
