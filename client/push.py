@@ -391,6 +391,15 @@ def default_client() -> Client:
     return _default.client
 
 
+def forget_default_client() -> None:
+    """Close the client that jobs push with; the next push makes another one."""
+    global _default
+    with _lock:
+        stale, _default = _default, None
+    if stale is not None:
+        stale.client.close()
+
+
 def _held_client() -> Client | None:
     held, configured = _default, settings.current()
     if held is None or held.settings is not configured:

@@ -34,7 +34,7 @@ EVENTS = {
 }
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
-REPOSITORY_PATH = re.compile(r"(?:client|worker|supervisor|jobd|tests|systemd|bench|docs|examples)/[\w./-]*\w")
+REPOSITORY_PATH = re.compile(r"(?:client|worker|supervisor|contrib|jobd|tests|systemd|bench|docs|examples)/[\w./-]*\w")
 
 ENDS_WITH_3 = (
     "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); "

@@ -24,7 +24,14 @@ def test_it_holds_scripts_and_type_marker_and_no_tests(wheel: Path) -> None:
     names = ZipFile(wheel).namelist()
     assert {"jobd/py.typed", "jobd/client/lua/fetch.lua", "jobd/supervisor/demo_jobs.py"} <= set(names)
     assert {"jobd/supervisor/commands/init.py", "jobd/supervisor/commands/templates/jobd.service"} <= set(names)
+    assert "jobd/contrib/pytest_plugin.py" in names
     assert all(name.startswith(("jobd/", "jobd-")) for name in names)
+
+
+def test_pytest_finds_the_plugin(wheel: Path) -> None:
+    with ZipFile(wheel) as files:
+        [name] = [name for name in files.namelist() if name.endswith("entry_points.txt")]
+        assert b"[pytest11]\njobd = jobd.contrib.pytest_plugin" in files.read(name)
 
 
 def test_the_command_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
