@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +27,14 @@ def marking(number: int) -> Callable[[jobd.RunningJob, Proceed], Any]:
 
     mark.__qualname__ = f"mark_{number}"
     return mark
+
+
+@pytest.fixture
+def threads_take_turns_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 ONE, TWO, THREE, FOUR = (marking(number) for number in range(1, 5))
@@ -92,7 +101,7 @@ def test_what_is_no_function_is_refused(wrong: Any) -> None:
     assert list(jobd.client_middleware) == []
 
 
-def test_edits_of_many_threads_are_all_kept() -> None:
+def test_edits_of_many_threads_are_all_kept(threads_take_turns_often: None) -> None:
     barrier = threading.Barrier(8)
 
     def edit(first: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,8 +165,10 @@ def test_a_hook_that_never_ends_does_not_keep_a_stop(
         go_on.wait(30)
 
     jobd.on("exit")(lambda: pytest.fail("after the end"))
-    with run_worker(timeout=0.1):
-        pass
+    with run_worker(timeout=0.1) as worker:
+        begun = time.monotonic()
+        worker.stop()
+        assert time.monotonic() - begun < 2
     go_on.set()
     [left] = events.named("hook.abandoned")
     assert left["on"] == "shutdown"
@@ -192,15 +195,36 @@ def test_the_lead_is_told_to_whom_it_comes(run_worker: RunWorker, redis: Redis) 
         assert holders == [worker.identity.encode()]
 
 
-def test_a_stop_while_a_startup_hook_runs_ends_the_start() -> None:
+def test_a_stop_while_a_startup_hook_runs_ends_the_start(redis_url: str, redis: Redis) -> None:
     go_on, called = threading.Event(), []
     jobd.on("startup")(lambda: go_on.wait(10) or None)
     jobd.on("startup")(lambda: called.append("second"))
-    hooks = Hooks()
-    assert hooks.start(lambda seconds: False) is False
+    worker = WorkerProcess(jobd.WorkerConfig(redis_url=redis_url))
+    assert worker.start(wait=lambda seconds: False) is False
+    assert redis.scard("processes") == 0
     go_on.set()
     wait_until(lambda: not any(thread.name == "jobd-hooks" for thread in threading.enumerate()), "its end")
     assert called == []
+
+
+def test_beats_do_not_gather_behind_a_slow_hook() -> None:
+    entered, go_on, calls = threading.Event(), threading.Event(), []
+
+    @jobd.on("beat")
+    def linger() -> None:
+        calls.append(1)
+        entered.set()
+        go_on.wait(10)
+
+    hooks = Hooks()
+    hooks.start(lambda seconds: True)
+    hooks.tell("beat")
+    assert entered.wait(10)
+    for _ in range(100):
+        hooks.tell("beat")
+    go_on.set()
+    hooks.finish(time.monotonic() + 10, lambda: False)
+    assert calls == [1]
 
 
 def test_what_is_told_before_the_start_is_called_after_startup(seen: list[str]) -> None:
