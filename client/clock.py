@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import time
 
-_ahead = 0.0
+ahead = 0.0
+"""By how many seconds it has been moved; to be read here, never imported by name."""
 
 
 def now() -> float:
     """The time in epoch seconds."""
-    return time.time() + _ahead
-
-
-def ahead() -> float:
-    """By how many seconds it has been moved."""
-    return _ahead
+    return time.time() + ahead
 
 
 def move(seconds: float) -> None:
     """Have it be so many seconds ahead of this machine's clock; for tests."""
-    global _ahead
-    _ahead = seconds
+    global ahead
+    ahead = seconds

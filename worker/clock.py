@@ -20,7 +20,7 @@ class ServerClock:
     @property
     def offset(self) -> float:
         """Epoch seconds less monotonic ones: turns a monotonic time into one of the server."""
-        return self._offset + clock.ahead()
+        return self._offset + clock.ahead
 
     def now(self) -> float:
         """The time in epoch seconds."""

@@ -133,14 +133,14 @@ class Clock:
         seconds = wait_seconds(wait, "advance")
         if seconds < 0:
             raise JobdError(f"advance({wait!r}): a clock only moves on; start the test with another one")
-        clock.move(clock.ahead() + seconds)
+        clock.move(clock.ahead + seconds)
         self._on_move()
 
 
 @contextmanager
 def moving_clock(on_move: Callable[[], None] = lambda: None) -> Iterator[Clock]:
     """A clock to advance while the block lasts; after it time is as before."""
-    before = clock.ahead()
+    before = clock.ahead
     try:
         yield Clock(on_move)
     finally:
