@@ -38,11 +38,13 @@ chaos: $(VENV)/.with-tools
 		JOBD_STORM_ROUNDS=$${JOBD_STORM_ROUNDS:-50} JOBD_RESTARTS=$${JOBD_RESTARTS:-1000} \
 		JOBD_SCRAPES=$${JOBD_SCRAPES:-10000} JOBD_LOG_LINES=$${JOBD_LOG_LINES:-400000} \
 		JOBD_CUT_STRIDE=$${JOBD_CUT_STRIDE:-1} JOBD_CUT_ROUNDS=$${JOBD_CUT_ROUNDS:-60} \
+		JOBD_CRON_WHOLE=1 JOBD_CRON_TICKS=$${JOBD_CRON_TICKS:-3000} \
 		JOBD_SLOW_SECONDS=$${JOBD_SLOW_SECONDS:-2} JOBD_LEASE=$${JOBD_LEASE:-8} JOBD_FAILOVERS=$${JOBD_FAILOVERS:-2} \
 		JOBD_API_ENTRIES=$${JOBD_API_ENTRIES:-1000000} \
 		$(BIN)/python -m pytest --numprocesses 2 --timeout 600 tests/protocol tests/supervisor/test_outage.py \
 		tests/supervisor/test_outage_kinds.py tests/supervisor/test_host_lost.py tests/supervisor/test_failover.py \
-		tests/worker/test_cuts.py tests/client/test_bulk.py \
+		tests/worker/test_cuts.py tests/client/test_bulk.py tests/worker/test_cron_storm.py \
+		tests/client/test_cron_expression.py \
 		tests/supervisor/test_orphans.py tests/supervisor/test_leaks.py tests/supervisor/test_log_load.py \
 		tests/chaos/test_metrics_over_kills.py $(ARGS)
 
