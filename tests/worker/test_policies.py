@@ -16,6 +16,7 @@ from jobd.client import registry
 from jobd.client.payload import decode_backtrace
 from jobd.client.policies import ErrorContext
 from jobd.worker import on_error
+from jobd.worker.crash import Crash, Orphan
 from jobd.worker.page import Page
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, PushRaw, RunWorker
@@ -320,6 +321,21 @@ def test_an_error_of_jobd_itself_is_told_without_holding_it_up() -> None:
     assert told == [(error, ErrorContext(event="component.failed", component="scheduler"))]
 
 
+def test_a_job_that_is_dead_of_its_crashes_is_told_as_dead(run_worker: RunWorker, redis: Redis) -> None:
+    died: list[tuple[str, str, int]] = []
+    jobd.configure(death_handlers=[lambda job, error: died.append((job.jid, str(error), job.payload["retry_count"]))])
+    payload = b'{"class":"p.poison","args":[],"jid":"poison"}'
+    redis.hset("jobd:gone:jobs", mapping={"token": "t", "1.1": b"default\n" + payload})
+    with run_worker(max_crashes=1, heartbeat_interval=20, lease=60) as worker:
+        worker.recover(
+            [Orphan("gone", "killed", Crash("killed by SIGSEGV", ("poison",), None, ""))], lambda owners: None
+        )
+        wait_until(lambda: died, "told")
+    [(jid, error, count)] = died
+    assert (jid, count) == ("poison", 0)
+    assert "killed by SIGSEGV" in error
+
+
 @pytest.mark.parametrize("args", [[1], "no list"])
 def test_a_death_by_crashes_is_told_too(args: object) -> None:
     told: list[tuple[jobd.RunningJob, BaseException]] = []
@@ -390,6 +406,10 @@ def test_a_rule_for_all_errors_is_not_asked_about_retry_later(run_worker: RunWor
     @jobd.job(name="p.later_and_discard", discard_on=[Exception])
     def job() -> None:
         raise jobd.RetryLater(50)
+
+    @job.rescue_from(Exception)
+    def deal(job: jobd.RunningJob, error: BaseException) -> None:
+        calls.append(error)
 
     with run_worker(concurrency=1):
         job.perform_async()
