@@ -1,0 +1,134 @@
+"""The scripts by which people move jobs: made whole, made once, and possible while memory is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import pytest
+from redis import Redis
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from jobd.client import scripts
+from jobd.client.connection import Connector
+from jobd.client.keys import Keys
+from jobd.client.scripts import Call, DeadLimits, Moved
+from tests.servers import RedisServer
+
+T = TypeVar("T")
+
+KEYS = Keys("{n}:")
+NOW = 1_795_305_670.0
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(own_server: RedisServer) -> Iterator[Redis]:
+    with own_server.client() as client:
+        client.config_set("maxmemory", 0)
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def connector(own_server: RedisServer) -> Iterator[Connector]:
+    connector = Connector(own_server.url)
+    yield connector
+    connector.close()
+
+
+def send(connector: Connector, call: Call[T]) -> T:
+    with connector.connection() as connection:
+        return scripts.send(connection, call)
+
+
+def all_keys(redis: Redis) -> dict[bytes, Any]:
+    """Everything that the server holds."""
+    return {key: redis.dump(key) for key in redis.scan_iter()}
+
+
+def calls() -> dict[str, Call[Any]]:
+    """One call of each, which finds what it moves."""
+    limits = DeadLimits(max_jobs=2)
+    return {
+        "requeue": scripts.requeue(KEYS, KEYS.retry, [(b"1", "a", b"one"), (b"2", "b", b"two"), (b"gone", "a", b"x")]),
+        "bury": scripts.bury(KEYS, KEYS.retry, [b"1", b"2", b"gone"], NOW, limits),
+        "replace": scripts.replace(KEYS.retry, b"1", b"one", 7.5),
+        "pluck": scripts.pluck(KEYS, "q", b"queued", NOW, limits),
+        "clear": scripts.clear(KEYS, "q"),
+    }
+
+
+def fill(redis: Redis) -> None:
+    redis.zadd(KEYS.retry, {b"1": 1.0, b"2": 2.0})
+    redis.zadd(KEYS.dead, {b"older": NOW - 1})
+    redis.lpush(KEYS.queue("q"), b"queued")
+    redis.sadd(KEYS.queues, "q")
+
+
+EXPECTED = {
+    "requeue": Moved(2, 1),
+    "bury": Moved(2, 1, dropped=1),
+    "replace": True,
+    "pluck": Moved(1, 0),
+    "clear": 1,
+}
+AGAIN = {
+    "requeue": Moved(0, 3),
+    "bury": Moved(0, 3),
+    "replace": False,
+    "pluck": Moved(0, 1),
+    "clear": 0,
+}
+
+each = pytest.mark.parametrize("name", EXPECTED)
+
+
+@each
+def test_what_is_there_is_moved_once_and_what_is_not_changes_nothing(
+    redis: Redis, connector: Connector, name: str
+) -> None:
+    fill(redis)
+    assert send(connector, calls()[name]) == EXPECTED[name]
+    after = all_keys(redis)
+    assert send(connector, calls()[name]) == AGAIN[name]
+    assert all_keys(redis) == after
+    assert all(key.startswith(b"{n}:") for key in after)
+
+
+@each
+def test_it_works_while_memory_is_full(redis: Redis, connector: Connector, name: str) -> None:
+    fill(redis)
+    redis.config_set("maxmemory", 1)
+    with pytest.raises(OutOfMemoryError):
+        redis.set("anything", "more")
+    assert send(connector, calls()[name]) == EXPECTED[name]
+
+
+def test_a_replaced_member_keeps_its_score_to_the_last_digit(redis: Redis, connector: Connector) -> None:
+    score = 1_795_305_716.7504678
+    redis.zadd(KEYS.retry, {b"1": score})
+    assert send(connector, scripts.replace(KEYS.retry, b"1", b"one"))
+    assert redis.zrange(KEYS.retry, 0, -1, withscores=True) == [(b"one", score)]
+
+
+@pytest.mark.parametrize("name", ["bury", "pluck"])
+def test_a_dead_set_of_a_wrong_type_changes_nothing(redis: Redis, connector: Connector, name: str) -> None:
+    fill(redis)
+    redis.set(KEYS.dead, "text")
+    before = all_keys(redis)
+    with pytest.raises(ResponseError, match="dead is no sorted set; nothing was changed"):
+        send(connector, calls()[name])
+    assert all_keys(redis) == before
+
+
+def test_three_hundred_large_jobs_move_at_once(redis: Redis, connector: Connector) -> None:
+    members = [(b"%04d" % i + b"x" * 10_000, "q", b"y" * 10_000) for i in range(300)]
+    redis.zadd(KEYS.retry, {member: 1.0 for member, _, _ in members})
+    assert send(connector, scripts.requeue(KEYS, KEYS.retry, members)) == Moved(300, 0)
+    assert redis.llen(KEYS.queue("q")) == 300
