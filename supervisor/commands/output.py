@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -47,14 +46,8 @@ class Style:
 
 
 def emit(text: str) -> None:
-    """Print an answer. Ends the command with 1 when nobody reads it, as `head` does after enough lines."""
-    try:
-        click.echo(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left in the buffer would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.Abort from None
+    """Print an answer."""
+    click.echo(text)
 
 
 def emit_json(document: Any) -> None:

@@ -28,6 +28,7 @@ from jobd.supervisor.commands.output import Style, cut, table
 from tests.servers import RedisServer
 from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import environment
+from tests.waiting import wait_until
 
 Command = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -152,9 +153,10 @@ def test_watching_needs_a_terminal(jobd: Command, capsys: Captured) -> None:
 
 
 def test_running_processes_are_shown_and_watched(
-    start_jobd: StartJobd, jobd: Command, redis_url: str, capsys: Captured
+    start_jobd: StartJobd, jobd: Command, redis: Redis, redis_url: str, capsys: Captured
 ) -> None:
     running = start_jobd(tag="shop", concurrency=3)
+    wait_until(lambda: redis.exists(running.identities[0]), "the first heartbeat")
     assert jobd("processes") == exits.OK
     (row,) = capsys.readouterr().out.splitlines()[1:]
     assert row.split()[:2] == [running.identities[0], "shop"]

@@ -197,3 +197,15 @@ def test_a_push_whose_answer_is_lost_has_an_exit_code_of_its_own(
     assert code == exits.OUTCOME_UNKNOWN
     assert json.loads(printed.out) == {"jids": [], "unknown": [queued(redis)[1]["jid"]]}
     assert "may be queued or not" in printed.err
+
+
+def test_what_was_pushed_before_a_lost_answer_is_told(
+    redis_server: RedisServer, redis: Redis, push: Push, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Proxy(redis_server.socket) as proxy:
+        proxy.lose("reply", lambda request: b"queue:low" in request)
+        lines = '{"args": [1]}\n{"args": [2], "queue": "low"}\n'
+        assert push("A", "-", "--redis-url", proxy.url, lines=lines) == exits.OUTCOME_UNKNOWN
+    printed = capsys.readouterr()
+    assert printed.out.split() == [job["jid"] for job in queued(redis)]
+    assert "jobd: unknown: " in printed.err
