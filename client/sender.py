@@ -134,6 +134,7 @@ def _refusal(error: Exception) -> str:
         "AuthenticationError": "NOAUTH",
         "BusyLoadingError": "LOADING",
         "MovedError": "CROSSSLOT",
+        "ClusterCrossSlotError": "CROSSSLOT",
     }
     words = str(error).replace("-", " ").split()
     code = by_class.get(type(error).__name__) or next((word for word in words if word in _REMEDIES), "")

@@ -25,6 +25,7 @@ class ServerFacts:
     role: str
     policy: str
     skew: float
+    cluster: bool = False
 
 
 def read_facts(client: Any) -> ServerFacts:
@@ -41,6 +42,7 @@ def read_facts(client: Any) -> ServerFacts:
         role=str(info.get("role", "")),
         policy=str(info.get("maxmemory_policy", "")),
         skew=skew,
+        cluster=info.get("redis_mode", info.get("server_mode")) == "cluster",
     )
 
 
@@ -62,6 +64,11 @@ def warnings(facts: ServerFacts) -> list[str]:
         )
     if facts.role not in ("", "master"):
         found.append(f"{facts.name} is a {facts.role}, not a master: it refuses writes; check redis_url")
+    if facts.cluster:
+        found.append(
+            f"{facts.name} is part of a cluster, of which jobd uses one server: have it hold all keys by a namespace "
+            "with a hash tag, such as {jobd}:, here and in every client, or take a server that is no cluster"
+        )
     if abs(facts.skew) > MAX_SKEW:
         found.append(
             f"the clock of this machine differs by {-facts.skew:+.1f} s from the server's; "

@@ -534,6 +534,11 @@ class TestServerFacts:
         (warning,) = warnings(self.facts(role="slave"))
         assert "refuses writes" in warning
 
+    def test_a_cluster_is_warned_about(self) -> None:
+        with RedisServer(tcp=True, args=["--cluster-enabled", "yes"]) as server, server.client() as redis:
+            (warning,) = warnings(read_facts(redis))
+        assert "a namespace with a hash tag, such as {jobd}:" in warning
+
     @pytest.mark.parametrize(("skew", "shown"), [(7.04, "-7.0 s"), (-90.0, "+90.0 s")])
     def test_a_clock_that_differs_is_warned_about(self, skew: float, shown: str) -> None:
         (warning,) = warnings(self.facts(skew=skew))

@@ -520,6 +520,20 @@ def test_a_replica_refuses_the_push_and_loses_the_connection() -> None:
         wait_until(lambda: len(admin.client_list()) == 1, "the connection to be closed")
 
 
+def test_a_cluster_takes_a_push_whose_namespace_keeps_the_keys_together() -> None:
+    with RedisServer(tcp=True, args=["--cluster-enabled", "yes"]) as server, server.client() as admin:
+        admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: b"cluster_state:ok" in admin.execute_command("CLUSTER", "INFO"), "the cluster")
+        with (
+            contextlib.closing(jobd.Client(server.url)) as client,
+            pytest.raises(PushRefused, match="set a namespace with a hash tag"),
+        ):
+            client.push({"class": "A", "args": []})
+        with contextlib.closing(jobd.Client(server.url, namespace="{billing}:")) as client:
+            client.push({"class": "A", "args": []})
+        assert admin.llen("{billing}:queue:default") == 1
+
+
 async def test_a_replica_loses_the_connection_of_an_asyncio_push_too() -> None:
     with RedisServer() as server, server.client() as admin:
         client = jobd.Client(server.url)
