@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from redis import Redis
 
 import jobd
+from jobd.client.payload import Timestamps
 from tests.interop.conftest import Seen, StartJobd
 from tests.interop.ruby_process import Console
 from tests.supervisor.jobd_command import Jobd
@@ -178,3 +180,15 @@ def test_ruby_forgets_no_process_that_lives(ruby: Console, at_work: Jobd, redis:
     assert ruby("Sidekiq::ProcessSet.new(false).cleanup") == 1
     found: Any = redis.smembers("processes")
     assert found == {at_work.identities[0].encode()}
+
+
+def test_before_sidekiq_8_only_times_in_seconds_are_read(ruby: Console, redis_url: str, redis: Redis) -> None:
+    """Which is why they are the default, and whole milliseconds an option for those who have left 7 behind."""
+    years = []
+    forms: tuple[Timestamps, ...] = ("s", "ms")
+    for timestamps in forms:
+        with closing(jobd.Client(redis_url, timestamps=timestamps)) as client:
+            jid = client.push({"class": "Any", "args": [], "queue": timestamps})
+        years.append(ruby("Sidekiq::Queue.new(queue).find_job(jid).created_at.year", queue=timestamps, jid=jid))
+    assert years[0] == time.gmtime().tm_year
+    assert years[1] > 50_000

@@ -134,3 +134,21 @@ def test_json_that_is_no_object_is_kept_though_ruby_cannot_list_it(
     with pytest.raises(RubyError, match="TypeError"):
         ruby("Sidekiq::DeadSet.new.map(&:value)")
     assert redis.zrem("dead", b"[1]") == 1
+
+
+def test_on_a_queue_that_both_serve_each_job_ends_where_it_is_known(
+    client: jobd.Client, sidekiq: StartSidekiq, start_jobd: StartJobd, seen: Seen, redis: Redis
+) -> None:
+    """Slowly and with attempts lost: Ruby fails at a class that it does not know, jobd lets it wait."""
+    sidekiq("mixed")
+    start_jobd(queues=["mixed"])
+    for name in ("RubySeen", "PythonSeen") * 20:
+        client.push({"class": name, "args": [], "queue": "mixed"})
+    deadline = time.monotonic() + 40
+    while redis.llen("seen") < 40:  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        if redis.exists("retry"):
+            make_due(redis)
+    counts = Counter((call["by"], call["class"]) for call in seen.all())
+    assert counts == {("ruby", "RubySeen"): 20, ("python", "PythonSeen"): 20}
+    assert not redis.exists("dead")
