@@ -16,7 +16,8 @@ from typing import Any
 from jobd.client import defaults, events
 from jobd.client.errors import HookFailed
 from jobd.client.events import Event, Hook
-from jobd.worker import log
+from jobd.client.policies import ErrorContext
+from jobd.worker import log, on_error
 
 _GLANCE = 0.05
 """Seconds between two looks of somebody who waits for hooks and for something else."""
@@ -118,6 +119,7 @@ class Hooks:
                     self._failure = HookFailed(_explain(hook, error))
                     return
                 log.event("hook.failed", level=log.ERROR, on=event, hook=events.name_of(hook), exc_info=error)
+                on_error.tell(error, ErrorContext(event="hook.failed", component=event))
             finally:
                 self._current = None
 

@@ -215,7 +215,7 @@ class Processor:
             return DONE
         error, rule = ruling
         if isinstance(error, RetryLater):
-            later = postponed(fields, error, queue=job.queue, now=now)
+            later = postponed(fields, error, queue=job.queue, now=now, policy=self._policy)
             values = {"reason": error.reason, "retry_in": error.seconds, "times": later.payload["postponed_count"]}
             log.event("job.postponed", threshold=threshold, **_ran(job, seconds), **values)
             return later

@@ -121,11 +121,15 @@ _ENOUGH = 64
 """A count from which on every curve has reached its end; a payload may hold any number."""
 
 
-def postponed(payload: Mapping[str, Any], wish: RetryLater, *, queue: str, now: float) -> Postponed:
+def postponed(
+    payload: Mapping[str, Any], wish: RetryLater, *, queue: str, now: float, policy: RetryPolicy
+) -> Postponed:
     """What becomes of a job that raised `RetryLater`: its counts stay, how often it asked is noted."""
     changed = {**payload, "queue": queue, "postponed_count": _whole(payload.get("postponed_count")) + 1}
     changed.pop("unknown_since", None)
     changed.pop("postponed_reason", None)
+    # Sidekiq's page of an entry of `retry` fails without the time of a failure; the first real one replaces it.
+    changed.setdefault("failed_at", write_time(now, policy.timestamps))
     if wish.reason:
         changed["postponed_reason"] = clean_text(wish.reason)
     return Postponed(now + wish.seconds, changed)
@@ -138,9 +142,7 @@ def expired_since(payload: Mapping[str, Any], now: float) -> float | None:
     """
     expires_in = _seconds(payload.get("expires_in"))
     pushed = read_time(payload.get("created_at")) or read_time(payload.get("enqueued_at"))
-    # A job of an unknown class has the time of a failure, and has not begun.
-    marks = ("retry_count", "postponed_count", *(() if "unknown_since" in payload else ("failed_at",)))
-    begun = any(payload.get(field) is not None for field in marks)
+    begun = any(payload.get(field) is not None for field in ("retry_count", "postponed_count"))
     if expires_in is None or pushed is None or begun:
         return None
     late = now - (pushed + expires_in)

@@ -114,7 +114,7 @@ class TestCode:
             type("Base", (jobd.Job,), {}, cron="@daily")
 
     def test_a_push_cannot_have_one(self) -> None:
-        with pytest.raises(InvalidPayload, match=r"belongs to the definition of a job"):
+        with pytest.raises(InvalidPayload, match=r"it goes with a definition"):
             report.set(cron="@daily")
 
 

@@ -120,8 +120,11 @@ def test_a_hook_that_raises_is_logged_and_the_others_still_run(
     def fail() -> None:
         raise SystemExit("no")
 
+    told: list[tuple[str, str]] = []
+    jobd.configure(error_handlers=[lambda error, context: told.append((context.event, context.component))])
     with run_worker():
         pass
+    assert told == [("hook.failed", "shutdown")]
     assert [event for event in seen if event in ("shutdown", "exit")] == ["shutdown", "exit"]
     [failed] = events.named("hook.failed")
     assert failed["on"] == "shutdown"
