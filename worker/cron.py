@@ -63,7 +63,8 @@ class CronTicker:
         renew: Callable[[], None] = lambda: None,
     ) -> None:
         self._connector, self._keys, self._clock = connector, keys, clock
-        self._leads, self._renew, self._timestamps = leads, renew, timestamps
+        self._leads, self._renew = leads, renew
+        self._timestamps: Timestamps = timestamps
         self._definitions, self._app, self._prune = definitions, app, prune
         self._registered = False
         self._followed: dict[str, _Followed] = {}
