@@ -78,6 +78,13 @@ class Schedule:
         """The name of the time zone, `UTC` where none is given."""
         return str(self.zone)
 
+    @property
+    def words(self) -> str:
+        """The same in English, without the time zone: `At 08:00 every day`."""
+        if self.period:
+            return f"Every {self.text.split()[1]}"
+        return str(_simulation(self.fields, datetime(2000, 1, 1, tzinfo=UTC)).explain())
+
     def after(self, moment: float) -> float:
         """The first tick after `moment`; infinite when none comes within 50 years."""
         return next(self._from(moment), math.inf)

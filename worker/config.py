@@ -56,7 +56,9 @@ class Capsule:
 class WorkerConfig:
     """Settings of one worker process. Times are seconds.
 
-    Raises ConfigErrors with a line for every wrong value. Without `redis_url`, the client's address is used.
+    `cron` are entries as `jobd.client.cron.read_all` returns them, beside those of the code; `cron_prune` has those of
+    the same `tag` destroyed that are defined no more. Without `redis_url`, the client's address is used. Raises
+    ConfigErrors with a line for every wrong value.
     """
 
     CHECKS: ClassVar[Mapping[str, Check]] = {

@@ -124,6 +124,13 @@ NEW_YORK = "America/New_York"
         ("0 30 2 * * *", "2026-03-08T00:00-05:00", "2026-03-09T00:00-04:00", ["2026-03-08T03:00-04:00"]),
         ("30 1 * * *", "2026-11-01T00:00-04:00", "2026-11-02T00:00-05:00", ["2026-11-01T01:30-04:00"]),
         ("30 1 * * *", "2026-11-01T01:10-05:00", "2026-11-02T00:00-05:00", []),
+        ("5 30 2 * * *", "2026-03-08T00:00-05:00", "2026-03-09T00:00-04:00", []),
+        (
+            "5 30 1 * * *",
+            "2026-11-01T00:00-04:00",
+            "2026-11-02T00:00-05:00",
+            ["2026-11-01T01:30:05-04:00", "2026-11-01T01:30:05-05:00"],
+        ),
         (
             "*/30 1 * * *",
             "2026-11-01T00:00-04:00",
@@ -169,7 +176,7 @@ def test_both_clock_changes_are_looked_at_in_most_zones() -> None:
 
 def test_from_wherever_one_begins_the_next_tick_is_the_same() -> None:
     for zone in ("America/New_York", "Australia/Lord_Howe", "Africa/Cairo"):
-        for start, end in _spans(zone, timedelta(hours=5)):
+        for start, end in _around_changes(zone, timedelta(hours=5)):
             for expression in EXPRESSIONS:
                 schedule = parse(expression, zone)
                 ticks = list(schedule.between(start, end))
@@ -178,10 +185,14 @@ def test_from_wherever_one_begins_the_next_tick_is_the_same() -> None:
                     assert schedule.after(moment) == following[0] if following else schedule.after(moment) > end
 
 
-def _spans(zone: str, span: timedelta = SPAN) -> list[tuple[float, float]]:
-    """Around each clock change; all of the time for JOBD_CRON_WHOLE; one day where the clock never changes."""
+def _spans(zone: str) -> list[tuple[float, float]]:
     if "JOBD_CRON_WHOLE" in os.environ:
         return [(FIRST.timestamp(), (FIRST + timedelta(days=DAYS)).timestamp())]
+    return _around_changes(zone, SPAN)
+
+
+def _around_changes(zone: str, span: timedelta) -> list[tuple[float, float]]:
+    """Around each clock change; a stretch like any other where the clock never changes."""
     found = [(change - span.total_seconds(), change + span.total_seconds()) for change in _changes(zone)]
     return found or [(FIRST.timestamp(), (FIRST + span).timestamp())]
 
@@ -245,6 +256,19 @@ def _fixed(zone: str, wall: datetime) -> float:
 
 def _differences(found: list[float], wanted: list[float]) -> list[str]:
     return [datetime.fromtimestamp(tick, UTC).isoformat() for tick in sorted(set(found) ^ set(wanted))][:10]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 8 * * * Asia/Tokyo", "At 08:00 every day"),
+        ("*/5 * * * *", "Every fifth minute of every hour"),
+        ("@every 90s", "Every 90s"),
+        ("0 9 * * mon#2", "At 09:00 on the second Monday of the month"),
+    ],
+)
+def test_words(text: str, words: str) -> None:
+    assert parse(text).words == words
 
 
 def test_a_schedule_is_a_plain_value() -> None:

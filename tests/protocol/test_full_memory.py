@@ -14,7 +14,7 @@ import jobd
 from jobd.client import scripts
 from jobd.client.connection import Connector
 from jobd.client.errors import PushRefused
-from jobd.client.scripts import Blame, DeadLimits, Finished, Move, Promoted, Recovered, Settled, Taken
+from jobd.client.scripts import Blame, CronPush, DeadLimits, Finished, Move, Promoted, Recovered, Settled, Taken
 from jobd.worker.clock import ServerClock
 from jobd.worker.ledger import Ledger
 from jobd.worker.outage import Outage
@@ -196,3 +196,30 @@ def test_an_application_is_told_that_memory_is_full_and_what_to_do(
     assert caught.value.pushed == ()
     assert state.read(owner.redis) == before
     client.close()
+
+
+def test_a_tick_of_the_cron_is_refused_whole_and_its_entry_can_still_be_disabled(owner: Owner) -> None:
+    assert owner.send(scripts.cron_save(KEYS, "a", "tick", NOW, "", "* * * * *", {"klass": "A"}))
+    push = CronPush("new", b"job", "jid", 60.0, b"{}", "then")
+    owner.send(scripts.cron_tick(KEYS, "a", "tick", ("first", NOW), NOW, push, runs=(b"", b""), expected={}))
+    fill(owner.redis)
+    before = state.read(owner.redis)
+    for claim, job in (("tick", push), ("late", push), ("late", None), ("hand", push)):
+        call = scripts.cron_tick(
+            KEYS,
+            "a",
+            claim,
+            ("second", NOW + 9),
+            NOW + 99,
+            job,
+            runs=(b"", b""),
+            expected={},  # type: ignore[arg-type]
+        )
+        with pytest.raises(OutOfMemoryError):
+            owner.send(call)
+    assert state.read(owner.redis) == before
+    assert owner.send(scripts.cron_change(KEYS, "a", "", NOW, {"status": "disabled"}))
+    assert owner.redis.hget(KEYS.cron_entry("a"), "status") == b"disabled"
+    assert owner.send(scripts.cron_hold(KEYS, "a", "jid", 5))
+    assert owner.send(scripts.cron_hold(KEYS, "a", "jid", 0))
+    assert not owner.redis.exists(KEYS.cron_running("a"))
