@@ -105,6 +105,15 @@ class TestReadingWhileItChanges:
                 delete()
         assert read == numbers(0, 3_500)
 
+    def test_when_all_that_was_read_last_is_deleted_few_come_twice(self, redis: Redis) -> None:
+        def delete() -> None:
+            for entry in list(jobd.Queue())[1_900:3_100]:
+                entry.delete()
+
+        read = self.read(redis, delete)
+        assert sorted(set(read)) == sorted([*numbers(0, 2_998), *numbers(3_100, 5_000)])
+        assert len(read) - len(set(read)) < 100
+
 
 def test_a_job_is_found_by_its_jid_and_by_text(redis: Redis) -> None:
     fill_queue(redis, 1_500)

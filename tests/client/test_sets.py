@@ -82,6 +82,19 @@ class TestReading:
         assert stayed == [member for _, member in (reversed(order) if reverse else order)]
         assert len(set(read)) == len(read)
 
+    @pytest.mark.parametrize("place", [1e6, -1e6])
+    def test_of_many_at_one_time_none_is_skipped_when_the_last_one_read_is_moved(
+        self, redis: Redis, place: float
+    ) -> None:
+        members = [f"{i:03}".encode() for i in range(100)]
+        redis.zadd("retry", dict.fromkeys(members, 9.0))
+        read: list[bytes] = []
+        for page in Cursor(jobd.RetrySet().access, "retry", high=9.0).pages(7):
+            read += [member for _, member in page]
+            if len(read) > 7:
+                redis.zadd("retry", {page[-1][1]: place})
+        assert read == members
+
     def test_what_the_loop_itself_puts_off_or_edits_does_not_come_again(self, redis: Redis) -> None:
         fill_set(redis, "schedule", 1_500)
         read = []

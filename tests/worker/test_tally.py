@@ -156,9 +156,16 @@ def test_a_worker_writes_them_with_its_heartbeat(redis: Redis, run_worker: RunWo
     assert total(redis, "tests.counted|f") == 5
 
 
-def test_a_worker_writes_the_rest_when_it_stops(redis: Redis, run_worker: RunWorker) -> None:
+@jobd.job(name="tests.late")
+def late(redis_url: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        wait_until(lambda: total(redis, "tests.counted|p") == 1, "the last beat has written what ran before")
+
+
+def test_a_worker_writes_the_rest_when_it_stops(redis: Redis, redis_url: str, run_worker: RunWorker) -> None:
     with run_worker(heartbeat_interval=20):
-        counted.perform_bulk([(False,)] * 50)
-        wait_until(lambda: int(redis.get("stat:processed") or 0) == 50, "all have run")  # type: ignore[arg-type]
-    assert total(redis, "tests.counted|p") == 50
-    assert [job.total_executed for job in jobd.Metrics().top("7d").jobs.values()] == [50]
+        counted.perform_async(False)
+        late.perform_async(redis_url)
+        wait_until(lambda: redis.llen("queue:default") == 0, "both are taken")
+    assert [total(redis, f"tests.{name}|p") for name in ("counted", "late")] == [1, 1]
+    assert sorted(jobd.Metrics().top("7d").jobs) == ["tests.counted", "tests.late"]
