@@ -6,14 +6,13 @@ What is read and changed stands in the modules that use it: `queues.py`, `sets.p
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
-from jobd.client import scripts
+from jobd.client import clock, scripts
 from jobd.client.connection import LOST
 from jobd.client.errors import ChangeOutcomeUnknown, RedisRefused
 from jobd.client.keys import Keys
@@ -53,12 +52,12 @@ class Access:
 
     def now(self) -> float:
         """Epoch seconds by this machine's clock, as pushes use it."""
-        return time.time()
+        return clock.now()
 
     def server_now(self) -> float:
         """Epoch seconds by the server's clock, in which workers stamp what they write."""
         seconds, micros = self.read(lambda redis: redis.time())
-        return float(seconds) + float(micros) / 1e6
+        return float(seconds) + float(micros) / 1e6 + clock.ahead
 
     def read(self, ask: Callable[[Any], T]) -> T:
         """Return what `ask` returns, which is given redis-py's client."""
