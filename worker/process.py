@@ -113,8 +113,7 @@ class WorkerProcess:
         self._unknown, self._numbers = log.Sparingly(math.inf), itertools.count()
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
         self._recovery = self._make_recovery()
-        self._heartbeat_part = self._make_heartbeat(embedded=embedded, on_signal=on_signal, on_cluster=on_cluster)
-        self._heartbeat = Periodic("heartbeat", self._heartbeat_part.tick, self._outage)
+        self._heartbeat_part, self._heartbeat = self._make_heartbeat(embedded, on_signal, on_cluster)
         self._scheduler, self._sets_bell, self._cron = self._make_scheduler()
         self._pulse = Periodic("pulse", self._beat, self._outage)
         self._pulse.start()
@@ -415,12 +414,11 @@ class WorkerProcess:
 
     def _make_heartbeat(
         self,
-        *,
         embedded: bool,
         on_signal: Callable[[str], None],
         on_cluster: Callable[[dict[str, Any]], None] | None,
-    ) -> Heartbeat:
-        return Heartbeat(
+    ) -> tuple[Heartbeat, Periodic]:
+        part = Heartbeat(
             self.config,
             self._connector,
             self._keys,
@@ -437,6 +435,7 @@ class WorkerProcess:
             on_beat=self._hooks.tell,
             tally=self._tally,
         )
+        return part, Periodic("heartbeat", part.tick, self._outage)
 
     def _make_scheduler(self) -> tuple[Periodic, SetsBell, Periodic]:
         def came_to_lead() -> None:
