@@ -122,6 +122,15 @@ def test_a_job_of_an_unknown_class_waits_where_ruby_shows_it(
     assert "JID strange" in web.words(f"/retries/{key_of(redis, 'retry', 'strange')}")
 
 
+def test_a_job_that_was_put_off_waits_where_ruby_shows_it(
+    at_work: Jobd, client: jobd.Client, web: WebPages, redis: Redis
+) -> None:
+    client.push({"class": "PutOff", "args": [], "queue": "python", "jid": "later-on"})
+    wait_until(lambda: redis.zcard("retry") == 2, "its waiting")
+    assert "PutOff" in web.words("/retries")
+    assert "JID later-on" in web.words(f"/retries/{key_of(redis, 'retry', 'later-on')}")
+
+
 class TestForms:
     def test_a_retry_at_once(self, at_work: Jobd, web: WebPages, seen: Seen, redis: Redis) -> None:
         key = key_of(redis, "retry", "failed")

@@ -45,6 +45,12 @@ def both_break(text: str) -> None:
     raise RuntimeError(text)
 
 
+@jobd.job(name="PutOff", queue="python")
+def put_off() -> None:
+    """Asks to run later."""
+    raise jobd.RetryLater(3600, "the printer is busy")
+
+
 @jobd.job(name="Hold", queue="python")
 def hold(*args: Any) -> None:
     """Lasts until it is released."""
