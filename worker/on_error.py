@@ -46,7 +46,9 @@ def rescue(policies: Policies, job: RunningJob, error: BaseException) -> Ruling 
 class Asked(Advice):
     """The advice of one job's policies, and of the process' settings."""
 
-    def __init__(self, policies: Policies, job: RunningJob, error: BaseException, rule: RetryOn | DiscardOn | None):
+    def __init__(
+        self, policies: Policies, job: RunningJob, error: BaseException, rule: RetryOn | DiscardOn | None
+    ) -> None:
         self._policies, self._job, self._error = policies, job, error
         self.rule = rule
 
