@@ -157,7 +157,7 @@ def read(name: object, written: object, source: Source = "api") -> CronEntry:
         queue_name_delimiter=_text(place, "queue_name_delimiter", written.get("queue_name_delimiter")),
         source=source,
     )
-    return _bound(place, entry)
+    return bound(entry)
 
 
 def read_all(written: object, source: Source = "api") -> list[CronEntry]:
@@ -176,11 +176,14 @@ def read_all(written: object, source: Source = "api") -> list[CronEntry]:
 def of_handler(handler: registry.Handler, cron: Cron) -> CronEntry:
     """Return the entry of a job of this process. Raises InvalidCron."""
     entry = read(cron.name or handler.name, {**cron.written(), "class": handler.name}, "code")
-    return _bound(f"cron entry {entry.name!r}", entry, handler)
+    return bound(entry, handler)
 
 
-def _bound(place: str, entry: CronEntry, handler: registry.Handler | None = None) -> CronEntry:
-    """The same with its arguments as they travel; checked against the signature where the job is known."""
+def bound(entry: CronEntry, handler: registry.Handler | None = None) -> CronEntry:
+    """Return the same with its arguments as they travel, which must fit the job where that is known.
+
+    Raises InvalidCron.
+    """
     known = handler or registry.lookup(entry.job)
     try:
         arguments.check(entry.job, entry.args, entry.kwargs)
@@ -189,7 +192,7 @@ def _bound(place: str, entry: CronEntry, handler: registry.Handler | None = None
         tick = (0.0,) if entry.date_as_argument else ()
         args, kwargs = arguments.bind(entry.job, known.signature, (*entry.args, *tick), entry.kwargs)
     except InvalidArguments as error:
-        raise InvalidCron(f"{place}: {error}") from None
+        raise InvalidCron(f"cron entry {entry.name!r}: {error}") from None
     if entry.date_as_argument:
         return entry
     return replace(entry, args=tuple(args), kwargs=kwargs)

@@ -18,7 +18,7 @@ from jobd.client import cron, cron_declared, cron_push, cron_set, defaults, scri
 from jobd.client.connection import Connector, is_readonly
 from jobd.client.cron import CronEntry
 from jobd.client.cron_expression import Schedule
-from jobd.client.errors import RedisUnavailable
+from jobd.client.errors import InvalidCron, RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.client.payload import Timestamps
 from jobd.client.scripts import Call, CronOutcome, T
@@ -70,39 +70,55 @@ class CronTicker:
         self._followed: dict[str, _Followed] = {}
         self._disabled: set[str] = set()
         self._read_at, self._stale = -math.inf, False
-        self._told, self._failures = log.Sparingly(math.inf), log.Sparingly(60.0)
+        self._told, self._failures, self._reports = log.Sparingly(math.inf), log.Sparingly(60.0), log.Reports()
 
     def tick(self) -> float:
         """Do what is due; returns seconds until the next look. Raises redis-py's errors and RedisUnavailable."""
-        if not self._registered:
-            self.register(self._clock.now())
-            self._registered = True
-        self._renew()
-        if not self._leads():
-            self._followed, self._disabled, self._read_at = {}, set(), -math.inf
-            return _IDLE
-        now = self._clock.now()
-        return max(0.0, self.run(now) - (self._clock.now() - now))
+        try:
+            self._registered = self._registered or self.register(self._clock.now())
+            self._renew()
+            if not self._leads():
+                self._followed, self._disabled, self._read_at = {}, set(), -math.inf
+                return _IDLE
+            now = self._clock.now()
+            return max(0.0, self.run(now) - (self._clock.now() - now))
+        except ResponseError as error:
+            if is_readonly(error):
+                raise
+            self._reports.tell(f"{self._keys.cron_jobs}: {error}")
+            return _AFTER_FAILURE
 
-    def register(self, now: float) -> None:
-        """Write the entries of code and configuration, where they are not there already."""
+    def register(self, now: float) -> bool:
+        """Write the entries of code and configuration, where they are not there already; False: not all could be."""
         defined = {entry.name: entry for entry in (*cron_declared.entries(), *self._definitions)}
+        written, whole = [], True
+        for entry in defined.values():
+            try:
+                if self._register(cron.bound(entry), now):
+                    written.append(entry.name)
+            except InvalidCron as error:  # another try would not help
+                self._failed(entry, error)
+            except ResponseError as error:
+                if is_readonly(error):
+                    raise
+                whole = self._failed(entry, error)
+        if written:
+            log.event("cron.registered", entries=len(written), names=", ".join(sorted(written))[:200])
+        if self._app and whole:
+            self._look_for_orphans(defined)
+        return whole
+
+    def _register(self, entry: CronEntry, now: float) -> bool:
         redis: Any = self._connector.client()
-        changed = []
-        for name, entry in defined.items():
-            stored = cron_set.decoded(redis.hgetall(self._keys.cron_entry(name)))
-            more = {"app": self._app, "defined_status": entry.status or ""}
-            if all(stored.get(key) == value for key, value in (cron.to_fields(entry) | more).items()):
-                continue
-            if stored.get("defined_status") == more["defined_status"]:
-                # What an operator has switched stays so, until the definition says something else.
-                entry = _without_status(entry)
-            self._send(cron_set.saving(self._keys, entry, now, **more))
-            changed.append(name)
-        if changed:
-            log.event("cron.registered", entries=len(changed), names=", ".join(sorted(changed))[:200])
-        if self._app:
-            self._look_for_orphans(redis, defined)
+        stored = cron_set.decoded(redis.hgetall(self._keys.cron_entry(entry.name)))
+        more = {"app": self._app, "defined_status": entry.status or ""}
+        if all(stored.get(key) == value for key, value in (cron.to_fields(entry) | more).items()):
+            return False
+        if stored.get("defined_status") == more["defined_status"]:
+            # What an operator has switched stays so, until the definition says something else.
+            entry = replace(entry, status=None)
+        self._send(cron_set.saving(self._keys, entry, now, **more))
+        return True
 
     def run(self, now: float) -> float:
         """Do what is due at `now` (epoch seconds); returns seconds until the next look."""
@@ -174,12 +190,21 @@ class CronTicker:
             elif self._usable(entry):
                 known = self._followed.get(entry.name)
                 if known is None or _definition(known.entry) != _definition(entry):
-                    known = _Followed(entry, entry.schedule, read_reached(redis, self._keys, entry, now))
-                    if entry.name in self._disabled:
-                        # Whoever enabled it, ticks before that were not missed.
-                        known.reached = replace(known.reached, since=max(known.reached.since, self._read_at))
-                followed[entry.name] = known
+                    known = self._begun(entry, now)
+                if known is not None:
+                    followed[entry.name] = known
         self._followed, self._disabled, self._read_at, self._stale = followed, disabled, now, False
+
+    def _begun(self, entry: CronEntry, now: float) -> _Followed | None:
+        try:
+            reached = read_reached(self._connector.client(), self._keys, entry, now)
+        except ResponseError as error:
+            self._failed(entry, error)
+            return None
+        if entry.name in self._disabled:
+            # Whoever enabled it, ticks before that were not missed.
+            reached = replace(reached, since=max(reached.since, self._read_at))
+        return _Followed(entry, entry.schedule, reached)
 
     def _usable(self, entry: CronEntry) -> bool:
         reason = entry.problem
@@ -192,7 +217,8 @@ class CronTicker:
             log.event("cron.left", level=log.WARNING, entry=entry.name, reason=reason, hint=hint)
         return False
 
-    def _look_for_orphans(self, redis: Any, defined: Mapping[str, CronEntry]) -> None:
+    def _look_for_orphans(self, defined: Mapping[str, CronEntry]) -> None:
+        redis: Any = self._connector.client()
         for entry in list(cron_set.read_entries(redis, self._keys)):
             if entry.source not in ("code", "config") or entry.stored.get("app") != self._app or entry.name in defined:
                 continue
@@ -235,10 +261,6 @@ def _number(entry: CronEntry, key: str) -> float:
 
 def _definition(entry: CronEntry) -> list[str]:
     return [entry.stored.get(key, "") for key in _DEFINITION]
-
-
-def _without_status(entry: CronEntry) -> CronEntry:
-    return replace(entry, status=None)
 
 
 def _tell(entry: CronEntry, tick: float, outcome: CronOutcome, jid: str | None) -> None:

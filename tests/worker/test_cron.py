@@ -419,6 +419,35 @@ class TestRegistering:
         assert [event["entry"] for event in events.named("cron.removed")] == ["nightly"]
         assert redis.keys("*") == []
 
+    def test_what_does_not_fit_its_job_or_its_key_is_told_of_and_keeps_no_other(
+        self, make: Callable[..., CronTicker], redis: Redis, events: Events
+    ) -> None:
+        misfit = cron.CronEntry(name="misfit", cron="@daily", job="cron.note", args=(1, 2))
+        wrong = cron.read("wrong", {"cron": "@daily", "class": "A"})
+        redis.set("cron_job:wrong", "text")
+        ticker = make(definitions=[misfit, wrong, self.DAILY], app="shop", prune=True)
+        assert not ticker.register(NOON)
+        assert redis.smembers("cron_jobs") == {b"cron_job:nightly"}
+        errors = {event["entry"]: event["error"] for event in events.named("cron.failed")}
+        assert errors.keys() == {"misfit", "wrong"}
+        assert "too many positional arguments" in errors["misfit"]
+        redis.delete("cron_job:wrong")
+        assert ticker.register(NOON)
+        assert redis.scard("cron_jobs") == 2
+
+
+@pytest.mark.parametrize("key", ["cron_jobs", "cron_job:a", "cron_job:a:enqueued"])
+def test_a_key_of_a_wrong_type_is_no_lost_connection(
+    make: Callable[..., CronTicker], crons: CronSet, redis: Redis, events: Events, key: str
+) -> None:
+    for name in "ab":
+        crons.create(name, "* * * * * *", "A", args=[name])
+    redis.set(key, "text")
+    make(now=NOON + 1).tick()
+    assert [payload["args"] for payload in queued(redis)] == ([] if key == "cron_jobs" else [["b"]])
+    if key != "cron_job:a":
+        assert len(events.named("cron.failed")) + len(events.named("redis.damaged")) == 1
+
 
 def test_what_cannot_be_run_is_told_of_once_and_holds_nobody_up(
     make: Callable[..., CronTicker], crons: CronSet, redis: Redis, events: Events
