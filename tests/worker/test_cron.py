@@ -283,7 +283,7 @@ def test_two_that_catch_up_at_once_run_each_tick_once(
     stale = make()
     stale._read(NOON + 3 * 86400)
     make().run(NOON + 3 * 86400)
-    make().run(NOON + 4 * 86400)
+    make().run(NOON + 4 * 86400 + 60)
     stale.run(NOON + 3 * 86400)
     found = ticks(redis)
     assert len(found) == len(set(found)) == 4 * 96
@@ -381,8 +381,8 @@ class TestRegistering:
     def test_what_an_operator_has_switched_stays_until_the_definition_says_something_else(
         self, make: Callable[..., CronTicker], crons: CronSet
     ) -> None:
-        def status(given: str | None) -> str | None:
-            written = {"cron": "@daily", "class": "cron.note", "status": given}
+        def status(given: str | None, expression: str = "@daily") -> str | None:
+            written = {"cron": expression, "class": "cron.note", "status": given}
             make(definitions=[cron.read("nightly", written, "config")]).register(NOON)
             found = crons.find("nightly")
             assert found is not None
@@ -394,6 +394,7 @@ class TestRegistering:
         assert status("enabled") == "enabled"
         crons.disable("nightly")
         assert status("enabled") == "disabled"
+        assert status("enabled", "@hourly") == "disabled"
         assert status("disabled") == "disabled"
         crons.enable("nightly")
         assert status("disabled") == "enabled"
