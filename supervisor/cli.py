@@ -6,7 +6,6 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +43,22 @@ class _Group(click.Group):
         return super().parse_args(ctx, args)
 
 
-_versions = f"jobd {VERSION}, Python {platform.python_version()}, redis-py {version('redis')}"
+_WHAT = "Show the version, with that of Python and of redis-py, and exit."
+
+
+def _print_versions(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"jobd {VERSION}, Python {platform.python_version()}, redis-py {version('redis')}")
+        ctx.exit()
+
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @click.group(cls=_Group, context_settings=_CONTEXT)
-@click.version_option(VERSION, "-V", "--version", message=_versions)
+@click.option("-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_versions, help=_WHAT)
 def cli() -> None:
     """Run background jobs. `jobd` alone is `jobd start`; see `jobd start --help` for its options.
 

@@ -29,20 +29,26 @@ class Address:
 
         What neither the command line, nor the file, nor the environment gives is as `jobd.configure` has set it.
         """
-        from jobd.client.push import Client
-        from jobd.supervisor.config import load
-
-        config = load(self.path, self.environment)
-        given = {key for key, source in config.sources.items() if source != "default"}
-        client = Client(
-            self.redis_url or (config.redis_url if "redis_url" in given else None),
-            namespace=config.namespace if "namespace" in given else None,
-            timestamps=config.timestamps if "timestamps" in given else None,
-        )
+        client = self._open()
         try:
             yield client
         finally:
             client.close()
+
+    def _open(self) -> Client:
+        from jobd.client.push import Client
+
+        if self.path is None:
+            return Client(self.redis_url)
+        from jobd.supervisor.config import load
+
+        config = load(self.path, self.environment)
+        given = {key for key, source in config.sources.items() if source != "default"}
+        return Client(
+            self.redis_url or (config.redis_url if "redis_url" in given else None),
+            namespace=config.namespace if "namespace" in given else None,
+            timestamps=config.timestamps if "timestamps" in given else None,
+        )
 
 
 def redis_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +56,8 @@ def redis_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_address(*args: Any, path: Path | None, environment: str | None, redis_url: str | None, **rest: Any) -> Any:
+        if environment is not None and path is None:
+            raise click.UsageError("-e chooses a section of a file; give the file with -C", click.get_current_context())
         return command(*args, address=Address(path, environment, redis_url), **rest)
 
     options = [

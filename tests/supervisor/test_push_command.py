@@ -129,6 +129,7 @@ def test_many_lines_take_few_round_trips(push: Push, redis: Redis, capsys: pytes
         (["", "1"], "", "class=''"),
         (["A", "-5"], "", "-5 is taken for an option; write -- before it"),
         (["A", "--quueue", "low"], "", "--queue"),
+        (["A", "-e", "production"], "", "-e chooses a section of a file"),
         (["A", "--redis-url", "localhost"], "", "localhost must be an address"),
     ],
 )
