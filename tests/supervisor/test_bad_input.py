@@ -213,7 +213,7 @@ def test_a_file_that_this_user_may_not_write_has_a_code_of_its_own(tmp_path: Pat
     (tmp_path / "closed").mkdir(mode=0o555)
     script = """
 import os, sys
-from jobd.supervisor import cli
+from jobd.supervisor import cli, start  # that user may not read the installation
 if os.getuid() == 0:
     os.setuid(65534)  # root may write everywhere
 sys.exit(cli.main([sys.argv[1], "closed/file", "-r", "jobs"]))
