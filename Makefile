@@ -49,7 +49,8 @@ chaos: $(VENV)/.with-tools
 		tests/chaos/test_metrics_over_kills.py $(ARGS)
 
 # jobd beside Ruby's Sidekiq, on the distribution's Redis and in part on the embedded server; says what is missing.
-# JOBD_INTEROP_PAYLOADS is how many generated payloads make the round trip (JOBD_INTEROP_SEED has others).
+# JOBD_INTEROP_PAYLOADS is how many generated payloads make the round trip (JOBD_INTEROP_SEED has others),
+# JOBD_INTEROP_TICKS for how many ticks both crons run.
 interop: $(VENV)/.with-tools
 	@$(BIN)/python -m tests.interop.needed
 	@JOBD_INTEROP=1 REDIS_SERVER=$$(command -v redis-server) \

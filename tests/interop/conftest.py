@@ -91,7 +91,7 @@ def sidekiq(redis_url: str, redis: Redis, tmp_path: Path) -> Iterator[StartSidek
     with ExitStack() as stack:
 
         def start(*queues: str, **options: Any) -> Sidekiq:
-            before: int = redis.scard("processes")  # type: ignore[assignment]
+            before: int = redis.scard("processes")
             process = Sidekiq(redis_url, tmp_path / "sidekiq.log", queues=queues or ("ruby",), **options)
             stack.enter_context(process)
             wait_until(lambda: redis.scard("processes") > before, "the first heartbeat of Ruby", 20)

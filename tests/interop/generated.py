@@ -61,7 +61,7 @@ def _value(chance: random.Random, depth: int) -> Any:
 
 def _integer(chance: random.Random) -> int:
     bits = chance.choice([3, 31, 32, 53, 54, 63, 64, 65, 128, 1024])
-    return chance.choice([-1, 1]) * (2**bits + chance.randrange(-2, 3))
+    return chance.choice([-1, 1]) * ((1 << bits) + chance.randrange(-2, 3))
 
 
 def _float(chance: random.Random) -> float:

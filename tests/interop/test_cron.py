@@ -41,7 +41,7 @@ def test_its_options_travel_with_the_job(ruby: Console, redis: Redis) -> None:
     message = {"class": "PythonSeen", "args": [1], "queue": "python", "retry": 3, "tags": ["cron"], "kwargs": {"a": 1}}
     create(ruby, message=json.dumps(message), args=[1])
     ruby("Sidekiq::Cron::Job.find('every second').enque!")
-    [raw] = redis.lrange("queue:python", 0, -1)  # type: ignore[misc]
+    raw: Any = redis.lindex("queue:python", 0)
     pushed = json.loads(raw)
     assert {name: pushed[name] for name in message} == message
 
@@ -55,7 +55,8 @@ def test_a_disabled_entry_pushes_nothing(ruby: Console, redis: Redis) -> None:
     ruby("Sidekiq::Cron::Job.find('every second').enable!")
     ruby("Sidekiq::Cron::Job.find('every second').test_and_enque_for_time!(Time.at(at).utc)", at=later)
     assert redis.llen("queue:python") == 1
-    [(tick, score)] = redis.zrange("cron_job:every second:enqueued", -1, -1, withscores=True)  # type: ignore[misc]
+    found: Any = redis.zrange("cron_job:every second:enqueued", -1, -1, withscores=True)
+    [(tick, score)] = found
     assert datetime.fromisoformat(tick.decode()) == datetime.fromtimestamp(score, UTC)
 
 

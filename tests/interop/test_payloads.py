@@ -66,7 +66,7 @@ def test_what_ruby_takes_and_gives_back_keeps_its_bytes_and_place(
     """With Ruby's own fetch and give-back, as at a stop of a process."""
     for item in items():
         client.push(item)
-    before = redis.lrange("queue:generated", 0, -1)
+    before: Any = redis.lrange("queue:generated", 0, -1)
     taken = ruby(
         """
         fetch = Sidekiq::BasicFetch.new(queues: ["generated"], strict: true)
@@ -79,7 +79,7 @@ def test_what_ruby_takes_and_gives_back_keeps_its_bytes_and_place(
     )
     assert taken == 0
     assert redis.lrange("queue:generated", 0, -1) == before
-    assert len(before) == COUNT  # type: ignore[arg-type]
+    assert len(before) == COUNT
 
 
 def test_what_rubys_poller_writes_anew_means_the_same(ruby: Console, client: jobd.Client, redis: Redis) -> None:
@@ -87,7 +87,8 @@ def test_what_rubys_poller_writes_anew_means_the_same(ruby: Console, client: job
     given = items()
     for item in given:
         client.push({**item, "at": 4e9})
-    created = {job["jid"]: job["created_at"] for job in map(json.loads, redis.zrange("schedule", 0, -1))}  # type: ignore[arg-type]
+    scheduled: Any = redis.zrange("schedule", 0, -1)
+    created = {job["jid"]: job["created_at"] for job in map(json.loads, scheduled)}
     redis.zunionstore("schedule", {"schedule": 0})
     ruby("Sidekiq::Scheduled::Enq.new.enqueue_jobs(['schedule'])")
     assert not redis.exists("schedule", "dead")

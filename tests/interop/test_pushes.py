@@ -95,7 +95,8 @@ def test_scheduled_jobs_run_at_their_time_whoever_pushed_them(
         ruby("Sidekiq::Client.push(item)", item=item)
     else:
         client.push(item)
-    [(raw, score)] = redis.zrange("schedule", 0, -1, withscores=True)  # type: ignore[misc]
+    found: Any = redis.zrange("schedule", 0, -1, withscores=True)
+    [(raw, score)] = found
     assert score == at
     assert not {"at", "enqueued_at"} & set(json.loads(raw))
     seen.wait(1)
