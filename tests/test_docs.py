@@ -258,8 +258,9 @@ def test_lines_are_short_enough_to_read_as_they_are(page: Path) -> None:
     assert long == []
 
 
-def test_every_test_that_is_named_exists() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "testing.md").read_text())
+@pytest.mark.parametrize("page", ["testing.md", "sidekiq.md"])
+def test_every_test_that_is_named_exists(page: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / page).read_text())
     assert len(named) > 50
     missing = [
         f"{path}::{name}"
@@ -267,6 +268,30 @@ def test_every_test_that_is_named_exists() -> None:
         if not (ROOT / path).exists() or (name and not re.search(rf"(class|def) {name}\b", (ROOT / path).read_text()))
     ]
     assert missing == []
+
+
+def features() -> list[list[str]]:
+    """The rows of all tables of the page on Sidekiq's features."""
+    lines = (ROOT / "docs" / "sidekiq.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ") and not line.startswith("| ---")]
+    return [row for row in rows if row != ["Sidekiq", "in jobd", "shown", "tested"]]
+
+
+def test_every_feature_of_sidekiq_has_a_word_in_each_column() -> None:
+    assert len(features()) > 200
+    assert [row for row in features() if len(row) != 4 or not all(cell.strip() for cell in row)] == []
+
+
+def test_what_is_there_of_sidekiq_names_the_page_that_shows_it_and_a_test() -> None:
+    there = [row for row in features() if not row[1].startswith("not there")]
+    assert len(there) > 100
+    assert [row for row in there if "](" not in row[2] or "`tests/" not in row[3]] == []
+
+
+def test_what_is_different_from_sidekiq_says_why() -> None:
+    different = [row for row in features() if row[1].lower().startswith("different")]
+    assert different
+    assert [row for row in different if not re.search("because", row[1])] == []
 
 
 def test_every_block_of_a_page_begins_its_line() -> None:
