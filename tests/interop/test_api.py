@@ -14,7 +14,7 @@ from redis import Redis
 
 import jobd
 from jobd.client.payload import Timestamps
-from tests.interop.conftest import Seen, StartJobd
+from tests.interop.conftest import Seen, StartJobd, StartSidekiq
 from tests.interop.ruby_process import Console
 from tests.supervisor.jobd_command import Jobd
 from tests.waiting import wait_until
@@ -192,3 +192,19 @@ def test_before_sidekiq_8_only_times_in_seconds_are_read(ruby: Console, redis_ur
         years.append(ruby("Sidekiq::Queue.new(queue).find_job(jid).created_at.year", queue=timestamps, jid=jid))
     assert years[0] == time.gmtime().tm_year
     assert years[1] > 50_000
+
+
+def test_a_paused_queue_is_shown_to_ruby_and_keeps_only_jobd_from_it(
+    ruby: Console, sidekiq: StartSidekiq, start_jobd: StartJobd, client: jobd.Client, seen: Seen, redis: Redis
+) -> None:
+    """Sidekiq itself fetches on; pausing is a feature of its paid edition."""
+    redis.sadd("paused", "ruby", "python")
+    assert ruby("%w[ruby python other].map { |name| Sidekiq::Queue.new(name).paused? }") == [True, True, False]
+    start_jobd()
+    sidekiq("ruby")
+    client.push({"class": "PythonSeen", "args": [], "queue": "python"})
+    client.push({"class": "RubySeen", "args": [], "queue": "ruby"})
+    assert [call["by"] for call in seen.wait(1)] == ["ruby"]
+    assert redis.llen("queue:python") == 1
+    redis.srem("paused", "python")
+    assert [call["by"] for call in seen.wait(2)] == ["ruby", "python"]

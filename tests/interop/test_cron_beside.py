@@ -19,7 +19,11 @@ from redis import Redis
 
 import jobd
 from jobd.client import cron
+from jobd.client.connection import Connector
 from jobd.client.cron_expression import parse
+from jobd.client.keys import Keys
+from jobd.worker.clock import ServerClock
+from jobd.worker.cron import CronTicker
 from tests.interop.conftest import Seen, StartJobd, StartSidekiq
 from tests.interop.ruby_process import Console, WebPages
 from tests.interop.test_cron import EVERY_SECOND, create
@@ -117,6 +121,30 @@ def test_beside_each_other_each_tick_is_pushed_once(
     assert lost <= killer.of_ruby, f"{lost} ticks are lost, and {killer.of_ruby} processes of Ruby were killed"
     assert killer.of_jobd > 0
     assert 0 < by_ruby < total, f"one side has pushed them all: {by_ruby} of {total} were Ruby's"
+
+
+@pytest.mark.parametrize("maker", ["jobd", "ruby"])
+def test_whoever_comes_first_to_a_tick_has_it_though_the_other_knows_nothing_of_it(
+    maker: str, ruby: Console, client: jobd.Client, redis: Redis, redis_url: str
+) -> None:
+    """By a clock of the test; both have read the entry before, so that nothing but the claim keeps them apart."""
+    if maker == "ruby":
+        create(ruby, name="shared", queue="ticks")
+    else:
+        jobd.CronSet(client).create("shared", "* * * * * *", "PythonSeen", queue="ticks")
+    start, dice = float(int(time.time()) + 1), random.Random(TICKS)
+    ticker = CronTicker(Connector(redis_url), Keys(), ServerClock(), leads=lambda: True)
+    ticker.run(start)
+    ruby("$read = Sidekiq::Cron::Job.find('shared'); nil")
+    redis.delete("queue:ticks")
+    for tick in range(1, TICKS + 1):
+        sides = ["jobd", "ruby", "ruby"] if dice.random() < 0.5 else ["ruby", "jobd", "jobd"]
+        for side in sides:
+            if side == "jobd":
+                ticker.run(start + tick)
+            else:
+                ruby("$read.dup.test_and_enque_for_time!(Time.at(at).utc); nil", at=start + tick + 1)
+        assert redis.llen("queue:ticks") == tick
 
 
 def test_ruby_shows_and_switches_what_jobd_made(
