@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -24,11 +23,6 @@ OTHER = "OTHER"
 """The name under which classes beyond the number that is kept are counted."""
 MAX_NAME = 200
 """Bytes of the longest name that is kept."""
-
-
-def bucket_of(milliseconds: float) -> int:
-    """The bucket of a histogram into which a time falls."""
-    return bisect_right(BOUNDS, milliseconds)
 
 
 def range_of(bucket: int) -> tuple[float, float]:

@@ -48,6 +48,9 @@ _READS = 5
 Note: TypeAlias = tuple[str, str, Result, float, float | None]
 """A `Count` as a plain tuple, which is made several times faster."""
 
+Ran: TypeAlias = dict[tuple[str, str, Result], list[float]]
+"""Jobs that are counted together: queue, job and result, and how many seconds each of them ran."""
+
 
 class Count(NamedTuple):
     """A job to be counted once it is acknowledged: what `Page.count` takes."""
@@ -276,9 +279,12 @@ class Page:
         """
         self.count_all([(queue, job, result, seconds, waited)])
 
-    def count_all(self, notes: Iterable[Note | None]) -> None:
-        """Count many as `count` does one; None stands for a job that is not counted. Safe across threads."""
-        ran: dict[tuple[str, str, Result], list[float]] = {}
+    def count_all(self, notes: Iterable[Note | None]) -> Ran:
+        """Count many as `count` does one; None stands for a job that is not counted. Safe across threads.
+
+        Returns the seconds of each queue, job and result, sorted unless that is `requeued`.
+        """
+        ran: Ran = {}
         waits: dict[str, list[float]] = {}
         for queue, job, result, seconds, waited in filter(None, notes):
             try:
@@ -295,6 +301,7 @@ class Page:
                 self._add(queue, job, result, durations)
             for queue, values in waits.items():
                 self._memory.observe(self._wait_place(queue), values)
+        return ran
 
     def know(self, queue: str, job: str) -> None:
         """Show these names with zeroes, until something is counted: a rate misses the first event otherwise."""

@@ -233,7 +233,6 @@ class WorkerProcess:
     def _beat(self) -> float:
         self.page.beat(time.monotonic())
         self.page.saw_redis(self._outage.last_contact)
-        self._tally.fold()
         return _PULSE_INTERVAL
 
     def _know_jobs(self) -> None:
@@ -316,8 +315,7 @@ class WorkerProcess:
                 log.event("process.gave_back", level=log.WARNING, jobs=given, hint="they were not finished in time")
 
     def _acknowledged(self, notes: Sequence[Note | None]) -> None:
-        self.page.count_all(notes)
-        self._tally.add(notes)
+        self._tally.add(self.page.count_all(notes))
 
     def _given_back(self, job: Fetched) -> None:
         """Count it, unless it was fetched ahead and no thread has begun with it."""

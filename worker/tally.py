@@ -7,7 +7,7 @@ that are counted together with the acknowledgement (`client/lua/_count.lua`).
 from __future__ import annotations
 
 import threading
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,10 @@ from jobd.client.keys import Keys
 from jobd.client.metric_keys import MINUTE, OTHER, TEN_MINUTES
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
-from jobd.worker.page import Note
+from jobd.worker.page import Ran
+
+_BOUNDS = tuple(bound / 1000 for bound in metric_keys.BOUNDS)
+"""Upper bounds of Sidekiq's buckets in seconds."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,16 @@ class _Counts:
     def processed(self) -> int:
         return self.failed + sum(self.buckets.values())
 
+    def observe(self, seconds: Sequence[float]) -> None:
+        """Count successes, given in the order of their length."""
+        low, many = 0, len(seconds)
+        while low < many:
+            bucket = bisect_right(_BOUNDS, seconds[low])
+            high = bisect_left(seconds, _BOUNDS[bucket], low) if bucket < len(_BOUNDS) else many
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + high - low
+            low = high
+        self.milliseconds += sum(seconds) * 1000
+
 
 class Tally:
     """The jobs of one process. Safe across threads."""
@@ -40,24 +53,25 @@ class Tally:
     def __init__(self, connector: Connector, keys: Keys, clock: ServerClock) -> None:
         self._connector, self._keys, self._clock = connector, keys, clock
         self._lock = threading.Lock()
-        self._added: deque[Sequence[Note | None]] = deque()
         self._counts: dict[str, _Counts] = {}
         self._names: dict[str, str] = {}
         self._rests: dict[str, float] = {}
         self._reports = log.Reports()
 
-    def add(self, notes: Sequence[Note | None]) -> None:
-        """Count these jobs, later: this is on their way. None stands for one that is not counted."""
-        self._added.append(notes)
-
-    def fold(self) -> None:
-        """Count what was added."""
+    def add(self, ran: Ran) -> None:
+        """Count these jobs, as `Page.count_all` has sorted them: this is on the way of all, and looks at few."""
         with self._lock:
-            self._fold()
+            for (_, job, result), seconds in ran.items():
+                if result == "requeued":
+                    continue
+                counts = self._of(self._names.get(job) or self._name(job))
+                if result == "ok":
+                    counts.observe(seconds)
+                else:
+                    counts.failed += len(seconds)
 
     def flush(self) -> None:
         """Write what is counted. Raises redis-py's errors; what may have been written then is not written again."""
-        self.fold()
         if not self._counts:
             return
         with self._connector.connection():
@@ -73,25 +87,6 @@ class Tally:
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception):
                     self._reports.tell(f"metrics are not written: {answer}")
-
-    def _fold(self) -> None:
-        successes: dict[str, list[float]] = {}
-        while self._added:
-            for note in filter(None, self._added.popleft()):
-                _, job, result, seconds, _ = note
-                if result == "requeued":
-                    continue
-                name = self._names.get(job) or self._name(job)
-                if result == "ok":
-                    successes.setdefault(name, []).append(seconds)
-                else:
-                    self._of(name).failed += 1
-        for name, durations in successes.items():
-            counts = self._of(name)
-            for seconds in durations:
-                bucket = metric_keys.bucket_of(seconds * 1000)
-                counts.buckets[bucket] = counts.buckets.get(bucket, 0) + 1
-            counts.milliseconds += sum(durations) * 1000
 
     def _count(self, pipeline: Any, name: str, counts: _Counts, now: float) -> None:
         processed, failed, milliseconds = metric_keys.fields(name)

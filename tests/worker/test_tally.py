@@ -15,7 +15,7 @@ from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.worker.clock import ServerClock
-from jobd.worker.page import Note, Result
+from jobd.worker.page import Note, Page, Ran, Result
 from jobd.worker.tally import Tally
 from tests.servers import RedisServer
 from tests.waiting import wait_until
@@ -44,13 +44,22 @@ def note(job: str = "HardJob", result: Result = "ok", seconds: float = 0.0) -> N
     return ("default", job, result, seconds, None)
 
 
+def ran(*notes: Note | None) -> Ran:
+    """What the page makes of these jobs."""
+    page = Page(1)
+    try:
+        return page.count_all(notes)
+    finally:
+        page.close()
+
+
 def counters(redis: Redis, key: str) -> dict[str, int]:
     fields: Any = redis.hgetall(key)
     return {name.decode(): int(value) for name, value in fields.items()}
 
 
 def test_the_keys_are_those_that_sidekiq_8_writes(redis: Redis, tally: Tally) -> None:
-    tally.add([note(seconds=0.0), None, note("FailJob", "retried", 1.0), note("DeadJob", "dead", 1.0)])
+    tally.add(ran(note(seconds=0.0), None, note("FailJob", "retried", 1.0), note("DeadJob", "dead", 1.0)))
     tally.flush()
     expected = {"HardJob|p": 1, "HardJob|ms": 0, "FailJob|p": 1, "FailJob|f": 1, "DeadJob|p": 1, "DeadJob|f": 1}
     assert counters(redis, MINUTE) == counters(redis, TEN_MINUTES) == counters(redis, HOUR) == expected
@@ -59,7 +68,7 @@ def test_the_keys_are_those_that_sidekiq_8_writes(redis: Redis, tally: Tally) ->
 
 
 def test_all_of_them_expire(redis: Redis, tally: Tally) -> None:
-    tally.add([note()])
+    tally.add(ran(note()))
     tally.flush()
     lives = {key: redis.ttl(key) for key in (MINUTE, "h|HardJob-22-0:5", TEN_MINUTES, HOUR)}
     hours = {MINUTE: 8, "h|HardJob-22-0:5": 8, TEN_MINUTES: 72, HOUR: 90 * 24}
@@ -67,8 +76,8 @@ def test_all_of_them_expire(redis: Redis, tally: Tally) -> None:
 
 
 def test_successes_are_timed_and_failures_counted(redis: Redis, tally: Tally) -> None:
-    tally.add([note(seconds=0.019), note(seconds=0.02), note(seconds=400.0)])
-    tally.add([note(result="failed", seconds=9.0), note(result="requeued", seconds=9.0)])
+    tally.add(ran(note(seconds=0.019), note(seconds=0.02), note(seconds=400.0)))
+    tally.add(ran(note(result="failed", seconds=9.0), note(result="requeued", seconds=9.0)))
     tally.flush()
     assert counters(redis, MINUTE) == {"HardJob|p": 4, "HardJob|f": 1, "HardJob|ms": 400_039}
     raw: Any = redis.get("h|HardJob-22-0:5")
@@ -77,14 +86,14 @@ def test_successes_are_timed_and_failures_counted(redis: Redis, tally: Tally) ->
 
 def test_what_is_shorter_than_a_millisecond_adds_up(redis: Redis, tally: Tally) -> None:
     for _ in range(10):
-        tally.add([note(seconds=0.00025)])
+        tally.add(ran(note(seconds=0.00025)))
         tally.flush()
     assert counters(redis, MINUTE) == {"HardJob|p": 10, "HardJob|ms": 2}
 
 
 def test_a_bucket_that_is_full_stays_full(redis: Redis, tally: Tally) -> None:
     for _ in range(3):
-        tally.add([note()] * 30_000)
+        tally.add(ran(*[note()] * 30_000))
         tally.flush()
     assert redis.get("h|HardJob-22-0:5") == b"\xff\xff"
     assert counters(redis, MINUTE)["HardJob|p"] == 90_000
@@ -94,7 +103,7 @@ def test_classes_beyond_the_limit_and_names_that_cannot_be_kept_are_counted_toge
     redis: Redis, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(defaults, "METRICS_CLASSES", 2)
-    tally.add([note("A"), note("B"), note("C"), note("A"), note("x|p"), note("y" * 201), note("")])
+    tally.add(ran(note("A"), note("B"), note("C"), note("A"), note("x|p"), note("y" * 201), note("")))
     tally.flush()
     assert counters(redis, MINUTE) == {
         f"{name}|{kind}": count
@@ -111,7 +120,7 @@ def test_nothing_is_written_when_nothing_ran(redis: Redis, tally: Tally) -> None
 def test_a_key_of_a_wrong_type_is_told_of_once_and_hinders_no_other(redis: Redis, tally: Tally, events: Events) -> None:
     redis.set(MINUTE, "text")
     for _ in range(2):
-        tally.add([note()])
+        tally.add(ran(note()))
         tally.flush()
     assert counters(redis, HOUR)["HardJob|p"] == 2
     [told] = events.named("redis.damaged")
@@ -121,20 +130,24 @@ def test_a_key_of_a_wrong_type_is_told_of_once_and_hinders_no_other(redis: Redis
 def test_without_a_connection_it_is_kept_for_the_next_time(events: Events) -> None:
     with RedisServer() as server:
         tally = Tally(Connector(server.url), Keys(), Clock())
-        tally.add([note()])
+        tally.add(ran(note()))
         server.stop()
         with pytest.raises(RedisUnavailable):
             tally.flush()
         server.start()
-        tally.add([note()])
+        tally.add(ran(note()))
         tally.flush()
         with server.client() as client:
             assert counters(client, MINUTE)["HardJob|p"] == 2
 
 
-def test_a_time_is_counted_in_the_first_bucket_that_it_is_below() -> None:
-    times = [0, 19.999, 20, 29.9, 30, 334_999, 335_000, 1e9]
-    assert [metric_keys.bucket_of(time) for time in times] == [0, 0, 1, 1, 2, 24, 25, 25]
+def test_a_time_is_counted_in_the_first_bucket_that_it_is_below(redis: Redis, tally: Tally) -> None:
+    times = [0.0, 0.019999, 0.02, 0.0299, 0.03, 334.999, 335.0, 1e6]
+    tally.add(ran(*(note(seconds=seconds) for seconds in reversed(times))))
+    tally.flush()
+    raw = redis.get("h|HardJob-22-0:5")
+    assert isinstance(raw, bytes)
+    assert struct.unpack(">26H", raw) == (2, 2, 1, *([0] * 21), 1, 2)
     assert metric_keys.BUCKETS == 26
     assert [metric_keys.range_of(bucket) for bucket in (0, 1, 24)] == [(0.0, 20), (20, 30), (225_000, 335_000)]
 
