@@ -19,7 +19,7 @@ from jobd.client.errors import MalformedPayload, RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.worker import log
 from jobd.worker.ledger import Fetched
-from jobd.worker.outcome import Deferred, Outcome, RetryAt
+from jobd.worker.outcome import Deferred, Outcome, Postponed, RetryAt
 
 MARK = f'"{cron.MARK}":'.encode()
 """What such a job holds somewhere."""
@@ -41,7 +41,7 @@ class CronHolds:
 
     def ended(self, payload: bytes, outcome: Outcome, now: float) -> None:
         """Note what became of an acknowledged attempt: the hold ends, or outlasts the wait for a retry."""
-        again = outcome.at - now if isinstance(outcome, RetryAt | Deferred) else None
+        again = outcome.at - now if isinstance(outcome, RetryAt | Postponed | Deferred) else None
         self._hold(_decoded(payload), 0.0 if again is None else max(again, 0.0) + defaults.CRON_HOLD)
 
     def died(self, fields: Mapping[str, Any]) -> None:

@@ -43,6 +43,8 @@ def note(value: Any = None) -> None:
 @jobd.job(name="cron.hold", retry=1)
 def hold(how: str) -> None:
     started.append(how)
+    if how == "later":
+        raise jobd.RetryLater(50)
     if how == "fail":
         raise RuntimeError(how)
     release.wait(10)
@@ -337,6 +339,15 @@ class TestOverlap:
             redis.zadd("retry", {redis.zrange("retry", 0, 0)[0]: 1.0})
             wait_until(lambda: redis.zcard("dead"), "it has failed for good")
             wait_until(lambda: not redis.exists("jobd:cron:a:running"), "it is over")
+
+    def test_a_job_that_puts_itself_off_has_not_ended(
+        self, crons: CronSet, redis: Redis, run_worker: RunWorker
+    ) -> None:
+        crons.create("a", "@yearly", hold, args=["later"], overlap="skip")
+        crons.enqueue_now("a")
+        with run_worker(concurrency=1):
+            wait_until(lambda: redis.zcard("retry") or redis.zcard("schedule"), "it is put off")
+            wait_until(lambda: redis.pttl("jobd:cron:a:running") > defaults.CRON_HOLD * 1000, "it is kept for longer")
 
     def test_a_job_of_another_time_cannot_end_it(self, crons: CronSet, redis: Redis, run_worker: RunWorker) -> None:
         crons.create("a", "@yearly", note, overlap="skip")
