@@ -56,6 +56,7 @@ class _PlainEntry(Entry, kw_only=True, frozen=True, eq=False):
     wrapped: None = None
     log_level: None = None
     expires_in: None = None
+    cron_entry: None = None
 
 
 _encoder = msgspec.json.Encoder()

@@ -95,7 +95,7 @@ class Processor:
         self._thread_id = ""
         self._now: tuple[Fetched, float] | None = None
         self._ran: float | None = None
-        self._was_slow = False
+        self._was_slow = self._holds_entry = False
         self._call, self._lines, self._stack, self._offset = 0, log.job_log(), NO_MIDDLEWARE, 0.0
 
     def start(self) -> None:
@@ -129,7 +129,8 @@ class Processor:
                 if job.call != self._call:
                     self._look_around(job.call)
                 outcome = self._process_suspect(job) if job.suspects else self._process(job)
-                if MARK in job.payload:
+                if self._holds_entry:
+                    self._holds_entry = False
                     self._ledger.flush()
                     self._holds.ended(job.payload, outcome, self._clock.now())
             except Aborted:
@@ -158,6 +159,7 @@ class Processor:
             lines, entry = self._lines, wire.plain_entry(fetched.payload)
             handler = registry.lookup(entry.name) if entry else None
             if entry is None or handler is None:
+                self._holds_entry = MARK in fetched.payload
                 entry, handler, job, lines = _prepared(fetched, self._clock)
             else:
                 job = RunningJob(fetched.queue, entry, fetched.payload)
