@@ -178,7 +178,8 @@ def late(redis_url: str) -> None:
 def test_a_worker_writes_the_rest_when_it_stops(redis: Redis, redis_url: str, run_worker: RunWorker) -> None:
     with run_worker(heartbeat_interval=20):
         counted.perform_async(False)
+        wait_until(lambda: redis.get("stat:processed") == b"1", "it is acknowledged, and no beat comes soon")
         late.perform_async(redis_url)
-        wait_until(lambda: redis.llen("queue:default") == 0, "both are taken")
+        wait_until(lambda: redis.llen("queue:default") == 0, "the other one is taken")
     assert [total(redis, f"tests.{name}|p") for name in ("counted", "late")] == [1, 1]
     assert sorted(jobd.Metrics().top("7d").jobs) == ["tests.counted", "tests.late"]
