@@ -131,31 +131,27 @@ class Selection:
 class _Snapshot:
     """Which entries were in a set at one moment."""
 
-    def __init__(self, owner: JobSet, taken_at: float, highest: float) -> None:
+    def __init__(self, owner: JobSet, *, begun: float, taken_at: float, highest: float) -> None:
         self._owner, self._taken_at, self.highest = owner, taken_at, highest
-        self._deferred: set[str] = set()
+        self._begun = math.floor(begun * 1000) / 1000  # a payload may hold whole milliseconds
 
     @classmethod
     def of(cls, owner: JobSet) -> _Snapshot:
+        begun = owner.access.now()
         # By the server's clock, as workers stamp their entries.
         taken_at = owner.access.server_now()
         last = owner.page(0, 1, reverse=True)
-        return cls(owner, taken_at, last[0].score if last else -math.inf)
+        return cls(owner, begun=begun, taken_at=taken_at, highest=last[0].score if last else -math.inf)
 
     def takes(self, entry: SetEntry) -> bool:
         """Whether it is one of them, and was not taken before."""
         if entry.score > self.highest:
             return False
+        # This call stamps what it puts into a queue, by the clock of `begun`: what comes back from there bears that.
+        if entry.enqueued_at is not None and entry.enqueued_at >= self._begun:
+            return False
         entered = self._owner.entered(entry)
-        if entered is not None and entered > self._taken_at:
-            return False
-        if entry.unknown_since is None:
-            return True
-        if entry.unknown_since > self._taken_at or entry.jid in self._deferred:
-            return False
-        # It is put back without a new stamp by a worker that does not know its class either.
-        self._deferred.add(entry.jid)
-        return True
+        return entered is None or entered <= self._taken_at
 
 
 def delete(owner: JobSet, selection: Selection) -> BulkResult:

@@ -113,19 +113,24 @@ def test_what_fails_again_meanwhile_is_not_taken_twice(redis: Redis, monkeypatch
     assert sorted(entry.raw for entry in jobd.RetrySet()) == sorted(back)
 
 
-def test_what_waits_again_for_a_process_that_knows_it_is_not_taken_twice(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("timestamps", ["s", "ms"])
+@pytest.mark.parametrize("mark", [{"unknown_since": NOW, "failed_at": NOW}, {"postponed_count": 1, "failed_at": NOW}])
+def test_what_comes_back_without_a_new_failure_is_not_taken_twice(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, mark: dict[str, Any], timestamps: Any
 ) -> None:
-    redis.zadd("retry", {payload(f"u{i:03}", unknown_since=NOW): 1.0 + i for i in range(400)})
-    changed = jobd.client.access.Access.change
+    jobd.configure(timestamps=timestamps)
+    redis.zadd("retry", {payload(f"u{i:03}", **mark): 1.0 + i for i in range(400)})
+    change = jobd.client.access.Access.change
 
     def changing(self: Any, call: Any) -> Any:
-        moved = changed(self, call)
-        redis.zadd("retry", {payload("u000", unknown_since=NOW, enqueued_at=1.0): 399.5})
+        moved = change(self, call)
+        [raw] = redis.rpop("queue:default", 1)  # type: ignore[misc, union-attr]
+        redis.zadd("retry", {raw: 399.5})
         return moved
 
     monkeypatch.setattr("jobd.client.access.Access.change", changing)
     assert jobd.RetrySet().retry_all().moved == 400
+    assert jids(jobd.RetrySet()) == ["u000", "u001"]
 
 
 def test_what_comes_behind_the_last_entry_is_left_alone(redis: Redis) -> None:
