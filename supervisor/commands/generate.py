@@ -34,13 +34,11 @@ def generate(kind: str, name: str, module: str | None, as_json: bool) -> None:
     if taken := [str(file.path) for file in files if is_taken(file.path)]:
         raise JobdError(f"{' and '.join(taken)} exists and is not overwritten; give another NAME or --module")
     written = Written(next=draft.next_steps(files[1].path))
-    try:
+    with written.telling(as_json=as_json):
         for file in files:
             if not write(file):
                 raise JobdError(f"{file.path} has been written by somebody else meanwhile; look at it first")
             written.created.append(str(file.path))
-    finally:
-        written.show(as_json=as_json)
 
 
 @dataclass(frozen=True)

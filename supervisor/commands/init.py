@@ -40,14 +40,12 @@ def init(directory: Path, force: bool, yes: bool, as_json: bool) -> None:
     if force and taken:
         confirm(f"Overwrite {', '.join(map(str, taken))}?", yes=yes)
     written = Written(next=place.next_commands(has_jobs=force or place.module_file not in taken))
-    try:
+    with written.telling(as_json=as_json):
         for file in files:
             if write(file, overwrite=force):
                 written.created.append(str(file.path))
             else:
                 written.kept[str(file.path)] = file.hint
-    finally:
-        written.show(as_json=as_json)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,8 +33,18 @@ class Written:
     """Files that existed, each with its hint."""
     next: list[str] = field(default_factory=list)
 
-    def show(self, *, as_json: bool) -> None:
-        """Print it."""
+    @contextmanager
+    def telling(self, *, as_json: bool) -> Iterator[None]:
+        """Print it at the end, after an error without what would be next."""
+        try:
+            yield
+        except JobdError:
+            self.next = []
+            raise
+        finally:
+            self._show(as_json)
+
+    def _show(self, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"created": self.created, "kept": list(self.kept), "next": self.next}))
             return
@@ -41,9 +52,8 @@ class Written:
             click.echo(f"created  {name}")
         for name, hint in self.kept.items():
             click.echo(f"exists   {name}, kept as it is{f'; {hint}' if hint else ''}")
-        click.echo("\nNext:")
-        for line in self.next:
-            click.echo(f"  {line}")
+        if self.next:
+            click.echo("\n".join(["", "Next:", *(f"  {line}" for line in self.next)]))
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -81,7 +91,7 @@ def is_taken(path: Path) -> bool:
 def package_of(directory: Path) -> str:
     """The name of the package with the application's code in `directory`; empty when there is none.
 
-    That is the one named as the directory, else `app`.
+    That is the one named as the directory, else `app`, else `jobs`, which would hide a module of that name.
     """
-    names = (directory.name.replace("-", "_"), "app")
+    names = (directory.name.replace("-", "_"), "app", "jobs")
     return next((name for name in names if name.isidentifier() and (directory / name / "__init__.py").exists()), "")

@@ -92,12 +92,13 @@ def test_force_with_yes_overwrites(shop: Path) -> None:
     assert load(Path("config.yml"), None, {}, {}).tag == "shop"
 
 
-def test_jobs_go_into_the_package_of_the_application(shop: Path) -> None:
-    (shop / "shop").mkdir()
-    (shop / "shop" / "__init__.py").touch()
+@pytest.mark.parametrize("package", ["shop", "app", "jobs"])
+def test_jobs_go_into_the_package_of_the_application(shop: Path, package: str) -> None:
+    (shop / package).mkdir()
+    (shop / package / "__init__.py").touch()
     assert cli.main(["init"]) == exits.OK
-    assert (shop / "shop" / "jobs.py").exists()
-    assert load(Path("config.yml"), None, {}, {}).require == ("shop.jobs",)
+    assert (shop / package / "jobs.py").exists()
+    assert load(Path("config.yml"), None, {}, {}).require == (f"{package}.jobs",)
 
 
 @pytest.mark.parametrize("name", ["2026", "Ünïcode shop", "true", "...", 'a "b" %h $c'])
@@ -132,4 +133,6 @@ def test_a_folder_without_the_right_to_write_is_one_clear_error(shop: Path, caps
 def test_a_file_in_the_place_of_the_folder_is_one_clear_error(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (shop / "taken").touch()
     assert cli.main(["init", "taken"]) == exits.FAILED
-    assert capsys.readouterr().err.startswith("jobd: taken")
+    printed = capsys.readouterr()
+    assert printed.err.startswith("jobd: taken")
+    assert printed.out == ""
