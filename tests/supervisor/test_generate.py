@@ -57,13 +57,13 @@ def test_every_form_passes_its_own_test_and_the_linter(folder: Path, capsys: pyt
     assert {path.name for path in (folder / "tests").iterdir()} == {
         *("test_hard_job.py", "test_send_invoice_job.py", "test_refund_job.py", "test_ping_job.py")
     }
-    assert "4 passed" in output_of(sys.executable, "-m", "pytest", "-q")
+    assert "8 passed" in output_of(sys.executable, "-m", "pytest", "-q")
     assert output_of(script("ruff"), "check", "--quiet", "--select", "E,F,W,B,UP,I", ".") == ""
 
 
 def test_without_a_folder_for_tests_plain_pytest_finds_the_job(folder: Path) -> None:
     assert cli.main(["generate", "job", "Hard"]) == exits.OK
-    assert "1 passed" in output_of(script("pytest"), "-q")
+    assert "2 passed" in output_of(script("pytest"), "-q")
 
 
 @pytest.mark.parametrize("taken", ["hard_job.py", "test_hard_job.py"])

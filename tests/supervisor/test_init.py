@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_what_is_written_is_named_after_the_folder_and_is_right(shop: Path, caps
         "  jobd --embedded -C config.yml",
         "  jobd push --redis-url embedded:var/jobd jobs.hello world",
     ]
+
+
+def test_what_is_commented_out_is_right_too(shop: Path) -> None:
+    assert cli.main(["init"]) == exits.OK
+    text = (shop / "config.yml").read_text()
+    (shop / "config.yml").write_text(re.sub(r"^#(?! )|^#(?=  )", "", text, flags=re.MULTILINE))
+    (entry,) = load(Path("config.yml"), None, {}, {}).cron
+    assert entry.name == "morning"
 
 
 def test_the_next_commands_work_as_they_are_printed(tmp_path: Path) -> None:
