@@ -69,7 +69,7 @@ def redis_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--redis-url",
             metavar="URL",
             callback=_url,
-            help="Address of Redis. [-C, or JOBD_REDIS_URL, REDIS_URL, else redis://localhost:6379/0]",
+            help="Address of Redis. [JOBD_REDIS_URL, REDIS_URL, else that of -C, else redis://localhost:6379/0]",
         ),
     ]
     result: Callable[..., Any] = with_address
