@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
 from typing import Any
 
 from jobd.client import call, clock, draft, registry, settings
 from jobd.client import payload as wire
+from jobd.client.call import RunningJob
 from jobd.client.errors import JobdError
+from jobd.client.policies import RetryLater
+from jobd.client.registry import Handler
 from jobd.client.times import Moment, epoch_seconds
+from jobd.worker import on_error
 from jobd.worker.expected import ANY, EnqueuedJob, Expected, listed
-from jobd.worker.outcome import Dead, Discarded, RetryAt
-from jobd.worker.retry import RetryPolicy, after_failure
+from jobd.worker.outcome import DONE, Dead, Outcome, Postponed, RetryAt
+from jobd.worker.retry import RetryPolicy, after_failure, expired_since, postponed
 
 DRAIN_LIMIT = 1_000
 
@@ -28,9 +32,13 @@ class Store:
         self._dead: list[EnqueuedJob] = []
 
     def take(self, queue: str, payload: bytes, at: float | None) -> None:
-        """Collect one job."""
+        """Collect a job that is pushed."""
+        self.add(EnqueuedJob(queue, payload, at))
+
+    def add(self, job: EnqueuedJob) -> None:
+        """Have a job wait, as the youngest."""
         with self._lock:
-            self._waiting.append(EnqueuedJob(queue, payload, at))
+            self._waiting.append(job)
 
     def bury(self, job: EnqueuedJob) -> None:
         """Keep a job that has died."""
@@ -112,8 +120,9 @@ class Jobs:
         """Run them one after the other, those that are pushed meanwhile too; returns how many runs that were.
 
         Those whose time has not come wait, unless it is not after `until`, or `scheduled` is true. The error of a job
-        is raised, and the job is gone; with `retry` it is retried at once as often as its options allow, and is then in
-        `dead`. Raises JobdError after `limit` runs, and for a job that is not defined in this process.
+        is raised, and the job is gone. With `retry` its options and policies say what becomes of it: a retry runs at
+        once, and who has none left is in `dead`. One that asks to run later waits for that time. Raises JobdError after
+        `limit` runs, and for a job that is not defined in this process.
         """
         horizon = math.inf if scheduled else clock.now() if until is None else epoch_seconds(until, "until")
         runs = 0
@@ -189,51 +198,72 @@ class Jobs:
 
     def _next(self, horizon: float, *, retry: bool) -> EnqueuedJob | None:
         def is_due(job: EnqueuedJob) -> bool:
-            soon = job.at is None or job.at <= horizon or (retry and "retry_count" in job.payload)
+            soon = job.at is None or job.at <= horizon or (retry and job.is_retry)
             return soon and self._belongs(job)
 
-        return self._store.take_first(is_due)
+        while (job := self._store.take_first(is_due)) is not None:
+            if expired_since(job.payload, clock.now()) is None:
+                return job
+        return None
 
     def _run(self, job: EnqueuedJob, *, retry: bool) -> Any:
         try:
-            return perform(job.raw, job.queue)
+            handler, running = prepared(job.raw, job.queue)
         except UndefinedJob:
             self._store.put_back(job)
             raise
+        try:
+            return perform(handler, running)
         except Exception as error:
             if not retry:
                 raise
-            self._settle(job, error)
+            self._settle(job, judged(handler, running, job.payload, error))
             return None
 
-    def _settle(self, job: EnqueuedJob, error: Exception) -> None:
-        outcome = after_failure(job.payload, error, queue=job.queue, now=clock.now(), jitter=0.0, policy=RetryPolicy())
+    def _settle(self, job: EnqueuedJob, outcome: Outcome) -> None:
         match outcome:
-            case RetryAt(at, payload):
-                self._store.take(str(payload["queue"]), wire.encode(payload), at)
+            case RetryAt(at, payload) | Postponed(at, payload):
+                is_retry = isinstance(outcome, RetryAt)
+                self._store.add(EnqueuedJob(str(payload["queue"]), wire.encode(payload), at, is_retry))
             case Dead(payload):
                 self._store.bury(EnqueuedJob(job.queue, wire.encode(payload), None))
-            case Discarded():
-                pass
+
+
+def judged(handler: Handler, job: RunningJob, fields: Mapping[str, Any], error: BaseException) -> Outcome:
+    """What a worker makes of the error of `job`, by its policies and options; its `fields` are as they were pushed."""
+    ruling = on_error.rescue(handler.policies, job, error)
+    if ruling is None:
+        return DONE
+    error, rule = ruling
+    now, policy = clock.now(), RetryPolicy()
+    if isinstance(error, RetryLater):
+        return postponed(fields, error, queue=job.queue, now=now, policy=policy)
+    advice = on_error.Asked(handler.policies, job, error, rule)
+    outcome = after_failure(fields, error, queue=job.queue, now=now, jitter=0.0, policy=policy, advice=advice)
+    on_error.failed(job, outcome, error)
+    return outcome
 
 
 class UndefinedJob(JobdError):
     """A job is to be run that is not defined in this process."""
 
 
-def perform(raw: bytes, queue: str) -> Any:
-    """Run a job from its bytes as a worker would: through JSON and the server middleware.
-
-    Where an event loop runs, it is run in a thread of its own, since a job may start a loop. Raises UndefinedJob.
-    """
+def prepared(raw: bytes, queue: str) -> tuple[Handler, RunningJob]:
+    """The job of these bytes, out of JSON as a worker gets it, and its handler. Raises UndefinedJob."""
     fields = wire.decode(raw)
     handler = next(filter(None, map(registry.lookup, wire.dispatch_names(fields))), None)
     if handler is None:
         raise UndefinedJob(f"no job {fields.get('class')!r} is defined in this process; import its module in the test")
-    known = handler
     wire.stamp(fields, clock.now())
-    job = call.running_job(wire.decode(wire.encode(fields)), queue=queue)
-    return _outside_of_loops(lambda: call.run_job(known, job, settings.current().server_stack))
+    return handler, call.running_job(wire.decode(wire.encode(fields)), queue=queue)
+
+
+def perform(handler: Handler, job: RunningJob) -> Any:
+    """Run `job` inside the server middleware; return its result or raise its error.
+
+    Where an event loop runs it gets a thread of its own, since a job may start a loop.
+    """
+    return _outside_of_loops(lambda: call.run_job(handler, job, settings.current().server_stack))
 
 
 def _outside_of_loops(run: Callable[[], Any]) -> Any:

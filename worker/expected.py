@@ -31,6 +31,7 @@ class EnqueuedJob:
     queue: str
     raw: bytes
     at: float | None
+    is_retry: bool = False
 
     @property
     def payload(self) -> dict[str, Any]:

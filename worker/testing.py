@@ -19,7 +19,7 @@ from jobd.client.call import RunningJob
 from jobd.client.errors import JobdError
 from jobd.client.outlet import Outlet
 from jobd.client.times import Wait, wait_seconds
-from jobd.worker.collected import Jobs, Store, perform
+from jobd.worker.collected import Jobs, Store, perform, prepared
 from jobd.worker.expected import ANY
 
 _modes: list[Mode] = []
@@ -62,7 +62,7 @@ class FakeJobs(Jobs, Mode):
 
 class _Inline:
     def take(self, queue: str, payload: bytes, at: float | None) -> None:
-        perform(payload, queue)
+        perform(*prepared(payload, queue))
 
 
 def _apply() -> None:

@@ -197,6 +197,50 @@ class TestDrain:
         assert ran == [1, 1, 2, 3]
         assert (dead.payload["error_class"], dead.payload["retry_count"]) == ("ValueError", 2)
 
+    def test_with_retry_policies_hold_as_in_a_worker(self) -> None:
+        told: list[str] = []
+
+        @jobd.job(name="kit.policies", retry=5, discard_on=[KeyError], retry_on=[jobd.RetryOn(OSError, attempts=2)])
+        def judged(kind: str) -> None:
+            ran.append(kind)
+            raise {"rescued": IndexError, "discarded": KeyError, "twice": OSError, "dead": ValueError}[kind](kind)
+
+        judged.rescue_from(IndexError)(lambda job, error: told.append(f"rescued {error}"))
+        judged.retries_exhausted(lambda job, error: told.append(f"exhausted {error}"))
+        with jobd.testing.fake() as jobs:
+            for kind in ("rescued", "discarded", "twice"):
+                judged.perform_async(kind)
+            judged.set(retry=0).perform_async("dead")
+            jobs.drain(retry=True)
+            assert not jobs
+            assert "dead" in [job.args[0] for job in jobs.dead]
+        assert [ran.count(kind) for kind in ("rescued", "discarded", "dead")] == [1, 1, 1]
+        assert [word for word in told if word.startswith("rescued")] == ["rescued rescued"]
+        assert "exhausted dead" in told
+
+    def test_with_retry_a_job_that_asks_to_run_later_waits_for_that_time(self) -> None:
+        @jobd.job(name="kit.later")
+        def later() -> None:
+            ran.append(1)
+            if len(ran) < 3:
+                raise jobd.RetryLater(60)
+
+        with jobd.testing.fake() as jobs, jobd.testing.moving_clock() as moving:
+            later.perform_async()
+            for runs in (1, 2, 3):
+                jobs.drain(retry=True)
+                assert len(ran) == runs
+                moving.advance(61)
+            assert not jobs
+
+    def test_a_job_that_has_expired_is_not_run(self) -> None:
+        with jobd.testing.fake() as jobs, jobd.testing.moving_clock() as moving:
+            note.set(expires_in=60).perform_async("too late")
+            note.perform_async("in time")
+            moving.advance(61)
+            assert jobs.drain() == 1
+        assert ran == ["in time"]
+
     def test_a_job_that_pushes_itself_for_ever_is_found(self) -> None:
         with jobd.testing.fake() as jobs:
             push_another.perform_async(10_000)
