@@ -145,8 +145,8 @@ class TestForms:
         assert not redis.exists("retry")
         assert {job["jid"] for job, _ in members(redis, "dead")} == {"failed", "died"}
 
-    def test_the_dead_run_again(self, at_work: Jobd, web: WebPages, seen: Seen, redis: Redis) -> None:
-        web.post("/morgue", "/morgue/all/retry", retry="Retry All")
+    def test_a_dead_job_runs_again(self, at_work: Jobd, web: WebPages, seen: Seen, redis: Redis) -> None:
+        web.post("/morgue", "/morgue", keys=[key_of(redis, "dead", "died")], retry="Retry Now")
         assert [call["jid"] for call in seen.wait(4)].count("died") == 2
         wait_until(lambda: redis.zcard("dead") == 1, "its next death")
 

@@ -57,3 +57,9 @@ def hold(*args: Any) -> None:
     see("Hold", list(args))
     while not _redis.exists("release"):
         threading.Event().wait(0.02)
+
+
+@jobd.job(name="NotNow", queue="python")
+def not_now() -> None:
+    """Puts itself off."""
+    raise jobd.RetryLater(3600)

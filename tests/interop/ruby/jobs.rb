@@ -23,8 +23,13 @@ end
 Sidekiq.configure_client { |config| config.redis = {url: url} }
 Sidekiq.logger.level = Logger::WARN unless Sidekiq.server?
 
-# Sidekiq waits 5 to 15 s before it looks at its sets, which no test needs to see.
+# Sidekiq waits 5 to 15 s before it looks at its sets, and 5 s between heartbeats, which no test needs to see.
 Sidekiq::Scheduled::Poller.prepend(Module.new { private def initial_wait = nil })
+if Sidekiq.server?
+  require "sidekiq/launcher"
+  Sidekiq::Launcher.send(:remove_const, :BEAT_PAUSE)
+  Sidekiq::Launcher.const_set(:BEAT_PAUSE, 0.3)
+end
 Sidekiq.options[:poll_interval_average] = Float(ENV.fetch("INTEROP_POLL", "0.1"))
 Sidekiq.options[:cron_poll_interval] = 1
 
@@ -42,6 +47,14 @@ end
 
 # Python fails at it, Ruby does not.
 class PythonBreaks < RubySeen; end
+
+# Lasts until it is released.
+class RubyHold < RubySeen
+  def perform(*args)
+    super
+    sleep(0.02) until Sidekiq.redis { |redis| redis.exists?("release") }
+  end
+end
 
 class RubyBreaks
   include Sidekiq::Worker
