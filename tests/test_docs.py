@@ -288,6 +288,10 @@ def test_what_is_there_of_sidekiq_names_the_page_that_shows_it_and_a_test() -> N
     assert [row for row in there if "](" not in row[2] or "`tests/" not in row[3]] == []
 
 
+def test_what_is_not_there_of_sidekiq_says_what_to_do_instead() -> None:
+    assert [row for row in features() if row[1].startswith("not there") and not row[1].startswith("not there: ")] == []
+
+
 def test_what_is_different_from_sidekiq_says_why() -> None:
     different = [row for row in features() if row[1].lower().startswith("different")]
     assert different
