@@ -5,14 +5,13 @@ What an entry holds is in `cron.py`. Ticking is done by worker processes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from jobd.client import cron, cron_push, push, scripts
+from jobd.client import clock, cron, cron_push, push, scripts
 from jobd.client.connection import Connector
 from jobd.client.cron import CatchUp, CronEntry, Overlap, Status
 from jobd.client.cron_push import CronRun
@@ -151,7 +150,7 @@ class CronSet:
     def next_time(self, name: str) -> float | None:
         """Return when an entry ticks next, in epoch seconds; None when it does not, or there is none."""
         entry = self.find(name)
-        return None if entry is None else entry.next_time(time.time())
+        return None if entry is None else entry.next_time(clock.now())
 
     def last_time(self, name: str) -> float | None:
         """Return when an entry last pushed its job, in epoch seconds; None when it never has, or there is none."""

@@ -189,9 +189,9 @@ class WorkerProcess:
         self._heartbeat.hurry()
 
     def look_again(self) -> None:
-        """Beat and look for due jobs now; for tests that have moved the clock."""
-        self._heartbeat.hurry()
-        self._scheduler.hurry()
+        """Beat and look for due jobs and ticks now; for tests that have moved the clock."""
+        for part in (self._heartbeat, self._scheduler, self._cron):
+            part.hurry()
 
     def hurry(self) -> None:
         """Have a running `stop` wait no longer. May be called from a signal handler."""

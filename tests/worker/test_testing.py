@@ -461,6 +461,13 @@ class TestWorker:
             worker.drain()
         assert sorted(map(str, ran)) == ["1", "2", "3", "later"]
 
+    def test_a_cron_entry_ticks_once_the_clock_has_reached_its_time(self) -> None:
+        jobd.CronSet().create("hourly", "0 * * * *", note, args=["tick"], catch_up="once")
+        with jobd.testing.worker() as worker, jobd.testing.moving_clock(worker.look_again) as moving:
+            worker.drain()
+            moving.advance(3600)
+            wait_until(lambda: ran == ["tick"], "the tick")
+
     def test_jobs_in_a_queue_that_nobody_serves_are_told(self) -> None:
         note.set(queue="forgotten").perform_async(1)
         with jobd.testing.worker() as worker, pytest.raises(JobdError, match="jobs wait in forgotten, which this"):
