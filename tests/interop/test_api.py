@@ -124,7 +124,9 @@ def test_sidekiqmon_shows_it(at_work: Jobd, redis_url: str, tmp_path: Path) -> N
 
 
 def signalled(ruby: Console, identity: str, call: str) -> None:
-    """Have Ruby send a signal to one process."""
+    """Have Ruby send a signal to one process, once it shows itself."""
+    shown = "Sidekiq::ProcessSet.new.map(&:identity)"
+    wait_until(lambda: identity in ruby(shown), "its first heartbeat")
     ruby(f"Sidekiq::ProcessSet.new.find {{ |p| p.identity == identity }}.{call}", identity=identity)
 
 
@@ -163,8 +165,8 @@ def test_stop_from_ruby_ends_that_process_in_time_and_jobd_starts_another(
     assert again["pid"] == ours.workers[-1].pid != stopped.pid
     wait_until(lambda: redis.get("stat:processed") == b"1", "the end of the job")
     assert redis.get("stat:failed") in (None, b"0")
-    assert ours.events("child.ended")[0]["reason"] == "clean"
-    assert ruby("Sidekiq::ProcessSet.new.map { |p| p['pid'] }") == [again["pid"]]
+    assert ours.wait_for("child.ended")["reason"] == "clean"
+    wait_until(lambda: ruby("Sidekiq::ProcessSet.new.map { |p| p['pid'] }") == [again["pid"]], "its successor alone")
 
 
 def test_ruby_asks_for_the_stacks_of_a_process(ruby: Console, start_jobd: StartJobd) -> None:

@@ -183,7 +183,7 @@ class TestForms:
         redis.set("release", "1")
         web.post("/busy", "/busy", identity=identity, stop="1")
         at_work.wait_for("process.ready", count=2)
-        assert at_work.events("child.ended")[0]["reason"] == "clean"
+        assert at_work.wait_for("child.ended")["reason"] == "clean"
 
     def test_without_a_token_nothing_is_done(self, at_work: Jobd, web: WebPages, redis: Redis) -> None:
         with pytest.raises(OSError, match="403"):
