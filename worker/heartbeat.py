@@ -6,6 +6,7 @@ With each beat it has the jobs of dead processes given back, and if asked it rea
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -149,10 +150,11 @@ class Heartbeat:
     def _write_metrics(self) -> None:
         if self._tally is None:
             return
+        begun = time.monotonic()
         try:
             self._tally.flush()
         except (RedisError, RedisUnavailable, OSError) as error:
-            self._outage.failed(error)
+            self._outage.failed(error, begun)
 
     def _tell_figures(self) -> None:
         if self._on_cluster is None:

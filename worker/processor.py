@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -159,8 +159,7 @@ class Processor:
             lines, entry = self._lines, wire.plain_entry(fetched.payload)
             handler = registry.lookup(entry.name) if entry else None
             if entry is None or handler is None:
-                self._holds_entry = MARK in fetched.payload
-                entry, handler, job, lines = _prepared(fetched, self._clock)
+                entry, handler, job, lines = self._look_closer(fetched)
             else:
                 job = RunningJob(fetched.queue, entry, fetched.payload)
             name, at = handler.name, entry.enqueued_at
@@ -194,6 +193,10 @@ class Processor:
         """Find out what is asked for once per fetch and not for each job."""
         self._call, self._lines, self._offset = call, log.job_log(), self._clock.offset
         self._stack = settings.current().server_stack
+
+    def _look_closer(self, fetched: Fetched) -> _Prepared:
+        self._holds_entry = MARK in fetched.payload
+        return _prepared(fetched, self._clock)
 
     def _not_run(self, fetched: Fetched, error: Exception) -> tuple[Outcome, str]:
         """What becomes of a job that was not called, and under which name it is counted."""
@@ -327,9 +330,10 @@ class _TooLate(Exception):
         self.job, self.name, self.late = job, name, late
 
 
-def _prepared(
-    fetched: Fetched, clock: ServerClock
-) -> tuple[wire.Entry, registry.Handler, RunningJob, log.JobLines | None]:
+_Prepared: TypeAlias = "tuple[wire.Entry, registry.Handler, RunningJob, log.JobLines | None]"
+
+
+def _prepared(fetched: Fetched, clock: ServerClock) -> _Prepared:
     """A job that is not quite plain: without an id, under a second name, with options of its definition.
 
     Returns what a run needs of it, its handler, itself, and what writes its lines. Raises MalformedPayload,

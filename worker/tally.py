@@ -20,6 +20,8 @@ from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.page import Ran
 
+_TELL_AGAIN = 3600.0
+"""Seconds after which a refusal that lasts is logged again."""
 _BOUNDS = tuple(bound / 1000 for bound in metric_keys.BOUNDS)
 """Upper bounds of Sidekiq's buckets in seconds."""
 
@@ -56,7 +58,7 @@ class Tally:
         self._counts: dict[str, _Counts] = {}
         self._names: dict[str, str] = {}
         self._rests: dict[str, float] = {}
-        self._reports = log.Reports()
+        self._refusals = log.Sparingly(_TELL_AGAIN)
 
     def add(self, ran: Ran) -> None:
         """Count these jobs, as `Page.count_all` has sorted them: this is on the way of all, and looks at few."""
@@ -86,7 +88,11 @@ class Tally:
                 pipeline.expire(key, ttl)
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception):
-                    self._reports.tell(f"metrics are not written: {answer}")
+                    self._tell_of(answer)
+
+    def _tell_of(self, refusal: Exception) -> None:
+        if self._refusals.allows(str(refusal)):
+            log.event("metrics.refused", level=log.WARNING, error=str(refusal), hint="the figures of classes miss jobs")
 
     def _count(self, pipeline: Any, name: str, counts: _Counts, now: float) -> None:
         processed, failed, milliseconds = metric_keys.fields(name)

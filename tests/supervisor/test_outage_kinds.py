@@ -320,8 +320,8 @@ def test_what_lets_jobs_end_stops_no_work_and_is_no_outage(site: Site, trouble: 
             assert site.jobd.status()["redis_seen_ago"] < 2 * SLOW + 2.0
         site.wait_for_work("work afterwards")
     site.settle(feed)
-    events = site.new_events()
-    assert events == []
+    # Figures of classes are no reason to stop: they are missing, and that is said.
+    assert {event["event"] for event in site.new_events()} <= ({"metrics.refused"} if trouble is full else set())
     assert all("memory" in refusal for refusal in feed.refusals)
 
 

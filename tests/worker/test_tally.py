@@ -123,8 +123,8 @@ def test_a_key_of_a_wrong_type_is_told_of_once_and_hinders_no_other(redis: Redis
         tally.add(ran(note()))
         tally.flush()
     assert counters(redis, HOUR)["HardJob|p"] == 2
-    [told] = events.named("redis.damaged")
-    assert told["note"].startswith("metrics are not written: ")
+    [told] = events.named("metrics.refused")
+    assert told["error"].startswith("WRONGTYPE")
 
 
 def test_without_a_connection_it_is_kept_for_the_next_time(events: Events) -> None:
