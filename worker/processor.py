@@ -186,7 +186,7 @@ class Processor:
         if outcome is not DONE:
             return self._settle(fetched, outcome, name, seconds, waited)
         if not self._ledger.finish(fetched, None, (fetched.queue, name, "ok", seconds, waited)):
-            _tell_of_another_run(fetched)
+            self._leave_to_another(fetched)
         return outcome
 
     def _look_around(self, call: int) -> None:
@@ -252,10 +252,15 @@ class Processor:
         result = result_of(outcome)
         count = None if result is None else (fetched.queue, name, result, seconds, waited)
         if not self._ledger.finish(fetched, move, count):
-            _tell_of_another_run(fetched)
+            self._leave_to_another(fetched)
         if isinstance(outcome, Buried):
             log.event("job.buried", level=log.ERROR, queue=fetched.queue, reason=outcome.reason)
         return outcome
+
+    def _leave_to_another(self, fetched: Fetched) -> None:
+        self._holds_entry = False  # it has not ended
+        hint = "it was given back or recovered meanwhile, and runs twice"
+        log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
 
 
 def move_for(outcome: Outcome, now: float) -> Move | None:
@@ -399,11 +404,6 @@ def _unfit(fetched: Fetched, error: Exception) -> Buried:
         return Buried(fetched.payload, str(error))
     log.event("job.defect", level=log.ERROR, exc_info=error, queue=fetched.queue)
     return Buried(fetched.payload, f"jobd failed on it: {type(error).__name__}: {error}")
-
-
-def _tell_of_another_run(fetched: Fetched) -> None:
-    hint = "it was given back or recovered meanwhile, and runs twice"
-    log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
 
 
 def _described(error: BaseException) -> str:
