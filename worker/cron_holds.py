@@ -7,6 +7,7 @@ itself a day after anybody last said that the job waits, runs or will be retried
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from jobd.client import cron, defaults, scripts
 from jobd.client import payload as wire
-from jobd.client.connection import Connector
+from jobd.client.connection import Connector, is_readonly
 from jobd.client.errors import MalformedPayload, RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.worker import log
@@ -23,6 +24,7 @@ from jobd.worker.outcome import Deferred, Outcome, Postponed, RetryAt
 
 MARK = f'"{cron.MARK}":'.encode()
 """What such a job holds somewhere."""
+_MOST_OWED = 1_000
 
 
 class Running(Protocol):
@@ -33,11 +35,16 @@ class Running(Protocol):
 
 
 class CronHolds:
-    """What one process says about the jobs that it runs. Safe across threads; never raises, since holds expire."""
+    """What one process says about the jobs that it runs. Safe across threads; never raises.
+
+    What Redis could not be told is told again by `renew` and `make_up`: a hold that outlives its job keeps its entry
+    from running for a day.
+    """
 
     def __init__(self, connector: Connector, keys: Keys, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._connector, self._keys, self._reports = connector, keys, log.Reports()
         self._monotonic, self._renewed = monotonic, monotonic()
+        self._owed: deque[tuple[str, str, float]] = deque(maxlen=_MOST_OWED)
 
     def ended(self, payload: bytes, outcome: Outcome, now: float) -> None:
         """Note what became of an acknowledged attempt: the hold ends, or outlasts the wait for a retry."""
@@ -49,7 +56,8 @@ class CronHolds:
         self._hold(fields, 0.0)
 
     def renew(self, running: Sequence[Running]) -> None:
-        """Keep the holds of the jobs that run; asks Redis once an hour, and only if there are any."""
+        """Keep the holds of the jobs that run, once an hour and only if there are any; makes up for what is owed."""
+        self.make_up()
         if self._monotonic() - self._renewed < defaults.CRON_RENEW:
             return
         self._renewed = self._monotonic()
@@ -57,17 +65,34 @@ class CronHolds:
             if MARK in each.job.payload:
                 self._hold(_decoded(each.job.payload), defaults.CRON_HOLD)
 
+    def make_up(self) -> None:
+        """Tell Redis what it could not be told; what fails again waits for the next call."""
+        for _ in range(len(self._owed)):
+            try:
+                owed = self._owed.popleft()
+            except IndexError:
+                return  # another thread was faster
+            if not self._tell(*owed):
+                return
+
     def _hold(self, fields: Mapping[str, Any], seconds: float) -> None:
         name, jid = fields.get(cron.MARK), fields.get("jid")
-        if not isinstance(name, str) or not isinstance(jid, str):
-            return
+        if isinstance(name, str) and isinstance(jid, str):
+            self._tell(name, jid, seconds)
+
+    def _tell(self, name: str, jid: str, seconds: float) -> bool:
+        """Set how long a hold lasts; False: Redis could not be asked, and is owed it."""
         try:
             with self._connector.connection() as connection:
                 scripts.send(connection, scripts.cron_hold(self._keys, name, jid, seconds))
         except (RedisError, RedisUnavailable, OSError) as error:
             # A lost connection is told of elsewhere.
-            if isinstance(error, ResponseError):
+            if isinstance(error, ResponseError) and not is_readonly(error):
                 self._reports.tell(f"{self._keys.cron_running(name)}: {error}")
+                return True
+            self._owed.append((name, jid, seconds))
+            return False
+        return True
 
 
 def _decoded(payload: bytes) -> Mapping[str, Any]:

@@ -289,6 +289,7 @@ class WorkerProcess:
             empty = [pool.ledger.close() for pool in self._pools]
             self._heartbeat.stop(1.0)
             self._heartbeat_part.retire()
+            self._holds.make_up()
         except (Aborted, RedisError, RedisUnavailable, OSError) as error:
             hint = "another process gives its jobs back after the lease"
             log.event("process.left_jobs", level=log.WARNING, error=f"{type(error).__name__}: {error}", hint=hint)

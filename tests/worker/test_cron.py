@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError
 
 import jobd
-from jobd.client import cron, cron_declared, defaults
+from jobd.client import cron, cron_declared, defaults, scripts
 from jobd.client.connection import Connector
 from jobd.client.cron_expression import parse
 from jobd.client.cron_set import CronSet
@@ -25,6 +26,7 @@ from jobd.worker.cron import CronTicker
 from jobd.worker.cron_due import Due, Reached, due
 from jobd.worker.cron_holds import CronHolds
 from jobd.worker.ledger import Fetched
+from jobd.worker.outcome import DONE
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
 
@@ -370,6 +372,38 @@ class TestOverlap:
         assert redis.ttl("jobd:cron:a:running") <= 5
         holds.renew([Item()])
         assert redis.ttl("jobd:cron:a:running") > 86_000
+
+    @pytest.mark.parametrize("broken", [RedisConnectionError("cut"), ReadOnlyError("READONLY it is a replica")])
+    def test_an_end_that_redis_could_not_be_told_is_told_later(
+        self, connector: Connector, redis: Redis, monkeypatch: pytest.MonkeyPatch, broken: RedisError
+    ) -> None:
+        holds = CronHolds(connector, Keys())
+        redis.set("jobd:cron:a:running", "j", ex=86_400)
+
+        def fail(*given: Any) -> None:
+            raise broken
+
+        with monkeypatch.context() as outage:
+            outage.setattr(scripts, "send", fail)
+            holds.ended(b'{"class":"A","args":[],"jid":"j","cron_entry":"a"}', DONE, NOON)
+            holds.renew([])
+        assert redis.exists("jobd:cron:a:running")
+        holds.renew([])
+        assert not redis.exists("jobd:cron:a:running")
+
+    def test_a_run_whose_job_was_given_back_does_not_end_it(
+        self, crons: CronSet, redis: Redis, run_worker: RunWorker, events: Events
+    ) -> None:
+        crons.create("a", "@yearly", hold, args=["wait"], overlap="skip")
+        crons.enqueue_now("a")
+        with run_worker(concurrency=1) as worker:
+            wait_until(lambda: started, "the job runs")
+            worker._pools[0].ledger.give_back([worker.running[0].job])
+            redis.delete("queue:default")  # as if another process had taken it
+            release.set()
+            wait_until(lambda: events.named("job.not_ours"), "its run has ended")
+            wait_until(lambda: not worker.running, "nothing runs")
+        assert redis.exists("jobd:cron:a:running")
 
 
 class TestRegistering:
