@@ -152,8 +152,7 @@ class Processor:
         """Run one job and note what became of it."""
         # The way of every job: no lock, no system call, nothing made that a plain success can do without.
         outcome: Outcome = DONE
-        name, seconds, waited = OTHER, 0.0, None
-        started = monotonic()
+        name, seconds, waited, started = OTHER, 0.0, None, monotonic()
         self._now = fetched, started
         try:
             lines, entry = self._lines, wire.plain_entry(fetched.payload)
