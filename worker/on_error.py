@@ -24,6 +24,8 @@ from jobd.worker.retry import Advice, error_message
 _T = TypeVar("_T")
 Ruling: TypeAlias = tuple[BaseException, RetryOn | DiscardOn | None]
 """The error of a job that is to be judged, and the rule for it."""
+_asides = threading.BoundedSemaphore(10)
+"""Threads that tell the error handlers of errors of jobd itself."""
 
 
 def rescue(policies: Policies, job: RunningJob, error: BaseException) -> Ruling | None:
@@ -105,11 +107,24 @@ def died_of_crashes(payload: Mapping[str, Any], queue: str, message: str) -> Non
 
 
 def component_failed(component: str, error: BaseException) -> None:
-    """Log an error of jobd itself, and tell the error handlers on a thread of their own: the component goes on."""
+    """Log an error of jobd itself, and tell the error handlers on a thread of their own: the component goes on.
+
+    While ten such threads are still busy it is only logged: a handler that hangs must not cost a thread each time.
+    """
     log.event("component.failed", level=log.ERROR, component=component, exc_info=error)
-    if settings.current().error_handlers:
-        context = ErrorContext(event="component.failed", component=component)
-        threading.Thread(target=tell, args=(error, context), name="jobd-error-handlers", daemon=True).start()
+    if not settings.current().error_handlers or not _asides.acquire(blocking=False):
+        return
+
+    def tell_and_end() -> None:
+        try:
+            tell(error, ErrorContext(event="component.failed", component=component))
+        finally:
+            _asides.release()
+
+    try:
+        threading.Thread(target=tell_and_end, name="jobd-error-handlers", daemon=True).start()
+    except RuntimeError:  # no further thread is to be had, and the component must not end for that
+        _asides.release()
 
 
 def tell(error: BaseException, context: ErrorContext) -> None:

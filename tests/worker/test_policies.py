@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -319,6 +320,35 @@ def test_an_error_of_jobd_itself_is_told_without_holding_it_up() -> None:
     on_error.component_failed("scheduler", error)
     wait_until(lambda: told, "told")
     assert told == [(error, ErrorContext(event="component.failed", component="scheduler"))]
+
+
+def test_an_error_handler_that_hangs_does_not_cost_a_thread_for_each_error_of_jobd() -> None:
+    release, told = threading.Event(), []
+
+    def hang(error: BaseException, context: ErrorContext) -> None:
+        release.wait(10)
+        told.append(error)
+
+    jobd.configure(error_handlers=[hang])
+    before = threading.active_count()
+    for _ in range(50):
+        on_error.component_failed("scheduler", RuntimeError("odd"))
+    assert threading.active_count() - before == 10
+    release.set()
+    wait_until(lambda: len(told) == 10 and threading.active_count() == before, "all have ended")
+    on_error.component_failed("scheduler", RuntimeError("later"))
+    wait_until(lambda: len(told) == 11, "a later one is told again")
+
+
+def test_a_component_goes_on_when_no_thread_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    jobd.configure(error_handlers=[lambda error, context: None])
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", refuse)
+        for _ in range(20):
+            on_error.component_failed("scheduler", RuntimeError("odd"))
 
 
 def test_a_job_that_is_dead_of_its_crashes_is_told_as_dead(run_worker: RunWorker, redis: Redis) -> None:
