@@ -74,7 +74,10 @@ _MARKS = frozenset({"_aj_symbol_keys", "_aj_ruby2_keywords", "_aj_hash_with_indi
 
 
 def _global_id(uri: object, place: str) -> GlobalID:
-    parts = urlsplit(uri) if isinstance(uri, str) else None
+    try:
+        parts = urlsplit(uri) if isinstance(uri, str) else None
+    except ValueError:  # such as gid://[app/User/7
+        parts = None
     model, _, key = parts.path.lstrip("/").partition("/") if parts else ("", "", "")
     if parts is None or parts.scheme != "gid" or not (parts.netloc and model and key):
         raise UndecodableArgument(f"{place} is no global id: {uri!r}; one looks like gid://app/User/7")

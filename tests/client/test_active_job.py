@@ -108,6 +108,7 @@ def test_marked_keywords_elsewhere_stay_an_argument() -> None:
         ({"_aj_globalid": "http://app/User/7"}, "no global id"),
         ({"_aj_globalid": "gid://app/User"}, "no global id"),
         ({"_aj_globalid": 7}, "no global id"),
+        ({"_aj_globalid": "gid://[app/User/7"}, "no global id"),
         ({"_aj_newer": 1}, "the key '_aj_newer'"),
         (serialized("Date", value="22.11.2026"), "cannot be decoded"),
         (serialized("Date"), "cannot be decoded"),
