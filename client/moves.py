@@ -25,12 +25,30 @@ def as_queued(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tu
     return queue, wire.encode(payload)
 
 
+def as_added(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
+    """The same of a job that somebody puts there by hand: it is to run, however late. Raises MalformedPayload."""
+    payload.pop("expires_in", None)
+    return as_queued(payload, now, timestamps)
+
+
 def as_retried(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
     """The same of a job that somebody retries by hand, which costs it no attempt. Raises MalformedPayload."""
     count = payload.get("retry_count")
     if isinstance(count, int) and not isinstance(count, bool):
         payload["retry_count"] = count - 1
-    return as_queued(payload, now, timestamps)
+    return as_added(payload, now, timestamps)
+
+
+def put_off(raw: bytes, seconds: float) -> bytes:
+    """The bytes of a job that is due so much later: as they are, unless its `expires_in` counts to the earlier time."""
+    try:
+        payload = wire.decode(raw)
+    except MalformedPayload:
+        return raw
+    expires_in = payload.get("expires_in")
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or seconds <= 0:
+        return raw
+    return wire.encode({**payload, "expires_in": expires_in + seconds})
 
 
 def edited(payload: Mapping[str, Any], changes: Mapping[str, Any], remove: Iterable[str] = ()) -> bytes:

@@ -56,7 +56,7 @@ class SetEntry(JobEntry):
 
     def add_to_queue(self) -> bool:
         """Put it into its queue now. False: it was gone. Raises `MalformedPayload` when it is no job."""
-        return self._requeue(moves.as_queued)
+        return self._requeue(moves.as_added)
 
     def retry(self) -> bool:
         """The same at the cost of no attempt: its `retry_count` is one less then, as after Sidekiq's retry by hand."""
@@ -77,8 +77,9 @@ class SetEntry(JobEntry):
     def reschedule(self, at: Moment) -> bool:
         """Give it another time, epoch seconds or an aware `datetime`. False: it was gone."""
         score = epoch_seconds(at, "at")
-        self.owner.expect(score, self.raw)
-        return self.owner.access.change(scripts.replace(self.owner.key, self.raw, self.raw, score))
+        raw = moves.put_off(self.raw, score - self.score)
+        self.owner.expect(score, raw)
+        return self.owner.access.change(scripts.replace(self.owner.key, self.raw, raw, score))
 
     def edit(self, changes: Mapping[str, Any], *, remove: Iterable[str] = ()) -> SetEntry | None:
         """Give fields of its payload other values and `remove` others; its time stays. None: it was gone.
@@ -254,7 +255,7 @@ class ScheduledSet(_Waiting):
 
     def add_all_to_queue(self, *, text: str | None = None, only: Iterable[EntryKey] | None = None) -> BulkResult:
         """Put all entries, those whose payload holds `text`, or `only` those named, into their queues now."""
-        return bulk.requeue(self, self._selection(text, only), moves.as_queued)
+        return bulk.requeue(self, self._selection(text, only), moves.as_added)
 
     def entered(self, entry: SetEntry) -> float | None:
         return entry.created_at

@@ -446,6 +446,29 @@ def test_a_rule_for_all_errors_is_not_asked_about_retry_later(run_worker: RunWor
         wait_until(lambda: redis.zcard("retry"), "put off")
 
 
+@pytest.mark.parametrize("how", ["put off further", "killed and retried", "put into its queue"])
+def test_what_somebody_moves_by_hand_does_not_expire_for_that(run_worker: RunWorker, redis: Redis, how: str) -> None:
+    @jobd.job(name="p.moved")
+    def moved() -> None:
+        calls.append(how)
+
+    pushed = time.time() - 1_000
+    job = {"class": "p.moved", "args": [], "jid": "j", "retry": True, "queue": "default", "created_at": pushed}
+    redis.zadd("schedule", {json.dumps({**job, "expires_in": 20}): pushed + 10})
+    [entry] = jobd.ScheduledSet()
+    if how == "put off further":
+        entry.reschedule(time.time() + 0.2)
+    elif how == "killed and retried":
+        entry.kill()
+        [dead] = jobd.DeadSet()
+        dead.retry()
+    else:
+        jobd.ScheduledSet().add_all_to_queue()
+    with run_worker(concurrency=1):
+        wait_until(lambda: counted(redis) == (1, 0), "its end")
+    assert calls == [how]
+
+
 def test_a_job_that_was_not_begun_in_time_is_not_run(
     run_worker: RunWorker, redis: Redis, push_raw: PushRaw, events: Events
 ) -> None:
