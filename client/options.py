@@ -24,7 +24,7 @@ INTERNAL = frozenset(
         *("class", "args", "kwargs", "jid", "at", "created_at", "enqueued_at"),
         *("failed_at", "retried_at", "discarded_at", "retry_count", "unknown_since"),
         *("error_message", "error_class", "error_backtrace"),
-        *("retry_on_counts", "postponed_count", "postponed_reason"),
+        *("retry_on_counts", "postponed_count", "postponed_reason", "cron_entry"),
     }
 )
 """Fields of a payload that jobd writes itself."""

@@ -189,6 +189,8 @@ def _check(name: str, value: Any) -> Any:
         case "namespace":
             return _text(name, value, "a prefix such as {billing}:")
         case "default_options":
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"configure(default_options={value!r}): give a mapping such as {{'queue': 'low'}}")
             return options.check(value, place="configure(default_options=…)", error=ConfigError)
         case "timestamps":
             return _timestamps(value)

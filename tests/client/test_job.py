@@ -278,7 +278,7 @@ def test_the_time_for_which_a_job_is_put_off_does_not_count_towards_its_expiry(c
     assert queued(redis, "default")[0]["expires_in"] == 60
 
 
-@pytest.mark.parametrize("name", ["jid", "class", "args", "created_at", "retry_count"])
+@pytest.mark.parametrize("name", ["jid", "class", "args", "created_at", "retry_count", "cron_entry"])
 def test_a_field_that_jobd_writes_is_not_an_option(name: str) -> None:
     with pytest.raises(JobDefinitionError, match=f"`{name}` is written by jobd"):
         jobd.job(**{name: 5})(lambda: None)

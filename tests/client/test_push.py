@@ -630,6 +630,7 @@ def test_changed_settings_take_effect_with_the_next_push(configured: str, redis:
         (lambda: jobd.configure(server_middleware=[cast("Any", 5)]), "5 is not a plain function"),
         (lambda: jobd.default_options(retry="x"), "retry='x'"),
         (lambda: jobd.default_options(timeout=5), "no option `timeout`"),
+        (lambda: jobd.configure(default_options=cast("Any", ["queue"])), "give a mapping"),
         (lambda: jobd.Client("http://x").push({"class": "A", "args": []}), "http"),
     ],
 )
