@@ -205,12 +205,12 @@ def saving(keys: Keys, entry: CronEntry, now: float, **more: str) -> Call[bool]:
 
 def destroy(redis: Any, keys: Keys, name: str) -> bool:
     """Delete all keys of an entry. False: there was none. Raises redis-py's errors."""
-    pipeline = redis.pipeline(transaction=True)
+    # No transaction: a server whose memory is full refuses even those that only delete.
+    pipeline = redis.pipeline(transaction=False)
     pipeline.srem(keys.cron_jobs, keys.cron_entry(name))
-    pipeline.delete(keys.cron_enqueued(name), keys.cron_history(name), keys.cron_runs(name), keys.cron_running(name))
-    pipeline.delete(keys.cron_entry(name))
-    member, _, entry = pipeline.execute()
-    return bool(member or entry)
+    noted = (keys.cron_enqueued, keys.cron_history, keys.cron_runs, keys.cron_running)
+    pipeline.delete(keys.cron_entry(name), *(key(name) for key in noted))
+    return any(pipeline.execute())
 
 
 def last_tick(entry: CronEntry, now: float) -> str:

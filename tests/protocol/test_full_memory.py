@@ -223,3 +223,14 @@ def test_a_tick_of_the_cron_is_refused_whole_and_its_entry_can_still_be_disabled
     assert owner.send(scripts.cron_hold(KEYS, "a", "jid", 5))
     assert owner.send(scripts.cron_hold(KEYS, "a", "jid", 0))
     assert not owner.redis.exists(KEYS.cron_running("a"))
+
+
+def test_a_cron_entry_can_be_disabled_and_destroyed(redis: Redis, own_server: RedisServer) -> None:
+    crons = jobd.CronSet(jobd.Client(own_server.url))
+    crons.create("a", "@daily", "A", overlap="skip")
+    crons.enqueue_now("a")
+    fill(redis)
+    assert crons.disable("a")
+    assert crons.destroy("a")
+    assert not crons.destroy("a")
+    assert not redis.keys("*cron*")
