@@ -70,7 +70,7 @@ class Access:
             raise connector.unavailable(error) from error
 
     def read_all(self, commands: Callable[[Any], object]) -> list[Any]:
-        """Return the answers to what `commands` puts into a pipeline; a refused command is answered by None."""
+        """Return the answers to what `commands` puts into a pipeline; that of a key of a wrong type is None."""
 
         def ask(redis: Any) -> list[Any]:
             with redis.pipeline(transaction=False) as pipeline:
@@ -80,7 +80,11 @@ class Access:
 
         answers = self.read(ask)
         for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+            if isinstance(answer, ResponseError):
+                # Without the right to ask, say, an empty answer would pass for an empty Redis.
+                if not str(answer).startswith("WRONGTYPE"):
+                    raise RedisRefused(f"Redis refused to answer: {answer}") from answer
+            elif isinstance(answer, Exception):
                 raise self.client.connector.unavailable(answer) from answer
         return [None if isinstance(answer, Exception) else answer for answer in answers]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from redis import Redis
 
 import jobd
-from jobd.client.errors import InvalidArguments
+from jobd.client.errors import InvalidArguments, RedisRefused
 from tests.client.api import fill_queue, fill_set
 
 NOON = 1_795_305_600.0
@@ -90,3 +91,24 @@ def test_history_has_the_last_day_first(redis: Redis) -> None:
 def test_history_is_kept_for_five_years(days: Any) -> None:
     with pytest.raises(InvalidArguments, match="give a number from 1 to 1,825"):
         jobd.History(days)
+
+
+@pytest.fixture
+def without_rights(redis: Redis, configured: str) -> Iterator[None]:
+    """The jobs of this process push as a user who may read no size and no heartbeat."""
+    refused = ("-zcard", "-zcount", "-hmget")
+    redis.execute_command("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "&*", "+@all", *refused)
+    jobd.configure(redis_url=f"{configured}&username=narrow&password=secret")
+    yield
+    redis.execute_command("ACL", "DELUSER", "narrow")
+
+
+@pytest.mark.parametrize(
+    "ask", [jobd.Stats, lambda: jobd.DeadSet().room(), lambda: list(jobd.ProcessSet())], ids=["stats", "room", "all"]
+)
+@pytest.mark.usefixtures("without_rights")
+def test_what_may_not_be_read_is_refused_and_not_shown_as_nothing(redis: Redis, ask: Callable[[], object]) -> None:
+    fill_set(redis, "dead", 7)
+    redis.sadd("processes", "one")
+    with pytest.raises(RedisRefused, match="no permissions"):
+        ask()
