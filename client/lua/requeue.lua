@@ -8,11 +8,12 @@
 local count = tonumber(ARGV[1])
 local is_list = {}
 for i = 1, count do is_list[i] = fits(KEYS[2 + i], "list") end
-local moved, gone, note = 0, 0, ""
+local moved, gone, note, noted = 0, 0, "", {}
 for i = 2 + count, #ARGV, 3 do
   local place = tonumber(ARGV[i + 1])
   if not is_list[place] then
-    note = note .. KEYS[2 + place] .. " is no list: its job stays in " .. KEYS[1] .. "; "
+    if not noted[place] then note = note .. KEYS[2 + place] .. " is no list: its jobs stay in " .. KEYS[1] .. "; " end
+    noted[place] = true
   elseif redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
     redis.call("LPUSH", KEYS[2 + place], ARGV[i + 2])
     redis.pcall("SADD", KEYS[2], ARGV[1 + place])

@@ -68,10 +68,10 @@ def test_a_text_and_names_together_are_refused() -> None:
 
 def test_a_queue_of_a_wrong_type_keeps_its_entries_and_is_named(redis: Redis) -> None:
     redis.set("queue:bad", "text")
-    redis.zadd("retry", {payload("a", queue="bad"): 1.0, payload("b"): 2.0})
+    redis.zadd("retry", {payload("a", queue="bad"): 1.0, payload("b"): 2.0, payload("c", queue="bad"): 3.0})
     result = jobd.RetrySet().retry_all()
-    assert (result.moved, result.note) == (1, "queue:bad is no list: its job stays in retry; ")
-    assert jids(jobd.RetrySet()) == ["a"]
+    assert (result.moved, result.note) == (1, "queue:bad is no list: its jobs stay in retry; ")
+    assert jids(jobd.RetrySet()) == ["a", "c"]
 
 
 def during_the_first_page(redis: Redis, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
