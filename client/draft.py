@@ -178,6 +178,7 @@ def read_class(given: Mapping[str, Any]) -> tuple[str, Handler | None]:
     if isinstance(handler, Handler):
         return handler.name, handler
     if isinstance(job, str) and job:
+        _check_text("class", job)
         return job, None
     raise InvalidPayload(f"class={job!r}: give the job's name, or a job, as in {_EXAMPLE}")
 
@@ -197,8 +198,14 @@ _NO_OPTION = frozenset({"class", "args", "kwargs", "jid", "at"})
 def _checked_options(name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(fields.get("jid", ""), str):
         raise InvalidPayload(f"{name}: jid={fields['jid']!r}: give a string, or none for a new one")
+    _check_text(f"{name}: jid", fields.get("jid", ""))
     rest = {key: value for key, value in fields.items() if key not in _NO_OPTION}
     return options.check(rest, place=name, error=InvalidPayload, internal=True) if rest else rest
+
+
+def _check_text(place: str, text: str) -> None:
+    if fault := arguments.find_fault(text):
+        raise InvalidPayload(f"{place}={text!r} is {fault.problem}; {fault.remedy}")
 
 
 def take_time(fields: dict[str, Any], now: float) -> float | None:

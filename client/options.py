@@ -59,6 +59,8 @@ def check(given: Mapping[str, Any], *, place: str, error: type[JobdError], inter
     for name, value in given.items():
         if not isinstance(name, str):
             raise error(f"{place}: the option {name!r} is not named by a string")
+        if fault := arguments.find_fault(name):
+            raise error(f"{place}: the option {name!r} is {fault.problem}; {fault.remedy}")
         if name in UNSUPPORTED:
             raise error(f"{place}: jobd has no option `{name}`; remove it")
         if name in ELSEWHERE:
@@ -129,7 +131,8 @@ def _dead(value: object) -> str | None:
 
 def _tags(value: object) -> str | None:
     if isinstance(value, list | tuple) and all(type(tag) is str for tag in value):
-        return None
+        fault = arguments.find_fault(value)
+        return None if fault is None else f"{fault.described('tags')}; {fault.remedy}"
     return "give a list of strings"
 
 

@@ -639,3 +639,11 @@ def test_a_wrong_setting_is_refused_and_changes_nothing(wrong: Callable[[], obje
     with pytest.raises(ConfigError, match=complaint):
         wrong()
     assert settings.current() is before
+
+
+@pytest.mark.parametrize(
+    "fields", [{"class": "A\udcff"}, {"jid": "\udcff"}, {"tags": ["a", "\udcff"]}, {"\udcff": 1}, {"own": "\udcff"}]
+)
+def test_text_that_is_no_unicode_is_refused_wherever_it_stands(configured: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidPayload, match=r"lone surrogate; clean it"):
+        jobd.Client().push({"class": "A", "args": [], **fields})
