@@ -75,7 +75,10 @@ class SetEntry(JobEntry):
         return Killed(bool(moved.moved), moved.dropped)
 
     def reschedule(self, at: Moment) -> bool:
-        """Give it another time, epoch seconds or an aware `datetime`. False: it was gone."""
+        """Give it another time, epoch seconds or an aware `datetime`, from which `expires_in` counts.
+
+        False: it was gone.
+        """
         score = epoch_seconds(at, "at")
         raw = moves.put_off(self.raw, score - self.score)
         self.owner.expect(score, raw)
