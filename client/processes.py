@@ -19,7 +19,7 @@ from jobd.client.access import Access
 from jobd.client.entry import JobEntry
 from jobd.client.errors import NotControllable
 from jobd.client.push import Client
-from jobd.client.scripts import DeadLimits
+from jobd.client.scripts import DeadLimits, raw_bytes
 
 Signal = Literal["TSTP", "TERM", "TTIN"]
 
@@ -115,7 +115,7 @@ class ProcessSet:
             return False
         if process.embedded:
             raise NotControllable(f"{identity} runs inside another program and takes no signals; stop that program")
-        key = self.access.keys.signals(identity)
+        key = raw_bytes(self.access.keys.signals(identity))
 
         def send(redis: Any) -> None:
             with redis.pipeline(transaction=True) as pipeline:
@@ -160,10 +160,10 @@ class WorkSet:
         keys = self.access.keys
         for start in range(0, len(identities), _WORK_AT_A_TIME):
             some = identities[start : start + _WORK_AT_A_TIME]
-            found = dict(zip(some, self._read([keys.work(identity) for identity in some]), strict=True))
+            found = dict(zip(some, self._read([raw_bytes(keys.work(identity)) for identity in some]), strict=True))
             # Sidekiq up to 6.4.1 writes the other name alone, newer ones the first, jobd both.
             rest = [identity for identity, running in found.items() if not running]
-            found |= zip(rest, self._read([keys.workers(identity) for identity in rest]), strict=True)
+            found |= zip(rest, self._read([raw_bytes(keys.workers(identity)) for identity in rest]), strict=True)
             for identity in some:
                 for thread, value in sorted(found[identity].items()):
                     if work := _work(identity, thread, value):
@@ -173,7 +173,7 @@ class WorkSet:
         """The running job with this jid, or None."""
         return next((work for work in self if work.entry.jid == jid), None)
 
-    def _read(self, keys: Sequence[str]) -> list[Mapping[bytes, bytes]]:
+    def _read(self, keys: Sequence[bytes]) -> list[Mapping[bytes, bytes]]:
         if not keys:
             return []
 
@@ -204,7 +204,7 @@ def _read(access: Access, identities: Sequence[str]) -> list[Process]:
 
 def _ask(pipeline: Any, access: Access, identities: Sequence[str]) -> None:
     for identity in identities:
-        pipeline.hmget(access.keys.process(identity).encode("utf-8", "surrogateescape"), *_FIELDS)
+        pipeline.hmget(raw_bytes(access.keys.process(identity)), *_FIELDS)
 
 
 def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:

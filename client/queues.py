@@ -64,6 +64,10 @@ class Queue:
     def __init__(self, name: str = defaults.QUEUE, client: Client | None = None) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidArguments(f"the queue is {name!r}; give its name")
+        try:
+            self._member = scripts.raw_bytes(name)
+        except UnicodeEncodeError:
+            raise InvalidArguments(f"the queue is {name!r}, which is no Unicode; give its name") from None
         self.name = name
         self.access = Access(client)
 
@@ -80,7 +84,7 @@ class Queue:
     @property
     def key(self) -> bytes:
         """Its key in Redis."""
-        return self.access.keys.queue(self.name).encode("utf-8", "surrogateescape")
+        return scripts.raw_bytes(self.access.keys.queue(self.name))
 
     @property
     def size(self) -> int:
@@ -102,14 +106,14 @@ class Queue:
     @property
     def paused(self) -> bool:
         """Whether nobody fetches from it."""
-        return bool(self.access.read(lambda redis: redis.sismember(self.access.keys.paused, self.name)))
+        return bool(self.access.read(lambda redis: redis.sismember(self.access.keys.paused, self._member)))
 
     @property
     def pause_note(self) -> Pause | None:
         """Who paused it, and when; None when it is not paused."""
         keys = self.access.keys
         paused, note = self.access.read_all(
-            lambda pipeline: pipeline.sismember(keys.paused, self.name).hget(keys.paused_by, self.name)
+            lambda pipeline: pipeline.sismember(keys.paused, self._member).hget(keys.paused_by, self._member)
         )
         return _read_note(note) if paused else None
 

@@ -49,7 +49,7 @@ class Call(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """One operation, ready to be sent. A struct of msgspec, since one is made for each push."""
 
     script: Script
-    keys: Sequence[str]
+    keys: Sequence[str | bytes]
     arguments: Sequence[Argument]
     parse: Callable[[Any], T]
 
@@ -488,14 +488,19 @@ def _firsts(reply: Sequence[bytes] | int) -> list[float] | float:
     return reply / 1000 if isinstance(reply, int) else [float(first) for first in reply]
 
 
+def raw_bytes(text: str) -> bytes:
+    """A name that somebody has read from Redis as it stands there, also when it is no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def pause(keys: Keys, queue: str, note: str) -> Call[bool]:
     """Stop the fetching of a queue everywhere. False: it was paused already."""
-    return Call(load("pause"), [keys.paused, keys.paused_by], [queue, note], bool)
+    return Call(load("pause"), [keys.paused, keys.paused_by], [raw_bytes(queue), note], bool)
 
 
 def resume(keys: Keys, queue: str) -> Call[bool]:
     """Let a paused queue be fetched again. False: it was not paused."""
-    return Call(load("resume"), [keys.paused, keys.paused_by], [queue], bool)
+    return Call(load("resume"), [keys.paused, keys.paused_by], [raw_bytes(queue)], bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,7 +539,8 @@ def bury(keys: Keys, source: str, members: Sequence[bytes], now: float, limits: 
 
 def pluck(keys: Keys, queue: str, payload: bytes, now: float, limits: DeadLimits) -> Call[Moved]:
     """Move one job out of a queue into the dead set as it is."""
-    return Call(load("pluck"), [keys.queue(queue), keys.dead], [repr(now), *limits.arguments(now), payload], _moved)
+    own: list[str | bytes] = [raw_bytes(keys.queue(queue)), keys.dead]
+    return Call(load("pluck"), own, [repr(now), *limits.arguments(now), payload], _moved)
 
 
 def replace(source: str, member: bytes, payload: bytes, score: float | None = None) -> Call[bool]:
@@ -544,7 +550,7 @@ def replace(source: str, member: bytes, payload: bytes, score: float | None = No
 
 def clear(keys: Keys, queue: str) -> Call[int]:
     """Remove a queue with all its jobs; answers how many."""
-    return Call(load("clear"), [keys.queue(queue), keys.queues], [queue], int)
+    return Call(load("clear"), [raw_bytes(keys.queue(queue)), keys.queues], [raw_bytes(queue)], int)
 
 
 CronClaim = Literal["tick", "late", "hand"]

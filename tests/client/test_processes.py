@@ -150,3 +150,13 @@ def test_a_thousand_processes_are_read_in_a_few_round_trips(redis: Redis) -> Non
     calls: Any = redis.info("commandstats")
     assert calls["cmdstat_hmget"]["calls"] == 1_001
     assert set(calls) <= {"cmdstat_hmget", "cmdstat_smembers", "cmdstat_config|resetstat"}
+
+
+def test_an_identity_that_is_no_unicode_is_shown_with_its_jobs(redis: Redis) -> None:
+    redis.sadd("processes", b"\xff:1:a")
+    redis.hset(b"\xff:1:a", mapping={"info": "{}", "busy": 1})
+    redis.hset(b"\xff:1:a:work", "t", json.dumps({"queue": "q", "payload": "{}", "run_at": 1}))
+    [work] = jobd.WorkSet()
+    assert jobd.ProcessSet().quiet(work.process)
+    assert redis.lrange(b"\xff:1:a-signals", 0, -1) == [b"TSTP"]
+    assert jobd.Stats().busy == 1

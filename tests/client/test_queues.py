@@ -181,3 +181,21 @@ def test_what_is_no_list_is_not_cleared(redis: Redis) -> None:
     with pytest.raises(RedisRefused, match="queue:default is no list; nothing was changed"):
         jobd.Queue().clear()
     assert redis.get("queue:default") == b"text"
+
+
+def test_a_name_that_is_no_unicode_is_shown_and_obeys(redis: Redis) -> None:
+    redis.sadd("queues", b"\xff")
+    redis.lpush(b"queue:\xff", payload("a"), payload("b"))
+    [queue] = jobd.Queue.all()
+    assert queue.pause("ann")
+    assert redis.smembers("paused") == {b"\xff"}
+    assert queue.paused
+    assert queue.pause_note is not None
+    assert [each.paused for each in jobd.Stats().queues] == [True]
+    assert queue.resume()
+    entry = queue.find("a")
+    assert entry is not None
+    assert entry.kill()
+    assert queue.clear() == 1
+    with pytest.raises(InvalidArguments, match="is no Unicode"):
+        jobd.Queue("\ud800")
