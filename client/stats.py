@@ -13,6 +13,8 @@ from jobd.client.entry import JobEntry
 from jobd.client.errors import InvalidArguments
 from jobd.client.processes import number
 from jobd.client.push import Client
+from jobd.client.scripts import raw_bytes
+from jobd.client.times import Moment, epoch_seconds
 
 MAX_DAYS = 5 * 365
 """Days for which Sidekiq and jobd keep the figures of a day."""
@@ -69,16 +71,16 @@ class Stats:
 class History:
     """How many attempts ended and failed on each of the last `days` UTC days, 1 to 1,825.
 
-    `processed` and `failed` map `2026-03-01` to a number, the last day first. `until` (epoch seconds) is within the
-    last of the days [now]. Read in one round trip. Without a `client` it is that of this process' jobs. Raises
-    `InvalidArguments`, `RedisUnavailable` or `RedisRefused`.
+    `processed` and `failed` map `2026-03-01` to a number, the last day first. `until` (epoch seconds or an aware
+    `datetime`) is within the last of the days [now]. Read in one round trip. Without a `client` it is that of this
+    process' jobs. Raises `InvalidArguments`, `RedisUnavailable` or `RedisRefused`.
     """
 
-    def __init__(self, days: int = 30, *, until: float | None = None, client: Client | None = None) -> None:
+    def __init__(self, days: int = 30, *, until: Moment | None = None, client: Client | None = None) -> None:
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= MAX_DAYS:
             raise InvalidArguments(f"days is {days!r}; give a number from 1 to {MAX_DAYS:,}")
         access = Access(client)
-        keys, last = access.keys, access.now() if until is None else until
+        keys, last = access.keys, access.now() if until is None else epoch_seconds(until, "until")
         moments = [last - back * _DAY for back in range(days)]
         names = [keys.stat_processed_on(moment) for moment in moments]
         names += [keys.stat_failed_on(moment) for moment in moments]
@@ -106,7 +108,7 @@ def read_queues(access: Access, names: list[str]) -> list[tuple[int, bytes | Non
 
     def ask(pipeline: Any) -> None:
         for name in names:
-            key = access.keys.queue(name).encode("utf-8", "surrogateescape")
+            key = raw_bytes(access.keys.queue(name))
             pipeline.llen(key).lindex(key, -1)
 
     answers = access.read_all(ask)
@@ -120,6 +122,7 @@ def _busy(access: Access, processes: set[bytes]) -> list[int]:
 
     def ask(pipeline: Any) -> None:
         for identity in processes:
-            pipeline.hmget(access.keys.process(identity.decode("utf-8", "replace")), "info", "busy")
+            name = identity.decode("utf-8", "surrogateescape")
+            pipeline.hmget(raw_bytes(access.keys.process(name)), "info", "busy")
 
     return [int(number(busy)) for info, busy in filter(None, access.read_all(ask)) if info is not None]

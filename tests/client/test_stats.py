@@ -112,3 +112,9 @@ def test_what_may_not_be_read_is_refused_and_not_shown_as_nothing(redis: Redis, 
     redis.sadd("processes", "one")
     with pytest.raises(RedisRefused, match="no permissions"):
         ask()
+
+
+@pytest.mark.parametrize("until", [float("nan"), 1e20, "today"])
+def test_a_last_day_that_cannot_be_meant_is_refused(until: Any) -> None:
+    with pytest.raises(InvalidArguments, match="until is"):
+        jobd.History(2, until=until)
