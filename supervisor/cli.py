@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=None if arguments is None else list(arguments), prog_name="jobd", standalone_mode=False)
     except click.ClickException as error:
-        print(f"jobd: {_usage_line(error)}", file=sys.stderr)
+        exits.complain(_usage_line(error))
         return exits.USAGE
     except click.Abort:
         return exits.FAILED

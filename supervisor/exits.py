@@ -20,6 +20,7 @@ from jobd.client.errors import (
     RedisUnavailable,
     StoreUnavailable,
 )
+from jobd.supervisor.status_text import printable
 from jobd.worker import log
 
 OK = 0
@@ -60,10 +61,13 @@ def code_for(error: JobdError) -> int:
 
 
 def complain(text: str) -> None:
-    """Print to standard error why jobd ends: each line under its name, a traceback as it is."""
+    """Print to standard error why jobd ends: each line under its name, a traceback as it is.
+
+    Messages quote what somebody has given; what a terminal would obey in them is escaped.
+    """
     message, trace, frames = text.partition("Traceback (most recent call last):")
     for line in message.splitlines():
-        print(f"jobd: {line}", file=sys.stderr)
+        print(f"jobd: {printable(line)}", file=sys.stderr)
     if trace:
         print(trace + frames, file=sys.stderr)
 

@@ -210,3 +210,13 @@ def test_what_was_pushed_before_a_lost_answer_is_told(
     printed = capsys.readouterr()
     assert printed.out.split() == [job["jid"] for job in queued(redis)]
     assert "jobd: unknown: " in printed.err
+
+
+def test_what_a_terminal_would_obey_is_escaped_in_a_refusal(push: Push, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push("-", lines='{"class": "\\u001b[31m", "args": {}}\n') == exits.USAGE
+    assert r"\u001b[31m: args={}" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_utf_8_is_refused(push: Push, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push("app.send\udcff") == exits.USAGE
+    assert "clean it" in capsys.readouterr().err
