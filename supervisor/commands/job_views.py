@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -41,7 +42,9 @@ def row(where: Where, entry: SetEntry | QueueEntry, now: float) -> list[str]:
 
 
 def until(seconds: float) -> str:
-    """`in 5 min`, `3 h ago`."""
+    """`in 5 min`, `3 h ago`; of an endless time `never`."""
+    if not math.isfinite(seconds):
+        return "never"
     return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
 
 
@@ -74,7 +77,8 @@ def document(entry: JobEntry) -> dict[str, Any]:
         "problem": entry.problem,
     }
     if isinstance(entry, SetEntry):
-        found |= {"at": entry.at, "key": entry.key}
+        # A set may hold infinity, which JSON cannot.
+        found |= {"at": entry.at if math.isfinite(entry.at) else None, "key": entry.key}
     if entry.malformed:
         found["raw"] = entry.raw.decode("utf-8", "replace")
     return found

@@ -241,3 +241,12 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert jobs(*words) == exits.USAGE
     assert complaint in capsys.readouterr().err
     assert redis.zcard("dead") == 3
+
+
+def test_an_endless_time_is_still_json(jobs: Jobs, redis: Redis, capsys: Captured) -> None:
+    redis.zadd("schedule", {job(1): float("inf")})
+    assert jobs("scheduled") == exits.OK
+    assert "never" in capsys.readouterr().out
+    assert jobs("scheduled", "--json") == exits.OK
+    [found] = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["jobs"]
+    assert found["at"] is None
