@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from jobd.client import defaults
+from jobd.client.errors import NotPermitted
 from jobd.supervisor.commands.confirm import confirm, yes_option
 from jobd.supervisor.commands.new_files import NewFile, Written, fill, is_taken, package_of, write
 
@@ -64,11 +65,14 @@ class Place:
 
     @classmethod
     def of(cls, directory: Path) -> Place:
-        """Look at the directory, which need not exist."""
+        """Look at the directory, which need not exist. Raises NotPermitted."""
         absolute = directory.resolve()
-        package = package_of(absolute)
+        try:
+            package, owner = package_of(absolute), _owner(absolute)
+        except PermissionError as error:
+            raise NotPermitted(f"{directory} cannot be looked at: {error.strerror}") from error
         module = f"{package}.jobs" if package else "jobs"
-        return cls(directory, absolute, module, Path(sys.executable).with_name("jobd"), _owner(absolute))
+        return cls(directory, absolute, module, Path(sys.executable).with_name("jobd"), owner)
 
     @property
     def name(self) -> str:

@@ -145,3 +145,18 @@ def test_a_file_in_the_place_of_the_folder_is_one_clear_error(shop: Path, capsys
     printed = capsys.readouterr()
     assert printed.err.startswith("jobd: taken")
     assert printed.out == ""
+
+
+def test_a_folder_that_may_not_be_looked_at_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o000)
+    script = """
+import os, sys
+from jobd.supervisor import cli
+if os.getuid() == 0:
+    os.setuid(65534)  # root may look everywhere
+sys.exit(cli.main(["init", "closed/shop"]))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == exits.NOT_PERMITTED
+    assert re.fullmatch(r"jobd: closed/shop\S* cannot be .*\n", done.stderr)
