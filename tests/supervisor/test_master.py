@@ -98,7 +98,7 @@ class TestStop:
         begun = time.monotonic()
         jobd.signal(signal.SIGTERM)
         assert jobd.wait() == exits.OK
-        assert time.monotonic() - begun < 0.5 + 3 + 0.2  # for the master's own end
+        assert time.monotonic() - begun < 0.5 + 3 + 1  # for the master's own end, on a busy machine
         assert jobd.count("child.killed") == 1
         jobd.launch()  # the job may stop its process before that can say that it is ready
         jobd.wait_for_lines("began", 2)

@@ -262,9 +262,9 @@ def rotate(jobd: Jobd) -> None:
 
 
 def log_of(pid: int) -> str:
-    """The name that the log file of a process has by now; the standard streams lead there too."""
-    (name,) = {Path(each.path).name for each in psutil.Process(pid).open_files() if each.path.endswith(".log")}
-    return name
+    """The name that the log file of a process has by now; the standard streams lead there too, or soon will."""
+    names = {Path(each.path).name for each in psutil.Process(pid).open_files() if each.path.endswith(".log")}
+    return " and ".join(sorted(names))
 
 
 class TestNewCode:
