@@ -8,7 +8,7 @@ from typing import Any
 from jobd.client import defaults
 from jobd.client import payload as wire
 from jobd.client.draft import read_item
-from jobd.client.errors import InvalidPayload, MalformedPayload
+from jobd.client.errors import InvalidArguments, InvalidPayload, MalformedPayload
 from jobd.client.payload import Timestamps
 
 _OF_THE_SET = ("at", "wait", "wait_until")
@@ -57,6 +57,8 @@ def edited(payload: Mapping[str, Any], changes: Mapping[str, Any], remove: Itera
     Raises `InvalidPayload` or `InvalidArguments` naming the field.
     """
     name = payload.get("class")
+    if isinstance(remove, str):
+        raise InvalidArguments(f"{name}: remove={remove!r}: give a list of fields, [{remove!r}]")
     for field in (*changes, *remove):
         if field in _OF_THE_SET:
             raise InvalidPayload(f"{name}: `{field}` is no field of the payload; give the time to `reschedule`")

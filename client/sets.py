@@ -224,6 +224,8 @@ class JobSet:
     def _selection(self, text: str | None, only: Iterable[EntryKey] | None) -> bulk.Selection:
         if text is not None and only is not None:
             raise InvalidArguments("text= and only= are both given; give one of them")
+        if text == "":
+            raise InvalidArguments("text= is empty, which every entry holds; leave it out if all are meant")
         return bulk.Selection(self, text, None if only is None else map(entry_key, only))
 
 

@@ -184,3 +184,11 @@ def test_nothing_reads_a_whole_set_or_queue_at_once(redis: Redis, monkeypatch: p
     assert calls["cmdstat_evalsha"]["calls"] <= ENTRIES / defaults.API_MOVES + 2
     assert calls["cmdstat_evalsha"]["usec_per_call"] < 5_000
     assert jobd.Queue().clear() == ENTRIES
+
+
+def test_an_empty_text_does_not_stand_for_everything(redis: Redis) -> None:
+    fill_set(redis, "retry", 3)
+    for change in (jobd.RetrySet().delete_all, jobd.RetrySet().retry_all, jobd.RetrySet().kill_all):
+        with pytest.raises(InvalidArguments, match="leave it out if all are meant"):
+            change(text="")
+    assert len(jobd.RetrySet()) == 3

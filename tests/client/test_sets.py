@@ -323,3 +323,13 @@ def test_a_lost_answer_says_that_the_change_may_have_been_made(redis_url: str) -
         client.connector.close()
         with pytest.raises(jobd.errors.ChangeOutcomeUnknown, match="may have been made"):
             entry.delete()
+
+
+def test_fields_to_remove_come_as_a_list(redis: Redis) -> None:
+    redis.zadd("retry", {payload("a", tags=["x"]): 1.0})
+    entry = only_entry(jobd.RetrySet())
+    with pytest.raises(InvalidArguments, match=r"give a list of fields, \['tags'\]"):
+        entry.edit({}, remove="tags")
+    changed = entry.edit({}, remove=["tags"])
+    assert changed is not None
+    assert changed.tags == []
