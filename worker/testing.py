@@ -129,7 +129,7 @@ class Clock:
         return datetime.fromtimestamp(clock.now(), UTC)
 
     def advance(self, wait: Wait) -> None:
-        """Move it on by seconds or a `timedelta`. Raises InvalidArguments for a way back."""
+        """Move it on by seconds or a `timedelta`. Raises JobdError for a way back."""
         seconds = wait_seconds(wait, "advance")
         if seconds < 0:
             raise JobdError(f"advance({wait!r}): a clock only moves on; start the test with another one")
