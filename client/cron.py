@@ -239,7 +239,7 @@ def _queue(place: str, given: object) -> str | None:
 def _text(place: str, key: str, given: object) -> str:
     if given is None:
         return ""
-    if not isinstance(given, str):
+    if not isinstance(given, str) or given != payload.clean_text(given, len(given)):
         raise InvalidCron(f"{place}: {key} is {given!r}; give text")
     return given
 

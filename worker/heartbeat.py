@@ -159,10 +159,11 @@ class Heartbeat:
     def _tell_figures(self) -> None:
         if self._on_cluster is None:
             return
+        begun = time.monotonic()
         try:
             figures = read_figures(self._connector.client(), self._keys, self._queues, self._clock.now())
         except (RedisError, RedisUnavailable, OSError) as error:
-            self._outage.failed(error)
+            self._outage.failed(error, begun)
         else:
             self._on_cluster(figures)
 
