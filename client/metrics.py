@@ -113,10 +113,10 @@ class Metrics:
 
     def top(self, period: Period = "1h", *, match: str = "", until: float | None = None) -> MetricsResult:
         """All classes whose name holds `match`, over the period that ends at `until` (epoch seconds) [now]."""
-        width, starts = self._buckets(period, until)
+        width, starts = buckets(period, self.access.now() if until is None else until)
         found: dict[str, _Counts] = {}
         for place, answer in self._hashes(width, starts, lambda pipeline, key: pipeline.hgetall(key)):
-            for name, kind, value in _counters(answer):
+            for name, kind, value in counters(answer):
                 if match in name:
                     found.setdefault(name, _zeroes(starts))[kind][place] += value
         jobs = [JobMetrics(name, *counts) for name, counts in found.items()]
@@ -125,7 +125,7 @@ class Metrics:
 
     def of(self, name: str, period: Period = "1h", *, until: float | None = None) -> MetricsResult:
         """One class over the period, up to 8 hours with its histograms; with zeroes when it did not run."""
-        width, starts = self._buckets(period, until)
+        width, starts = buckets(period, self.access.now() if until is None else until)
         counts, names = _zeroes(starts), metric_keys.fields(name)
         for place, answer in self._hashes(width, starts, lambda pipeline, key: pipeline.hmget(key, *names)):
             for kind, value in enumerate(answer or ()):
@@ -133,19 +133,11 @@ class Metrics:
         histograms = self._histograms(name, starts) if width == MINUTE else ()
         return MetricsResult(period, width, starts, {name: JobMetrics(name, *counts, histograms)})
 
-    def _buckets(self, period: str, until: float | None) -> tuple[int, list[float]]:
-        if period not in get_args(Period):
-            raise InvalidArguments(f"the period is {period!r}; give one of {', '.join(get_args(Period))}")
-        seconds = int(period[:-1]) * _SECONDS[period[-1]]
-        width = MINUTE if seconds <= 8 * 3600 else TEN_MINUTES if seconds <= 72 * 3600 else HOUR
-        last = (self.access.now() if until is None else until) // width * width
-        return width, [last - width * back for back in range(seconds // width - 1, -1, -1)]
-
     def _hashes(
         self, width: int, starts: Sequence[float], ask: Callable[[Any, str], object]
     ) -> Iterator[tuple[int, Any]]:
         """What `ask` is answered for the counters of each bucket, with the bucket's place."""
-        keys = list(_counter_keys(self.access.keys, width, starts))
+        keys = list(counter_keys(self.access.keys, width, starts))
         for first in range(0, len(keys), _KEYS_AT_A_TIME):
             some = keys[first : first + _KEYS_AT_A_TIME]
 
@@ -171,9 +163,19 @@ class Metrics:
             values = self.access.read(partial(_mget, keys=[key for _, key in some]))
             for (place, _), value in zip(some, values, strict=True):
                 if value:
-                    parts = _HISTOGRAM.unpack(value[: _HISTOGRAM.size].ljust(_HISTOGRAM.size, b"\0"))
+                    parts = unpack(value)
                     counts[place] = [before + more for before, more in zip(counts[place], parts, strict=True)]
         return counts
+
+
+def buckets(period: str, until: float) -> tuple[int, list[float]]:
+    """Width and starts (epoch seconds) of the buckets of a period that ends at `until`. Raises `InvalidArguments`."""
+    if period not in get_args(Period):
+        raise InvalidArguments(f"the period is {period!r}; give one of {', '.join(get_args(Period))}")
+    seconds = int(period[:-1]) * _SECONDS[period[-1]]
+    width = MINUTE if seconds <= 8 * 3600 else TEN_MINUTES if seconds <= 72 * 3600 else HOUR
+    last = until // width * width
+    return width, [last - width * back for back in range(seconds // width - 1, -1, -1)]
 
 
 def estimate(histogram: Sequence[int], percent: float) -> Estimate:
@@ -190,6 +192,11 @@ def estimate(histogram: Sequence[int], percent: float) -> Estimate:
     return Estimate(0.0, 0.0, 0.0)
 
 
+def unpack(histogram: bytes) -> Sequence[int]:
+    """The counters of a stored histogram."""
+    return _HISTOGRAM.unpack(histogram[: _HISTOGRAM.size].ljust(_HISTOGRAM.size, b"\0"))
+
+
 def _zeroes(starts: Sequence[float]) -> _Counts:
     return [0] * len(starts), [0] * len(starts), [0] * len(starts)
 
@@ -198,7 +205,8 @@ def _mget(redis: Any, keys: Sequence[str]) -> Any:
     return redis.mget(keys)
 
 
-def _counter_keys(keys: Keys, width: int, starts: Sequence[float]) -> Iterator[tuple[int, str]]:
+def counter_keys(keys: Keys, width: int, starts: Sequence[float]) -> Iterator[tuple[int, str]]:
+    """The keys that hold the counters of buckets, each with its bucket's place."""
     for place, start in enumerate(starts):
         if width == HOUR:
             yield place, keys.metrics_hour(metric_keys.hour_slot(start))
@@ -208,7 +216,7 @@ def _counter_keys(keys: Keys, width: int, starts: Sequence[float]) -> Iterator[t
             yield place, keys.metrics(metric_keys.old_slot(start))
 
 
-def _counters(fields: Mapping[bytes, bytes]) -> Iterable[tuple[str, int, int]]:
+def counters(fields: Mapping[bytes, bytes]) -> Iterable[tuple[str, int, int]]:
     """Name, kind and value of each counter of a hash; what else it holds is passed over."""
     kinds = {"p": 0, "f": 1, "ms": 2}
     for raw, value in fields.items():

@@ -23,7 +23,8 @@ from jobd.client.scripts import DeadLimits, raw_bytes
 
 Signal = Literal["TSTP", "TERM", "TTIN"]
 
-_FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at")
+FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at")
+"""Fields of a heartbeat from which `parse` makes a `Process`."""
 _AT_A_TIME = 1_000
 """Heartbeats that are read in one round trip."""
 _WORK_AT_A_TIME = 50
@@ -166,7 +167,7 @@ class WorkSet:
             found |= zip(rest, self._read([raw_bytes(keys.workers(identity)) for identity in rest]), strict=True)
             for identity in some:
                 for thread, value in sorted(found[identity].items()):
-                    if work := _work(identity, thread, value):
+                    if work := parse_work(identity, thread, value):
                         yield work
 
     def find(self, jid: str) -> Work | None:
@@ -197,14 +198,14 @@ def _read(access: Access, identities: Sequence[str]) -> list[Process]:
         some = identities[start : start + _AT_A_TIME]
         answers = access.read_all(partial(_ask, access=access, identities=some))
         for identity, answer in zip(some, answers, strict=True):
-            if answer and (process := parse(identity, dict(zip(_FIELDS, answer, strict=True)))):
+            if answer and (process := parse(identity, dict(zip(FIELDS, answer, strict=True)))):
                 found.append(process)
     return found
 
 
 def _ask(pipeline: Any, access: Access, identities: Sequence[str]) -> None:
     for identity in identities:
-        pipeline.hmget(raw_bytes(access.keys.process(identity)), *_FIELDS)
+        pipeline.hmget(raw_bytes(access.keys.process(identity)), *FIELDS)
 
 
 def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
@@ -253,7 +254,8 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
-def _work(identity: str, thread: bytes, value: bytes) -> Work | None:
+def parse_work(identity: str, thread: bytes, value: bytes) -> Work | None:
+    """The running job of one field of a work hash; None when it describes none."""
     fields = _json(value)
     if not isinstance(fields, dict):
         return None

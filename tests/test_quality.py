@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["client", "worker", "supervisor", "contrib", "jobd", "tests", "bench", "examples"]
+FOLDERS = ["client", "worker", "supervisor", "contrib", "web", "jobd", "tests", "bench", "examples"]
 
 
 def run(*command: str) -> None:
@@ -40,7 +40,7 @@ def test_basedpyright_finds_nothing_in_the_product() -> None:
 def test_no_function_is_longer_than_a_page() -> None:
     functions = [
         (path.name, node)
-        for folder in ("client", "worker", "supervisor", "contrib")
+        for folder in ("client", "worker", "supervisor", "contrib", "web")
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef)

@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 MAY_IMPORT = {
     "client": {"client"},
     "worker": {"client", "worker"},
-    "supervisor": {"client", "worker", "supervisor"},
+    "supervisor": {"client", "worker", "supervisor", "web"},
     "contrib": {"client", "contrib"},
+    "web": {"client", "web"},
     "jobd": {"client", "worker"},  # the worker only when one of its names is asked for
     "__main__": {"supervisor"},
 }
-PARTS = ("client", "worker", "supervisor", "contrib")
+PARTS = ("client", "worker", "supervisor", "contrib", "web")
 BESIDES = {"pytest_plugin.py": {"jobd.supervisor.store", "jobd.supervisor.store.Store"}}
 """What one file may import beyond its part: the store of tests is the one that `jobd` runs."""
 NOT_FOR_CLIENTS = {"click", "yaml", "psutil", "prometheus_client", "setproctitle", "daemon", "cronsim"}
@@ -81,6 +82,8 @@ def test_imports_point_one_way(folder: str) -> None:
         ("from jobd import worker", "client"),
         ("def f():\n    import jobd.supervisor.cli", "worker"),
         ("import click", "client"),
+        ("from jobd.worker import log", "web"),
+        ("from jobd.web import app", "client"),
     ],
 )
 def test_an_import_against_the_direction_is_found(source: str, folder: str) -> None:
@@ -99,7 +102,7 @@ def test_importing_jobd_loads_neither_redis_nor_the_worker_nor_the_commands_libr
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(shown.stdout.split())
     assert "jobd.client.push" in loaded
-    assert not loaded & {"redis", "asyncio", "jobd.worker", "jobd.supervisor", *NOT_FOR_CLIENTS}
+    assert not loaded & {"redis", "asyncio", "jobd.worker", "jobd.supervisor", "jobd.web", *NOT_FOR_CLIENTS}
 
 
 def test_every_public_name_is_there() -> None:

@@ -1,0 +1,17 @@
+"""The dashboard and its JSON interface: `jobd.web.app(...)` is an ASGI application, `jobd web` runs it by itself."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from jobd.client.errors import ConfigError
+
+if any(find_spec(name) is None for name in ("starlette", "jinja2")):
+    raise ConfigError(
+        "the dashboard needs the extra `web`: pip install 'jobd[web]', in a checkout pip install '.[web]'"
+    )
+
+from jobd.web.auth import ACTIONS, Basic, Tokens, User
+from jobd.web.site import app
+
+__all__ = ["ACTIONS", "Basic", "Tokens", "User", "app"]

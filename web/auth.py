@@ -1,0 +1,127 @@
+"""Who asks: basic authentication, tokens, or a function of the host application; and what the user may do."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import inspect
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from starlette.requests import Request
+
+from jobd.client.errors import ConfigError
+
+ACTIONS = ("view", "retry", "enqueue", "kill", "delete", "pause", "clear", "quiet", "stop", "dump", "cron")
+"""What `authorize` is asked about: to look at pages, and each kind of change."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks. `by_token`: told by a header that no browser adds by itself."""
+
+    name: str
+    by_token: bool = False
+
+
+Authenticator: TypeAlias = Callable[[Request], "User | str | Awaitable[User | str | None] | None"]
+"""Tells the user of a request; None is nobody."""
+Authorize: TypeAlias = Callable[[str, str], "bool | Awaitable[bool]"]
+"""Whether a user, by name, may do one of ACTIONS."""
+
+
+class _Secrets:
+    """Names and what each has to show, compared in the same time whatever is shown."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._salt = secrets.token_bytes(32)
+        self._known = {name: self._digest(secret) for name, secret in known.items()}
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._salt, secret.encode("utf-8", "surrogatepass"), "sha256")
+
+    def matches(self, name: str, shown: str) -> bool:
+        """Whether this is what `name` has to show."""
+        known = self._known.get(name)
+        return hmac.compare_digest(known or bytes(32), self._digest(shown)) and known is not None
+
+    def owner(self, shown: str) -> str | None:
+        """Whose secret this is."""
+        found, digest = None, self._digest(shown)
+        for name, known in self._known.items():
+            if hmac.compare_digest(known, digest):
+                found = name
+        return found
+
+
+class Basic:
+    """HTTP's basic authentication: `Basic({"ann": "password"})`. Use it over TLS, or on this machine only."""
+
+    challenge = 'Basic realm="jobd", charset="UTF-8"'
+
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self._users = _checked(users, "password")
+
+    def __call__(self, request: Request) -> User | None:
+        """The user whose name and password the header holds."""
+        shown = _credentials(request, "basic")
+        if shown is None:
+            return None
+        try:
+            name, _, password = base64.b64decode(shown, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return None
+        return User(name) if self._users.matches(name, password) else None
+
+
+class Tokens:
+    """Tokens for programs, `Authorization: Bearer TOKEN`: `Tokens({"ci": "token"})`."""
+
+    challenge = 'Bearer realm="jobd"'
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self._tokens = _checked(tokens, "token")
+
+    def __call__(self, request: Request) -> User | None:
+        """The user whose token the header holds."""
+        shown = _credentials(request, "bearer")
+        name = None if shown is None else self._tokens.owner(shown)
+        return None if name is None else User(name, by_token=True)
+
+
+def _checked(known: Mapping[str, str], what: str) -> _Secrets:
+    for name, secret in known.items():
+        if not name or not secret or ":" in name:
+            raise ConfigError(f"auth: user {name!r} needs a name without a colon, and a {what} that is not empty")
+    return _Secrets(known)
+
+
+def _credentials(request: Request, scheme: str) -> str | None:
+    kind, _, shown = request.headers.get("authorization", "").partition(" ")
+    return shown.strip() if kind.lower() == scheme else None
+
+
+async def identify(request: Request, authenticators: Sequence[Authenticator]) -> User | None:
+    """Who asks, by the first authenticator that tells; None is nobody."""
+    for authenticator in authenticators:
+        told = authenticator(request)
+        found = await told if inspect.isawaitable(told) else told
+        if found is not None:
+            return found if isinstance(found, User) else User(str(found))
+    return None
+
+
+async def allowed(user: str, authorize: Authorize | None, read_only: bool) -> frozenset[str]:
+    """Which of ACTIONS a user may do."""
+    asked = ACTIONS[:1] if read_only else ACTIONS
+    if authorize is None:
+        return frozenset(asked)
+    found = set()
+    for action in asked:
+        told = authorize(user, action)
+        if (await told if inspect.isawaitable(told) else told) is True:
+            found.add(action)
+    return frozenset(found)

@@ -1,0 +1,128 @@
+"""Jobs as pages and the JSON interface show them: plain values, cut to size, without secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from jobd.client.entry import JobEntry
+from jobd.client.processes import Process, Work
+from jobd.web.masking import Masker
+
+ROW_CHARACTERS = 200
+ERROR_CHARACTERS = 300
+RAW_CHARACTERS = 4_000
+MOST_CHARACTERS = 200_000
+"""Of the arguments of one job, as text."""
+_SHOWN_ELSEWHERE = frozenset(
+    {
+        *("class", "wrapped", "args", "kwargs", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at"),
+        *("retried_at", "retry_count", "error_class", "error_message", "error_backtrace"),
+    }
+)
+_KEY = re.compile(r"(-?[0-9.e+-]{1,40}|-?inf)~([0-9a-f]{16})")
+
+
+def key_of(place: float | int, raw: bytes) -> str:
+    """Names exactly these bytes at this score, or at this distance from the end of a queue."""
+    return f"{place!r}~{hashlib.sha256(raw).hexdigest()[:16]}"
+
+
+def read_key(key: str) -> tuple[float, str] | None:
+    """Place and digest that a key names; None when it is none."""
+    found = _KEY.fullmatch(key)
+    try:
+        return (float(found[1]), found[2]) if found else None
+    except ValueError:
+        return None
+
+
+def cut(text: str, most: int) -> str:
+    """`text`, with a mark where it was cut."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON for people."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=None if indent else (", ", ": "))
+
+
+def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> str:
+    """The arguments in one line, as in a call."""
+    parts, length = [], 0
+    for name, value in [*((None, arg) for arg in entry.args), *entry.kwargs.items()]:
+        hidden = masker.value({name: value})[name] if name is not None else masker.value(value)
+        parts.append(as_json(hidden) if name is None else f"{name}={as_json(hidden)}")
+        length += len(parts[-1])
+        if length > most:
+            break
+    return cut(", ".join(parts), most)
+
+
+def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
+    """A job in a list. `at` is the score in a set."""
+    return {
+        "key": key,
+        "at": at,
+        "jid": entry.jid,
+        "class": entry.name,
+        "queue": entry.queue,
+        "args": call_text(entry, masker),
+        "tags": entry.tags,
+        "retry_count": entry.retry_count,
+        "created_at": entry.created_at,
+        "enqueued_at": entry.enqueued_at,
+        "failed_at": entry.failed_at,
+        "error_class": entry.error_class,
+        "error_message": cut(masker.text(entry.error_message), ERROR_CHARACTERS),
+        "problem": entry.problem,
+        "raw": raw_text(entry, masker, ROW_CHARACTERS) if entry.malformed else "",
+        "bytes": len(entry.raw),
+    }
+
+
+def job_detail(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
+    """A job with all that it holds."""
+    kwargs = masker.value(entry.kwargs)
+    return {
+        **job_row(entry, masker, key, at),
+        "retried_at": entry.retried_at,
+        "arguments": masker.value(entry.args),
+        "kwargs": kwargs,
+        "error_message": masker.text(entry.error_message),
+        "error_backtrace": [masker.text(line) for line in entry.error_backtrace],
+        "fields": masker.value({k: v for k, v in entry.payload.items() if k not in _SHOWN_ELSEWHERE}),
+        "raw": raw_text(entry, masker, RAW_CHARACTERS) if entry.malformed else "",
+    }
+
+
+def raw_text(entry: JobEntry, masker: Masker, most: int) -> str:
+    """The bytes of an entry that is no job."""
+    return cut(masker.text(entry.raw[: most * 4].decode("utf-8", "backslashreplace")), most)
+
+
+def holds(entry: JobEntry, text: str, masker: Masker) -> bool:
+    """Whether what is shown of an entry holds `text`; a search in what is hidden would tell it."""
+    if entry.payload:
+        return text in json.dumps(masker.value(dict(entry.payload)), ensure_ascii=False)
+    return text in masker.text(entry.raw.decode("utf-8", "backslashreplace"))
+
+
+def process_row(process: Process, now: float) -> dict[str, Any]:
+    """A worker process; `rss` in KiB, times in epoch seconds."""
+    names = ("identity", "hostname", "pid", "tag", "version", "concurrency", "busy", "quiet", "rss", "rtt_us", "beat")
+    found = {name: getattr(process, name) for name in (*names, "started_at", "embedded")}
+    return {**found, "queues": list(process.queues), "labels": list(process.labels), "silent": now - process.beat}
+
+
+def work_row(work: Work, masker: Masker) -> dict[str, Any]:
+    """A job that runs."""
+    return {
+        "process": work.process,
+        "thread": work.thread,
+        "run_at": work.run_at,
+        **job_row(work.entry, masker, ""),
+        "queue": work.queue or work.entry.queue,
+    }

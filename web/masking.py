@@ -1,0 +1,71 @@
+"""Keeps secrets out of what leaves the server: pages, the JSON interface, messages of errors.
+
+Values under a telling key are replaced whole, and so is what looks like a secret inside of text. Arguments by position
+have no key: of those only the second rule holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+HIDDEN = "••••••"
+WORDS = (
+    *("pass", "secret", "token", "apikey", "authorization", "credential", "private"),
+    *("cvv", "ssn", "iban", "cardnumber", "cookie"),
+)
+"""A key that holds one of these is told by it; case, `_`, `-` and spaces do not count."""
+_DEEPEST = 200
+_IGNORED = re.compile(r"[\s_-]+")
+_VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|[^\s,;&"'}\])]+)"""
+_SHAPES = (
+    re.compile(r"(?<=://)[^\s/@:]{0,200}:\S{1,200}(?=@)"),
+    re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]+"),
+    re.compile(r"(?i)(?<=\bbasic )[\w+/=]{8,}"),
+    re.compile(r"\beyJ[\w-]{5,500}\.[\w-]{1,4000}\.[\w-]{0,1000}"),
+    re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"\b[sr]k_(?:live|test)_\w+"),
+    re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
+    re.compile(r"\bgh[pousr]_\w{20,}|\bxox[abprs]-[\w-]{10,}"),
+)
+"""What they repeat is bounded where a part could begin anywhere: hostile text must not cost more than its length."""
+MOST_CHARACTERS = 100_000
+"""Of one text; what follows is not shown."""
+
+
+class Masker:
+    """Hides values whose key holds one of `words` [WORDS], and secrets by their shape."""
+
+    def __init__(self, words: Iterable[str] = WORDS) -> None:
+        self._words = tuple(_IGNORED.sub("", word.lower()) for word in words)
+        loose = "|".join("[_ -]?".join(map(re.escape, word)) for word in self._words if word)
+        # Within text: `name = value`, `"name": "value"`, `name=value&…`, and the same escaped once more.
+        name = rf"""((?i:{loose})[\w-]{{0,40}}[\\"']{{0,4}}\s{{0,5}}(?:=>|[:=])\s{{0,5}})"""
+        self._assigned = re.compile(name + _VALUE) if loose else None
+
+    def hides(self, key: object) -> bool:
+        """Whether the values under a key are hidden."""
+        plain = _IGNORED.sub("", str(key).lower())
+        return any(word in plain for word in self._words)
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """The same value of JSON with its secrets hidden."""
+        if depth > _DEEPEST:
+            return "…"
+        if isinstance(value, dict):
+            return {
+                self.text(str(key)): HIDDEN if self.hides(key) else self.value(item, depth + 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.value(item, depth + 1) for item in value]
+        return self.text(value) if isinstance(value, str) else value
+
+    def text(self, text: str) -> str:
+        """The same text with what looks like a secret hidden."""
+        if len(text) > MOST_CHARACTERS:
+            text = text[:MOST_CHARACTERS] + "…"
+        for shape in _SHAPES:
+            text = shape.sub(HIDDEN, text)
+        return self._assigned.sub(lambda found: found[1] + HIDDEN, text) if self._assigned else text

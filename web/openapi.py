@@ -1,0 +1,101 @@
+"""The description of the JSON interface, in the form that tools read: OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobd.client.version import VERSION
+
+_SET_QUERY = {
+    "q": "text that an entry holds, as it is shown; then `cursor` goes on",
+    "after": "`next` of the page before",
+    "cursor": "`cursor` of the step of a search before",
+    "seen": "`seen` of that step",
+}
+_READS: dict[str, tuple[str, dict[str, str]]] = {
+    "/totals": ("the totals", {}),
+    "/overview": ("totals, history, what needs attention", {"days": "7, 30, 90 or 180"}),
+    "/queues": ("all queues", {}),
+    "/queues/{name}": (
+        "the jobs of a queue",
+        {"offset": "`next` of the page before", "name": "the queue, where its name is no word"},
+    ),
+    "/retries": ("jobs that failed and will run again", _SET_QUERY),
+    "/scheduled": ("jobs for later", _SET_QUERY),
+    "/dead": ("jobs that nobody tries any more", _SET_QUERY),
+    "/jobs/{jid}": (
+        "one job",
+        {"in": "retries, scheduled, dead or queue", "key": "its key there", "name": "the queue"},
+    ),
+    "/busy": ("processes and running jobs", {"offset": "`next` of the page before"}),
+    "/cron": ("entries of the cron", {}),
+    "/metrics": ("figures of each class", {"period": "1h, 4h, 8h, 24h, 72h, 7d, 30d or 90d", "q": "part of a name"}),
+}
+_KEYS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "maxItems": 200,
+    "description": "`key` of each job that is meant",
+}
+_TEXT = {"type": "string"}
+_MANY: dict[str, Any] = {
+    "key": _KEYS,
+    "all": {"enum": ["yes"], "description": "all entries, or those that hold `q`, instead of `key`"},
+    "q": _TEXT,
+    "until": {"type": "string", "description": "of the answer 409: only what was there at that time"},
+    "confirmed": {"enum": ["yes"], "description": "without it all are counted, and the answer is 409"},
+}
+_WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "/queues/{name}": (["pause", "resume", "clear", "delete"], {"key": _TEXT, "confirmed": _TEXT, "typed": _TEXT}),
+    "/retries": (["retry", "kill", "delete"], _MANY),
+    "/scheduled": (["enqueue", "kill", "delete"], _MANY),
+    "/dead": (["retry", "delete"], _MANY),
+    "/busy": (["quiet", "stop", "dump"], {"identity": _TEXT}),
+    "/cron": (["enable", "disable", "run"], {"name": _TEXT}),
+}
+
+
+def document(base: str, *, writes: bool) -> dict[str, Any]:
+    """The description of the interface below `base`, with its changes if there are any."""
+    paths: dict[str, Any] = {}
+    for path, (summary, query) in _READS.items():
+        paths[path] = {"parameters": _in_path(path), "get": _operation(summary, query)}
+    for path, (actions, fields) in _WRITES.items() if writes else ():
+        paths[path]["post"] = _change(actions, fields)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "jobd", "version": VERSION},
+        "servers": [{"url": f"{base}/api/v1"}],
+        "paths": paths,
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
+    }
+
+
+def _in_path(path: str) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in names]
+
+
+def _operation(summary: str, query: dict[str, str]) -> dict[str, Any]:
+    parameters = [{"name": n, "in": "query", "description": text, "schema": _TEXT} for n, text in query.items()]
+    return {"summary": summary, "parameters": parameters, "responses": _responses("what is shown")}
+
+
+def _change(actions: list[str], fields: dict[str, Any]) -> dict[str, Any]:
+    properties = {"action": {"enum": actions}, **fields}
+    body = {"type": "object", "properties": properties, "required": ["action"]}
+    return {
+        "summary": f"one of {', '.join(actions)}",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {**_responses("how many were moved, gone, malformed, dropped"), "409": _answer("to be confirmed")},
+    }
+
+
+def _responses(done: str) -> dict[str, Any]:
+    refused = {"400": "makes no sense", "401": "nobody", "403": "not allowed", "404": "not there", "503": "no Redis"}
+    return {"200": _answer(done), **{code: _answer(text) for code, text in refused.items()}}
+
+
+def _answer(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": {"type": "object"}}}}

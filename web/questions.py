@@ -1,0 +1,60 @@
+"""Questions to Redis that travel together.
+
+A question is a generator: it yields what puts commands into a pipeline and is sent their answers, once or twice, and
+returns what it makes of them. All questions of a page share their round trips, so a page costs two at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeAlias, TypeVar
+
+from jobd.client.access import Access
+
+T = TypeVar("T")
+
+Ask: TypeAlias = Callable[[Any], object]
+"""Puts commands into a pipeline of redis-py."""
+Question: TypeAlias = Generator[Ask, list[Any], T]
+
+
+def answer(access: Access, *questions: Question[Any]) -> list[Any]:
+    """What the questions return, in their order; a refused command is answered by None.
+
+    Raises `RedisUnavailable` or `RedisRefused`.
+    """
+    results: list[Any] = [None] * len(questions)
+    waiting = {place: next(question) for place, question in enumerate(questions)}
+    while waiting:
+        told = _together(access, waiting)
+        for place in list(waiting):
+            try:
+                waiting[place] = questions[place].send(told[place])
+            except StopIteration as ended:
+                results[place] = ended.value
+                del waiting[place]
+    return results
+
+
+def _together(access: Access, waiting: dict[int, Ask]) -> dict[int, list[Any]]:
+    """The answers to each of the questions that wait, from one round trip."""
+    ends: dict[int, tuple[int, int]] = {}
+
+    def ask(pipeline: Any) -> None:
+        for place, commands in waiting.items():
+            before = len(pipeline)
+            commands(pipeline)
+            ends[place] = (before, len(pipeline))
+
+    answers = access.read_all(ask)
+    return {place: answers[first:last] for place, (first, last) in ends.items()}
+
+
+def raw_key(name: str) -> bytes:
+    """The bytes of a key whose name was read from Redis, and need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def name_of(raw: bytes) -> str:
+    """A name read from Redis, of which `raw_key` makes the same bytes again."""
+    return raw.decode("utf-8", "surrogateescape")

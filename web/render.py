@@ -1,0 +1,144 @@
+"""Makes pages of what is to be shown: templates that escape everything, and how numbers and times are written."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from jobd.client.version import VERSION
+from jobd.web.context import Context, View
+from jobd.web.documents import as_json
+from jobd.web.pages.overview import bars
+from jobd.web.text import LANGUAGES
+
+_HERE = Path(__file__).parent
+_UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+PAGES = (
+    ("/", "Dashboard", "", "◉"),
+    ("/queues", "Queues", "enqueued", "▤"),
+    ("/busy", "Busy", "busy", "▶"),
+    ("/retries", "Retries", "retries", "↻"),
+    ("/scheduled", "Scheduled", "scheduled", "◷"),
+    ("/dead", "Dead", "dead", "✕"),
+    ("/cron", "Cron", "", "⟳"),
+    ("/metrics", "Metrics", "", "∿"),
+)
+"""Of the menu: path, title, which total stands beside it, and its glyph."""
+MESSAGES = {
+    "retry": "Put into their queues: {moved}.",
+    "enqueue": "Put into their queues: {moved}.",
+    "kill": "Moved to the dead set: {moved}.",
+    "delete": "Deleted: {moved}.",
+    "clear": "Deleted: {moved}.",
+    "pause": "The queue is paused.",
+    "resume": "The queue is resumed.",
+    "quiet": "Told to take no more jobs, with the next heartbeat.",
+    "stop": "Told to stop, with the next heartbeat.",
+    "dump": "Told to log what its threads do, with the next heartbeat.",
+    "enable": "The entry is enabled.",
+    "disable": "The entry is disabled.",
+    "run": "The job was pushed.",
+}
+COUNTS = {
+    "gone": "Gone by then: {gone}.",
+    "malformed": "Left, as they are no jobs: {malformed}.",
+    "dropped": "The dead set dropped its oldest: {dropped}.",
+}
+
+
+def printable(text: str) -> str:
+    """`text` with what a page cannot show, or would show in another order, written as escapes."""
+    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", clean)
+
+
+def _finalize(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "number": lambda value: f"{value:,}",
+        "duration": duration,
+        "moment": moment,
+        "json": lambda value: as_json(value, indent=2),
+        "size": size,
+        "percent": lambda share: f"{share:.1%}",
+    }
+    return environment
+
+
+def duration(seconds: float) -> str:
+    """About how long, for people."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for unit, length, below in (("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0)):
+        if seconds < below:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86_400:,.0f} d"
+
+
+def moment(at: float) -> str:
+    """A time in UTC; what is no time of this world is shown as the number that it is."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return repr(at)
+
+
+def size(count: float) -> str:
+    """So many bytes."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GB"
+
+
+def message(ctx: Context) -> str:
+    """What came of a change, from the query of the page to which it led."""
+    done = MESSAGES.get(ctx.query.get("did", ""))
+    if done is None:
+        return ""
+    counts = {name: min(int(text), 10**12) for name, text in ctx.query.items() if text.isascii() and text.isdigit()}
+    parts = [done] if "{moved}" not in done or "moved" in counts else []
+    parts += [text for name, text in COUNTS.items() if counts.get(name)]
+    return " ".join(ctx.t(part, **counts) for part in parts)
+
+
+def page(view: View, ctx: Context) -> str:
+    """The HTML of a page."""
+    values: dict[str, Any] = {"now": ctx.totals.now if ctx.totals else None, **view.data}
+    return (
+        _environment()
+        .get_template(view.template)
+        .render(
+            values,
+            ctx=ctx,
+            _=ctx.t,
+            url=ctx.url,
+            title=ctx.t(view.title),
+            menu=PAGES,
+            figures=ctx.totals.document() if ctx.totals else None,
+            message=message(ctx),
+            bars=bars,
+            languages=LANGUAGES,
+            version=VERSION,
+        )
+    )
