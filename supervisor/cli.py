@@ -23,6 +23,7 @@ from jobd.supervisor.commands.processes import processes
 from jobd.supervisor.commands.push import push
 from jobd.supervisor.commands.queues import queues
 from jobd.supervisor.commands.stats import stats
+from jobd.supervisor.commands.web import web
 from jobd.supervisor.control import MOST_PROCESSES, NAMES
 from jobd.worker import checks
 
@@ -73,6 +74,7 @@ def cli() -> None:
     jobd push jobs.hello world            push a job
     jobd jobs dead --grep Timeout         look for jobs; also retry, delete and kill them
     jobd mon --watch                      what the whole cluster does
+    jobd web                              the same in a browser
     """
 
 
@@ -207,7 +209,7 @@ def demo(ctx: click.Context, /, seconds: float | None) -> None:
     ctx.exit(run_demo(seconds))
 
 
-for _command in (init, generate, push, queues, jobs, processes, stats, mon):
+for _command in (init, generate, push, queues, jobs, processes, stats, mon, web):
     cli.add_command(_command)
 
 

@@ -24,27 +24,27 @@ _REMEDIES = {
 }
 
 
-def listen(address: str) -> socket.socket:
+def listen(address: str, *, warn: bool = True) -> socket.socket:
     """Listen on `host:port`, `[IPv6]:port`, or the path of a unix socket (it contains a slash; mode 0660).
 
     The socket does not block. One that a dead process left at the path is replaced; folders that are missing are made.
-    Port 0 takes any that is free. Raises PortUnavailable.
+    Port 0 takes any that is free. Beyond this machine it is logged, unless `warn` is false. Raises PortUnavailable.
     """
     try:
-        listener = _listen_on_path(Path(address)) if "/" in address else _listen_on_port(address)
+        listener = _listen_on_path(Path(address)) if "/" in address else _listen_on_port(address, warn)
     except OSError as error:
         raise _unavailable(address, _remedy(address, error)) from error
     listener.setblocking(False)
     return listener
 
 
-def _listen_on_port(address: str) -> socket.socket:
+def _listen_on_port(address: str, warn: bool) -> socket.socket:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         raise _unavailable(address, "write host and port, such as 127.0.0.1:9394")
     family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
     listener = socket.create_server(place, family=family, backlog=BACKLOG)
-    if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+    if warn and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         hint = "whoever reaches it can read the names of queues and jobs; 127.0.0.1 or a unix socket is private"
         log.event("metrics.exposed", level=log.WARNING, address=address, hint=hint)
     return listener

@@ -328,7 +328,8 @@ def _done(done: Done, api: bool) -> Response:
 
 def _json(data: Any, status: int = 200) -> Response:
     # With all but ASCII escaped: a name may hold what is no text in UTF-8.
-    return Response(json.dumps(data), status, media_type="application/json")
+    text = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Response(text, status, media_type="application/json")
 
 
 async def _static(request: Request) -> Response:
