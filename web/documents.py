@@ -99,7 +99,9 @@ def job_detail(entry: JobEntry, masker: Masker, key: str, at: float | None = Non
 
 
 def raw_text(entry: JobEntry, masker: Masker, most: int) -> str:
-    """The bytes of an entry that is no job."""
+    """What stands in an entry that is no job: its fields if it has any, else its bytes."""
+    if entry.payload:
+        return cut(as_json(masker.value(dict(entry.payload))), most)
     return cut(masker.text(entry.raw[: most * 4].decode("utf-8", "backslashreplace")), most)
 
 

@@ -24,9 +24,8 @@ class Live:
 
     def __init__(self, shared: Shared, pause: float = PAUSE) -> None:
         self._shared, self._pause = shared, pause
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._listeners: set[asyncio.Queue[str | None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self.readings = 0
 
     @property
     def full(self) -> bool:
@@ -35,13 +34,13 @@ class Live:
 
     async def listen(self) -> AsyncIterator[str]:
         """The events for one listener, until it goes away."""
-        queue: asyncio.Queue[str] = asyncio.Queue(maxsize=1)
+        queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read())
         try:
-            while True:
-                yield await queue.get()
+            while (text := await queue.get()) is not None:
+                yield text
         finally:
             self._listeners.discard(queue)
             if not self._listeners and self._task is not None:
@@ -56,14 +55,20 @@ class Live:
                 # Without an event pages go on to say when theirs was the last.
                 text = ": Redis does not answer\n\n"
             else:
-                self.readings += 1
                 text = f"data: {json.dumps(totals.document())}\n\n"
-            for queue in self._listeners:
-                # Who is slow is told the newest only.
-                if queue.full():
-                    queue.get_nowait()
-                queue.put_nowait(text)
+            self._tell(text)
             await asyncio.sleep(self._pause)
+
+    def close(self) -> None:
+        """End all streams: a server that stops would wait for them."""
+        self._tell(None)
+
+    def _tell(self, text: str | None) -> None:
+        for queue in self._listeners:
+            # Who is slow is told the newest only.
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(text)
 
     def _totals(self) -> Totals:
         if (known := self._shared.totals()) is not None:

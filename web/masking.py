@@ -18,7 +18,7 @@ WORDS = (
 """A key that holds one of these is told by it; case, `_`, `-` and spaces do not count."""
 _DEEPEST = 200
 _IGNORED = re.compile(r"[\s_-]+")
-_VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|[^\s,;&"'}\])]+)"""
+_VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;&"'}\])]+)"""
 _SHAPES = (
     re.compile(r"(?<=://)[^\s/@:]{0,200}:\S{1,200}(?=@)"),
     re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]+"),

@@ -99,7 +99,9 @@ def app(
         if read_only:
             logger.warning("web.read_only: neither auth nor authorize is given, so nothing can be changed")
     site = Site(Shared(client, Masker(mask)), tuple(given), authorize, read_only, trusted_origins, hosts)
-    return Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
+    made = Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
+    made.state.live = site.live
+    return made
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Site:
         trusted: Collection[str],
         hosts: Collection[str],
     ) -> None:
-        self._shared, self._live = shared, Live(shared)
+        self._shared, self.live = shared, Live(shared)
         self._authenticators, self._authorize, self._read_only = authenticators, authorize, read_only
         self._trusted, self._hosts = frozenset(trusted), frozenset(hosts)
 
@@ -226,9 +228,9 @@ class Site:
         return HTMLResponse(page(View("error.html", {"text": text}, title), ctx), status)
 
     async def _stream(self, request: Request, ctx: Context) -> Response:
-        if self._live.full:
+        if self.live.full:
             return Response("too many streams\n", 503, headers={"retry-after": "30"}, media_type="text/plain")
-        return StreamingResponse(self._live.listen(), media_type="text/event-stream")
+        return StreamingResponse(self.live.listen(), media_type="text/event-stream")
 
     async def _openapi(self, request: Request, ctx: Context) -> Response:
         return _json(openapi(ctx.base, writes=not self._read_only))
@@ -319,10 +321,11 @@ async def _fields(request: Request, api: bool) -> dict[str, list[str]]:
 
 
 def _done(done: Done, api: bool) -> Response:
+    told = {name: count for name, count in done.counts.items() if count or name == "moved"}
     if api:
-        return _json({"action": done.action, **done.counts})
+        return _json({"action": done.action, **told})
     mark = "&" if "?" in done.back else "?"
-    counts = "".join(f"&{name}={count}" for name, count in done.counts.items())
+    counts = "".join(f"&{name}={count}" for name, count in told.items())
     return RedirectResponse(f"{done.back}{mark}did={done.action}{counts}", 303)
 
 

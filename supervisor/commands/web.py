@@ -120,7 +120,15 @@ def _serve(app: Starlette, bind: str, root_path: str, client: Client) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)
     exits.complain(f"web.ready: {_shown(bind, listener)} shows {client.connector.address.shown}")
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    close_connections = server.shutdown
+
+    async def shutdown(sockets: list[socket.socket] | None = None) -> None:
+        app.state.live.close()
+        await close_connections(sockets)
+
+    server.shutdown = shutdown  # type: ignore[method-assign]
+    server.run(sockets=[listener])
 
 
 def _shown(bind: str, listener: socket.socket) -> str:

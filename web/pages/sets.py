@@ -244,6 +244,4 @@ def _carry_out(owner: JobSet, action: str, entries: Iterator[SetEntry]) -> BulkR
 
 def _done(kind: Kind, ctx: Context, action: str, result: BulkResult) -> Done:
     counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
-    return Done(
-        action, ctx.url(f"/{kind}", q=ctx.text()), {name: n for name, n in counts.items() if n or name == "moved"}
-    )
+    return Done(action, ctx.url(f"/{kind}", q=ctx.text()), counts)

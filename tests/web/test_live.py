@@ -1,0 +1,150 @@
+"""`jobd web` as a process: the dashboard over HTTP, its stream of events, its end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.supervisor.jobd_command import environment, run_jobd
+from tests.waiting import wait_until
+
+
+class Web:
+    """A running `jobd web` on a free port."""
+
+    def __init__(self, directory: Path, *args: str, **variables: str) -> None:
+        self.log = directory / "web.log"
+        self._open: list[http.client.HTTPConnection | http.client.HTTPResponse] = []
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", "jobd", "web", "--bind", "127.0.0.1:0", *args]
+            self.process = subprocess.Popen(command, cwd=directory, env=environment(**variables), stderr=log)
+        wait_until(lambda: self.port or self.process.poll() is not None, "it is ready")
+        assert self.port, self.log.read_text()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, 0 before that."""
+        found = re.search(r"web\.ready: http://127\.0\.0\.1:(\d+)/", self.log.read_text())
+        return int(found[1]) if found else 0
+
+    def ask(self, method: str, path: str, body: str = "", **headers: str) -> http.client.HTTPResponse:
+        """Send a request; the answer may still be on its way."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body or None, sent)
+        answer = connection.getresponse()
+        self._open += [answer, connection]
+        return answer
+
+    def stop(self) -> int:
+        """Stop it; returns its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+    def kill(self) -> None:
+        """Leave nothing of it behind."""
+        for each in self._open:
+            each.close()
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def start(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Web]]:
+    """Starts `jobd web`; what a test leaves running is killed."""
+    started: list[Web] = []
+
+    def run(*args: str, **variables: str) -> Web:
+        started.append(Web(tmp_path, "--redis-url", redis_url, *args, **variables))
+        return started[-1]
+
+    yield run
+    for web in started:
+        web.kill()
+
+
+def event(stream: http.client.HTTPResponse) -> dict[str, float]:
+    """The next event of a stream."""
+    while True:
+        line = stream.readline()
+        assert line, "the stream ended"
+        if line.startswith(b"data: "):
+            found: dict[str, float] = json.loads(line[6:])
+            return found
+
+
+def test_it_serves_pages_changes_and_events_and_ends_with_zero_on_term(start: Callable[..., Web], redis: Redis) -> None:
+    web = start()
+    page = web.ask("GET", "/")
+    assert (page.status, b"No worker is running" in page.read()) == (200, True)
+    form = {"content_type": "application/x-www-form-urlencoded", "origin": f"http://127.0.0.1:{web.port}"}
+    assert web.ask("POST", "/queues/low", "action=pause", **form).status == 303
+    assert redis.smembers("paused") == {b"low"}
+    assert web.ask("POST", "/queues/low", "action=resume", content_type=form["content_type"]).status == 403
+    assert web.ask("GET", "/", host="evil.test").status == 403
+    assert '"user": "-"' in web.log.read_text()
+    streams = [web.ask("GET", "/live") for _ in range(5)]
+    assert {event(stream)["retries"] for stream in streams} == {0}
+    redis.zadd("retry", {"{}": 1.0})
+    wait_until(lambda: event(streams[0])["retries"] == 1, "the stream tells of the retry")
+    assert web.stop() == 0
+    assert "Traceback" not in web.log.read_text()
+
+
+def test_five_who_look_cost_redis_what_one_does(start: Callable[..., Web], redis: Redis) -> None:
+    web = start()
+    streams = [web.ask("GET", "/live") for _ in range(5)]
+    first = event(streams[0])
+    redis.config_resetstat()
+    later = event(streams[0])
+    while later["now"] == first["now"]:
+        later = event(streams[0])
+    told: dict[str, dict[str, int]] = redis.info("commandstats")
+    assert told["cmdstat_mget"]["calls"] <= 2
+
+
+def test_a_password_of_the_environment_is_asked_for_and_read_only_is_kept(start: Callable[..., Web]) -> None:
+    web = start("--root-path", "/jobs", JOBD_WEB_TOKEN="t0ken", JOBD_WEB_READ_ONLY="1")
+    assert web.ask("GET", "/").status == 401
+    page = web.ask("GET", "/queues", authorization="Bearer t0ken", host="any.test")
+    assert (page.status, b'href="/jobs/queues"' in page.read()) == (200, True)
+    answer = web.ask("POST", "/api/v1/queues/x", "{}", authorization="Bearer t0ken", content_type="application/json")
+    assert answer.status == 405
+
+
+@pytest.mark.parametrize(
+    ("args", "variables", "code", "complaint"),
+    [
+        (("--bind", "0.0.0.0:0"), {}, 78, "set JOBD_WEB_USER and JOBD_WEB_PASSWORD"),
+        (("--bind", "[::]:0"), {}, 78, "whoever reaches it could look at all jobs"),
+        (("--bind", ":7433"), {}, 78, "or bind to 127.0.0.1"),
+        ((), {"JOBD_WEB_USER": "ann"}, 78, "JOBD_WEB_PASSWORD is not set"),
+        ((), {"JOBD_WEB_READ_ONLY": "maybe"}, 78, "JOBD_WEB_READ_ONLY is 'maybe'; write 1 or 0"),
+        (("--bind", "nonsense"), {"JOBD_WEB_TOKEN": "x"}, 75, "write host and port"),
+    ],
+)
+def test_it_refuses_what_is_not_safe_or_makes_no_sense(
+    args: tuple[str, ...], variables: dict[str, str], code: int, complaint: str, tmp_path: Path
+) -> None:
+    done = run_jobd("web", *args, cwd=tmp_path, **variables)
+    assert (done.returncode, complaint in done.stderr) == (code, True), done.stderr
+
+
+def test_without_the_extra_it_names_it(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util as u; real = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'starlette' else real(name, *rest)\n"
+        "from jobd.supervisor.cli import main; raise SystemExit(main(['web']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert "needs the extra `web`: pip install 'jobd[web]'" in done.stderr

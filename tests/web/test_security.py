@@ -1,0 +1,364 @@
+"""Who may do what, and that nothing which comes from Redis or from elsewhere gets further than it should."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+from redis import Redis
+
+import jobd.web
+from jobd.client.errors import ConfigError
+from jobd.client.push import Client
+from jobd.web import csrf, headers
+from jobd.web.masking import HIDDEN, Masker
+from tests.client.api import fill_queue, fill_set, payload
+from tests.web.browser import FORM, GET_PAGES, PROCESS, Browser, Page, fill
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></textarea></pre></script><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{ 7*7 }}{% raw %}",
+    "\u202egnp.exe",
+    "../../etc/passwd?x=1&y=2#z",
+)
+CHANGES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("pause", "/queues/default", {"action": "pause"}),
+    ("clear", "/queues/default", {"action": "clear", "confirmed": "yes"}),
+    ("delete", "/queues/default", {"action": "delete", "key": "0~0123456789abcdef"}),
+    ("retry", "/retries", {"action": "retry", "all": "yes", "confirmed": "yes"}),
+    ("kill", "/retries", {"action": "kill", "all": "yes", "confirmed": "yes"}),
+    ("delete", "/dead", {"action": "delete", "all": "yes", "confirmed": "yes"}),
+    ("enqueue", "/scheduled", {"action": "enqueue", "all": "yes", "confirmed": "yes"}),
+    ("quiet", "/busy", {"action": "quiet", "identity": PROCESS}),
+    ("stop", "/busy", {"action": "stop", "identity": PROCESS}),
+    ("dump", "/busy", {"action": "dump", "identity": PROCESS}),
+    ("cron", "/cron", {"action": "disable", "name": "plain"}),
+)
+
+
+def basic(name: str, password: str) -> str:
+    """The header of basic authentication."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("passes", "sent"),
+    [
+        (True, {"sec-fetch-site": "same-origin"}),
+        (True, {"sec-fetch-site": "none"}),
+        (False, {"sec-fetch-site": "same-site"}),
+        (False, {"sec-fetch-site": "cross-site"}),
+        (False, {"sec-fetch-site": "cross-site", "origin": "http://jobs.test"}),
+        (True, {"origin": "http://jobs.test"}),
+        (False, {"origin": "http://jobs.test:8080"}),
+        (False, {"origin": "http://evil.test"}),
+        (False, {"origin": "null"}),
+        (True, {"origin": "https://ops.example.com", "sec-fetch-site": "cross-site"}),
+        (False, {"origin": "http://evil.test", "x-forwarded-host": "evil.test"}),
+        (False, {}),
+    ],
+)
+def test_a_change_passes_only_from_a_page_of_this_site(passes: bool, sent: dict[str, str], client: Client) -> None:
+    app = jobd.web.app(client, read_only=False, trusted_origins=["https://ops.example.com"])
+    answer = Browser(app, headers={}).post("/queues/default", {"action": "pause"}, **sent)
+    assert (answer.status_code == 303) is passes
+    assert passes or answer.status_code == 403
+    assert Browser(app, headers={}).get("/queues", **sent).status_code == 200
+
+
+def test_a_program_with_a_token_needs_no_header_of_a_browser(client: Client) -> None:
+    app = jobd.web.app(client, auth=[jobd.web.Tokens({"ci": "t0ken"}), jobd.web.Basic({"ann": "pw"})])
+    token, password = {"authorization": "Bearer t0ken"}, {"authorization": basic("ann", "pw")}
+    assert Browser(app, headers=token).act("/queues/default", action="pause").status_code == 200
+    assert Browser(app, headers={**token, "cookie": "a=b"}).act("/queues/default", action="pause").status_code == 403
+    assert Browser(app, headers=password).act("/queues/default", action="pause").status_code == 403
+    assert csrf.problem("DELETE", {}, by_token=False) is not None
+
+
+def test_every_answer_has_the_headers_that_keep_browsers_in_bounds(browser: Browser, redis: Redis) -> None:
+    for path in (*GET_PAGES, "/stats", "/api/v1/totals", "/nothing", "/static/app.css", "/static/none"):
+        answer = browser.get(path)
+        assert {name: answer.headers[name] for name in headers.HEADERS} == headers.HEADERS
+        assert ("no-store" in answer.headers["cache-control"]) is (path != "/static/app.css")
+    policy = dict(part.strip().split(" ", 1) for part in headers.POLICY.split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["form-action"] == "'self'"
+    assert "unsafe" not in headers.POLICY
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_redis_stays_text_on_every_page(text: str, browser: Browser, redis: Redis, client: Client) -> None:
+    fill(redis, client, text)
+    jobs = [
+        f"/jobs/-?in={place}&key={job['key']}".replace("+", "%2B")
+        for place in ("retries", "scheduled", "dead")
+        for job in browser.data(f"/{place}")["jobs"]
+    ]
+    assert len(jobs) == 5
+    for path in (*GET_PAGES, *jobs, "/queues/-?name=raw%FF%FE", "/retries?q=%3Cscript%3Ealert(1)"):
+        answer = browser.get(path)
+        assert answer.status_code == 200, (path, answer.text)
+        page = Page.of(answer.text)
+        assert [each["src"] for each in page.all("script")] == [f"/static/live.js?v={jobd.__version__}"]
+        assert not page.all("img") + page.all("style") + page.all("iframe")
+        for tag, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], (
+                path,
+                tag,
+                attributes,
+            )
+            assert not str(attributes.get("href", "")).startswith("javascript"), path
+        assert "49" not in page.text or "7*7" in page.text or "{{" not in text
+        assert "\u202e" not in answer.text
+    assert text.replace("\u202e", "\\u202e") in Page.of(browser.get("/retries").text).text
+
+
+def test_no_template_switches_escaping_off() -> None:
+    templates = (jobd.web.site._STATIC.parent / "templates").glob("*.html")
+    assert [
+        path.name
+        for path in templates
+        if "|safe" in path.read_text().replace(" ", "") or "autoescape" in path.read_text()
+    ] == []
+
+
+@pytest.mark.parametrize(("action", "path", "form"), CHANGES, ids=[f"{a} {p}" for a, p, _ in CHANGES])
+def test_who_may_do_all_else_may_not_do_this(
+    action: str, path: str, form: dict[str, str], redis: Redis, client: Client
+) -> None:
+    fill(redis, client)
+    fill_queue(redis, 2)
+    before = state(redis)
+    app = jobd.web.app(client, auth=lambda request: "ann", authorize=lambda user, asked: asked != action)
+    refused = Browser(app).post(path, form)
+    assert (refused.status_code, action in refused.text) == (403, True)
+    assert Browser(app).act(path, **form).status_code == 403
+    assert state(redis) == before
+    assert f'value="{action}"' not in Browser(app).get(path).text
+    allowed = jobd.web.app(client, auth=lambda request: "ann", authorize=lambda user, asked: user == "ann")
+    assert Browser(allowed).post(path, form).status_code == 303
+
+
+def state(redis: Redis) -> dict[bytes, Any]:
+    """All that is in Redis."""
+    found: Any = redis.keys("*")
+    return {key: redis.dump(key) for key in found}
+
+
+@pytest.mark.parametrize(("action", "path", "form"), CHANGES, ids=[f"{a} {p}" for a, p, _ in CHANGES])
+def test_a_read_only_dashboard_has_no_address_that_changes_anything(
+    action: str, path: str, form: dict[str, str], redis: Redis, client: Client
+) -> None:
+    fill(redis, client)
+    browser = Browser(jobd.web.app(client, read_only=True, auth=lambda request: "ann"))
+    before = state(redis)
+    assert browser.post(path, form).status_code == browser.act(path, **form).status_code == 405
+    assert state(redis) == before
+    page = browser.get(path).text
+    assert "Read only" in page
+    assert 'method="post"' not in page
+    assert not [each for each in browser.data("/openapi.json")["paths"].values() if "post" in each]
+
+
+def test_looking_changes_nothing(browser: Browser, redis: Redis, client: Client) -> None:
+    fill(redis, client)
+    before = state(redis)
+    for path in (*GET_PAGES, "/jobs/rplain", "/jobs/bplain", "/retries?action=delete&all=yes&confirmed=yes"):
+        browser.get(path)
+    assert state(redis) == before
+
+
+def test_without_anybody_who_tells_users_apart_nothing_can_be_changed(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "jobd"):
+        app = jobd.web.app(client)
+    assert "web.read_only" in caplog.text
+    assert Browser(app).post("/queues/default", {"action": "pause"}).status_code == 405
+
+
+def test_only_who_is_known_may_look(client: Client) -> None:
+    app = jobd.web.app(client, auth=jobd.web.Basic({"ann": "pässword", "bob": "b"}))
+    for shown in ("", basic("ann", "b"), basic("eve", "b"), "Basic !!!", "Basic", "Bearer b", basic("ann", "")):
+        for path in ("/", "/api/v1/totals", "/stats", "/nothing", "/live", "/language?to=vi"):
+            answer = Browser(app).get(path, authorization=shown)
+            assert (answer.status_code, "Basic" in answer.headers["www-authenticate"]) == (401, True)
+    page = Browser(app).get("/", authorization=basic("ann", "pässword"))
+    assert page.status_code == 200
+    assert "ann" in page.text
+
+
+def test_the_function_of_a_host_application_may_be_async_and_says_who_may_look(client: Client) -> None:
+    async def user_of(request: Any) -> str | None:
+        return request.headers.get("x-user")
+
+    async def authorize(user: str, action: str) -> bool:
+        return user == "ann" or (user == "bob" and action == "view")
+
+    app = jobd.web.app(client, auth=user_of, authorize=authorize)
+    told = {user: Browser(app).get("/queues", **{"x-user": user}).status_code for user in ("ann", "bob", "eve")}
+    assert told == {"ann": 200, "bob": 200, "eve": 403}
+    assert Browser(app).get("/queues").status_code == 401
+    post = Browser(app).post("/queues/x", {"action": "pause"}, **{"x-user": "bob"})
+    assert post.status_code == 403
+
+
+def test_users_without_a_password_and_origins_that_are_none_are_refused_at_once() -> None:
+    for wrong in ({"ann": ""}, {"": "x"}, {"a:b": "x"}):
+        with pytest.raises(ConfigError, match="auth: user"):
+            jobd.web.Basic(wrong)
+    with pytest.raises(ConfigError, match=r"'ops\.example\.com' is no origin"):
+        jobd.web.app(trusted_origins=["ops.example.com"], read_only=True)
+
+
+def test_under_other_names_than_its_own_it_does_not_answer(client: Client) -> None:
+    app = jobd.web.app(client, read_only=True, hosts=["localhost", "::1"])
+    told = {
+        host: Browser(app).get("/", host=host).status_code
+        for host in ("localhost:7", "[::1]:7", "[::1]", "evil.test", "[")
+    }
+    assert told == {"localhost:7": 200, "[::1]:7": 200, "[::1]": 200, "evil.test": 403, "[": 403}
+
+
+SECRETS = {
+    "password": "hunter2",
+    "apiKey": "hunter2",
+    "X-Auth-Token": ["hunter2", {"deep": "hunter2"}],
+    "nested": {"client_secret": "hunter2"},
+    "url": "redis://user:hunter2@host/0",
+    "text": "it failed with password = hunter2, token='hunter2' and api-key: hunter2",
+    "json": '{"db_password": "hunter2"}',
+    "header": "Authorization: Bearer hunter2hunter2",
+    "jwt": "eyJhbGciOiJI.hunter2hunter2.hunter2",
+    "stripe": "sk_live_hunter2",
+    "pem": "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
+}
+
+
+def test_secrets_leave_the_server_in_no_form(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    fields = {
+        "args": [SECRETS],
+        "kwargs": SECRETS,
+        "error_message": SECRETS["text"],
+        "custom": SECRETS,
+        "failed_at": now,
+    }
+    redis.zadd("retry", {payload("r1", **fields): now})
+    redis.zadd("dead", {json.dumps(SECRETS): 6.0, b'{"password": "hunter2", broken': 5.0})
+    fill_queue(redis, 1, **fields)
+    key = browser.data("/retries")["jobs"][0]["key"]
+    paths = ["/retries", "/dead", "/queues/default", f"/jobs/r1?in=retries&key={key}", "/jobs/j0"]
+    for path in paths + [f"/api/v1{path}" for path in paths]:
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        assert "hunter2" not in answer.text, path
+    shown = browser.data(paths[3])["job"]
+    assert shown["arguments"][0]["password"] == HIDDEN
+    assert shown["arguments"][0]["text"] == f"it failed with password = {HIDDEN}, token={HIDDEN} and api-key: {HIDDEN}"
+
+
+def test_a_search_does_not_tell_what_is_hidden(browser: Browser, redis: Redis) -> None:
+    fill_set(redis, "retry", 1, args=[{"password": "hunter2"}])
+    for text, found in (("hunter2", 0), ("password", 1)):
+        assert len(browser.data(f"/retries?q={text}")["jobs"]) == found
+        assert browser.act("/retries", action="delete", all="yes", q=text).json()["count"] == found
+
+
+def test_the_words_that_tell_secrets_can_be_chosen() -> None:
+    masker = Masker(["pin"])
+    assert masker.value({"PIN": 1, "password": 2}) == {"PIN": HIDDEN, "password": 2}
+    assert masker.text("pin=1234 password=x") == f"pin={HIDDEN} password=x"
+    assert Masker([]).value({"password": "x"}) == {"password": "x"}
+    plain = {"author": "ann", "passenger_count": 3, "n": 10**30, "list": [None, True, 1.5]}
+    assert Masker().value(plain) == {**plain, "passenger_count": HIDDEN}
+
+
+@pytest.mark.parametrize("part", ["pass", "://a:", "eyJ", "-eyJaaaaa.", "token ", '"', "\\", "-----BEGIN ", "a", "://"])
+def test_hiding_takes_no_longer_for_text_made_to_be_slow(part: str) -> None:
+    text = part * (90_000 // len(part))
+    began = time.process_time()
+    Masker().text(text)
+    assert time.process_time() - began < 1.0
+
+
+def test_a_change_leaves_a_line_in_the_log_that_says_who_did_what(
+    client: Client, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_set(redis, "dead", 3)
+    browser = Browser(jobd.web.app(client, auth=lambda request: "ann\nweb.action {}"))
+    with caplog.at_level(logging.INFO, "jobd"):
+        browser.post("/dead", {"action": "delete", "all": "yes", "q": "HardJob", "confirmed": "yes"})
+        browser.post("/queues/low", {"action": "pause"})
+    deleted, paused = [record.getMessage() for record in caplog.records]
+    assert "\n" not in deleted
+    told = json.loads(deleted.removeprefix("web.action "))
+    assert (told["user"], told["action"], told["q"], told["all"]) == ("ann\nweb.action {}", "delete", "HardJob", "yes")
+    assert (told["moved"], told["page"]) == (3, "/dead")
+    assert json.loads(paused.removeprefix("web.action "))["on"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "status"),
+    [
+        ("/retries", {"action": "explode", "key": "1.0~0123456789abcdef"}, 400),
+        ("/retries", {"action": "retry"}, 400),
+        ("/retries", {"action": "retry", "key": "nonsense"}, 400),
+        ("/retries", {"action": "retry", "all": "yes", "until": "x"}, 400),
+        ("/retries", {"action": "retry", "all": "yes", "q": "x" * 201}, 400),
+        ("/retries", [("action", "retry"), *[("key", "1.0~0123456789abcdef")] * 201], 400),
+        ("/retries", [("key", "x")] * 501, 400),
+        ("/retries", {"action": "x" * 1_100_000}, 400),
+        ("/busy", {"action": "quiet"}, 400),
+        ("/queues/-?name=" + "x" * 1001, {"action": "pause"}, 400),
+        ("/metrics", {}, 405),
+    ],
+)
+def test_what_makes_no_sense_is_refused(path: str, form: Any, status: int, browser: Browser) -> None:
+    answer = browser.post(path, form)
+    assert answer.status_code == status
+
+
+def test_requests_of_another_type_than_the_address_takes_are_refused(browser: Browser) -> None:
+    assert browser.send("POST", "/api/v1/retries", b"action=retry", FORM).status_code == 400
+    assert browser.send("POST", "/retries", b"{}", {"content-type": "application/json"}).status_code == 400
+    assert browser.send("POST", "/api/v1/retries", b"[1]", {"content-type": "application/json"}).status_code == 400
+    for path in ("/retries?after=nan~1", "/retries?q=x&cursor=-1", "/queues/default?offset=1e9", "/jobs/x?in=a&key=b"):
+        assert browser.get(path).status_code in (400, 404)
+
+
+def test_what_came_of_a_change_is_said_in_words_of_ours_alone(browser: Browser) -> None:
+    page = browser.get("/queues?did=retry&moved=12&gone=<b>&text=evil").text
+    assert "Put into their queues: 12." in page
+    assert "evil" not in page
+    assert 'role="status"' not in browser.get("/queues?did=evil&moved=1").text
+
+
+def test_a_dead_redis_is_said_at_once_and_no_password_with_it() -> None:
+    client = Client("redis://user:hunter2@127.0.0.1:1/0")
+    browser = Browser(jobd.web.app(client, read_only=True))
+    began = time.monotonic()
+    for path in ("/", "/api/v1/totals", "/jobs/x"):
+        answer = browser.get(path)
+        assert answer.status_code == 503
+        assert "hunter2" not in answer.text
+        assert "127.0.0.1:1" in answer.text
+    assert time.monotonic() - began < 3.0
+    client.close()
+
+
+def test_a_defect_shows_no_details_and_is_logged(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("jobd.web.pages.overview.health", lambda totals: 1 / 0)
+    answer = browser.get("/")
+    assert (answer.status_code, "ZeroDivisionError" in answer.text) == (500, False)
+    assert "ZeroDivisionError" in caplog.text
