@@ -25,6 +25,7 @@ def test_it_holds_scripts_and_type_marker_and_no_tests(wheel: Path) -> None:
     assert {"jobd/py.typed", "jobd/client/lua/fetch.lua", "jobd/supervisor/demo_jobs.py"} <= set(names)
     assert {"jobd/supervisor/commands/init.py", "jobd/supervisor/commands/templates/jobd.service"} <= set(names)
     assert "jobd/contrib/pytest_plugin.py" in names
+    assert {"jobd/web/pages/sets.py", "jobd/web/templates/base.html", "jobd/web/static/app.css"} <= set(names)
     assert all(name.startswith(("jobd/", "jobd-")) for name in names)
 
 

@@ -12,6 +12,7 @@ if any(find_spec(name) is None for name in ("starlette", "jinja2")):
     )
 
 from jobd.web.auth import ACTIONS, Basic, Tokens, User
+from jobd.web.masking import WORDS
 from jobd.web.site import app
 
-__all__ = ["ACTIONS", "Basic", "Tokens", "User", "app"]
+__all__ = ["ACTIONS", "WORDS", "Basic", "Tokens", "User", "app"]
