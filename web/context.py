@@ -77,7 +77,10 @@ class Shared:
 
 @dataclass
 class Context:
-    """One request. `allowed` are the actions that its user may do, `fields` what was sent with a change."""
+    """One request. `allowed` are the actions that its user may do, `fields` what was sent with a change.
+
+    What is not `for_people` is answered as JSON.
+    """
 
     shared: Shared
     user: User
@@ -87,7 +90,7 @@ class Context:
     query: Mapping[str, str]
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     language: str = "en"
-    wants_totals: bool = True
+    for_people: bool = True
     address: str = ""
     totals: Totals | None = None
 
@@ -114,7 +117,7 @@ class Context:
     def ask(self, *questions: Question[Any]) -> list[Any]:
         """Answers to the questions of a page, those to the totals at its head with them."""
         self.totals = self.shared.totals()
-        if self.totals is not None or not self.wants_totals:
+        if self.totals is not None:
             return answer(self.access, *questions)
         *found, totals = answer(self.access, *questions, ask_totals(self.access))
         self.shared.keep(totals)
@@ -122,8 +125,7 @@ class Context:
         return found
 
     def read_totals(self) -> Totals:
-        """The totals, which every page for people has."""
-        self.wants_totals = True
+        """The totals; those that came with the questions of the page, if it had any."""
         if self.totals is None:
             self.ask()
         assert self.totals is not None

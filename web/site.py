@@ -193,7 +193,7 @@ class Site:
         return ctx
 
     async def _run(self, request: Request, ctx: Context, endpoint: _Endpoint) -> Response:
-        ctx.wants_totals = not endpoint.api
+        ctx.for_people = not endpoint.api
         if request.method == "POST" and endpoint.change:
             ctx.fields = await _fields(request, endpoint.api)
             result = await run_in_threadpool(self._change, endpoint.change, ctx)

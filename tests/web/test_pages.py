@@ -273,13 +273,18 @@ def test_the_figures_of_classes_are_shown_with_percentiles(browser: Browser, red
     assert browser.get("/metrics?period=2y").status_code == 400
 
 
-@pytest.mark.parametrize("path", GET_PAGES)
+@pytest.mark.parametrize("path", [*GET_PAGES, "/jobs/j5", "/jobs/j9", "/api/v1/overview", "/api/v1/busy", "/stats"])
 def test_a_page_costs_two_round_trips_whatever_is_in_redis(
     path: str, redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(redis, client)
     fill_set(redis, "retry", 300)
     fill_queue(redis, 300)
+    lists = {"/jobs/j5": ("retries", ""), "/jobs/j9": ("queue", "&name=default")}
+    if path in lists:
+        place, rest = lists[path]
+        listed = {"retries": "/retries", "queue": "/queues/default"}[place]
+        path += f"?in={place}{rest}&key={keys(Browser(jobd.web.app(client, read_only=True)), listed)[5]}"
     trips = []
     read = Access.read
     monkeypatch.setattr(Access, "read", lambda self, ask: (trips.append(ask), read(self, ask))[1])

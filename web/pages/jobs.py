@@ -61,11 +61,11 @@ def job(ctx: Context) -> View:
 
 def _named(ctx: Context, place: str, key: str) -> Found | None:
     if place in sets.ACTIONS:
-        entry = sets.find(sets.set_of(place, ctx), key)
+        [entry] = ctx.ask(sets.ask_entry(sets.set_of(place, ctx), key))
         return Found(entry, place, key=key, at=entry.score) if entry else None
     if place == "queue":
         name = ctx.query.get("name", "")
-        waiting = queues.find(ctx, name, key) if name else None
+        [waiting] = ctx.ask(queues.ask_entry(ctx, name, key)) if name else [None]
         return Found(waiting, "queue", name, key) if waiting else None
     raise BadRequest(f"in is {place[:50]!r}; give one of {', '.join(sets.ACTIONS)}, queue")
 

@@ -10,7 +10,7 @@ from jobd.client.processes import number
 from jobd.client.queues import Queue, QueueEntry
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import job_row, key_of, read_key
-from jobd.web.questions import Question, name_of, raw_key
+from jobd.web.questions import Question, answer, name_of, raw_key
 
 ROWS = 50
 ASK_FOR_THE_NAME = 1_000
@@ -103,16 +103,19 @@ def queue(ctx: Context) -> View:
 
 def find(ctx: Context, name: str, key: str) -> QueueEntry | None:
     """The job that a key names: near where it was listed, since all that the workers take brings it nearer."""
+    return answer(ctx.access, ask_entry(ctx, name, key))[0]  # type: ignore[no-any-return]
+
+
+def ask_entry(ctx: Context, name: str, key: str) -> Question[QueueEntry | None]:
+    """The same among the questions of a page. Raises `BadRequest`."""
     named = read_key(key)
     if named is None or named[0] < 0:
         raise BadRequest(f"{key[:50]!r} names no job of a queue")
     owner, offset = Queue(name, ctx.client), int(min(named[0], 10**9))
     first = max(offset - _AROUND, 0)
-    raws = ctx.access.read(lambda redis: redis.lrange(owner.key, -(offset + _SOME), -(first + 1)))
-    for raw in raws:
-        if key_of(0, raw).endswith(f"~{named[1]}"):
-            return QueueEntry(raw, owner)
-    return None
+    [raws] = yield lambda pipeline: pipeline.lrange(owner.key, -(offset + _SOME), -(first + 1))
+    found = (raw for raw in raws or () if key_of(0, raw).endswith(f"~{named[1]}"))
+    return next((QueueEntry(raw, owner) for raw in found), None)
 
 
 def change(ctx: Context) -> View | Done:
@@ -149,5 +152,5 @@ def _clear(ctx: Context, owner: Queue) -> View | Done:
             "back": ctx.url("/queues"),
             "fields": [("action", "clear")],
         }
-        return View("confirm.html", data, "Confirm", status=200 if ctx.wants_totals else 409)
+        return View("confirm.html", data, "Confirm", status=200 if ctx.for_people else 409)
     return Done("clear", ctx.url("/queues"), {"moved": owner.clear()})

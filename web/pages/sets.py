@@ -10,7 +10,7 @@ from jobd.client.bulk import BulkResult
 from jobd.client.sets import DeadSet, JobSet, RetrySet, ScheduledSet, SetEntry
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import holds, job_row, key_of, read_key
-from jobd.web.questions import Question
+from jobd.web.questions import Question, answer
 
 Kind: TypeAlias = Literal["retries", "scheduled", "dead"]
 
@@ -114,21 +114,19 @@ def _search(kind: Kind, ctx: Context, text: str) -> dict[str, Any]:
 
 def find(owner: JobSet, key: str) -> SetEntry | None:
     """The entry with exactly the bytes that a key names; None when it is gone, or was changed. Raises `BadRequest`."""
+    return answer(owner.access, ask_entry(owner, key))[0]  # type: ignore[no-any-return]
+
+
+def ask_entry(owner: JobSet, key: str) -> Question[SetEntry | None]:
+    """The same among the questions of a page."""
     named = read_key(key)
     if named is None:
         raise BadRequest(f"{key[:50]!r} names no job of a set")
-    score, _ = named
-    read = owner.access.read(
-        lambda redis: redis.zrange(owner.key, repr(score), repr(score), byscore=True, offset=0, num=_EQUALS)
-    )
-    first = owner.entries([(score, raw) for raw in read])
-    entries: Iterator[SetEntry] = iter(first) if len(first) < _EQUALS else owner.fetch(score)
-    return next((entry for entry in entries if key_of(score, entry.raw) == key_of_named(named)), None)
-
-
-def key_of_named(named: tuple[float, str]) -> str:
-    """The key with place and digest as given."""
-    return f"{named[0]!r}~{named[1]}"
+    score, wanted = repr(named[0]), f"{named[0]!r}~{named[1]}"
+    [raws] = yield lambda pipeline: pipeline.zrange(owner.key, score, score, byscore=True, offset=0, num=_EQUALS)
+    first = owner.entries([(named[0], raw) for raw in raws or ()])
+    entries: Iterator[SetEntry] = iter(first) if len(first) < _EQUALS else owner.fetch(named[0])
+    return next((entry for entry in entries if key_of(named[0], entry.raw) == wanted), None)
 
 
 def everything(owner: JobSet, text: str, until: float, ctx: Context) -> Iterator[SetEntry]:
@@ -173,7 +171,7 @@ def _until(ctx: Context, owner: JobSet) -> float:
 
 
 def _change_named(kind: Kind, ctx: Context, owner: JobSet, action: str, keys: list[str]) -> View | Done:
-    if action in ("delete", "kill") and ctx.one("confirmed") != "yes" and ctx.wants_totals:
+    if action in ("delete", "kill") and ctx.one("confirmed") != "yes" and ctx.for_people:
         fields = [("action", action), ("q", ctx.text()), *(("key", key) for key in keys)]
         return _confirmation(kind, ctx, action, len(keys), fields)
     moved = gone = malformed = dropped = 0
@@ -226,20 +224,21 @@ def _confirmation(
         "back": ctx.url(f"/{kind}", q=ctx.text()),
         "fields": [*fields, ("ask_typed", "yes")] if typed else fields,
     }
-    return View("confirm.html", data, "Confirm", status=200 if ctx.wants_totals else 409)
+    return View("confirm.html", data, "Confirm", status=200 if ctx.for_people else 409)
 
 
 def _carry_out(owner: JobSet, action: str, entries: Iterator[SetEntry]) -> BulkResult:
+    only = ((entry.score, entry.jid) for entry in entries)  # a kill collects them: without their bytes
     match owner, action:
         case (RetrySet() | DeadSet(), "retry"):
-            return owner.retry_all(only=entries)
+            return owner.retry_all(only=only)
         case (ScheduledSet(), "enqueue"):
-            return owner.add_all_to_queue(only=entries)
+            return owner.add_all_to_queue(only=only)
         case (RetrySet() | ScheduledSet(), "kill"):
             # What the limit drops was said before.
-            return owner.kill_all(only=entries, drop=True)
+            return owner.kill_all(only=only, drop=True)
         case _:
-            return owner.delete_all(only=entries)
+            return owner.delete_all(only=only)
 
 
 def _done(kind: Kind, ctx: Context, action: str, result: BulkResult) -> Done:
