@@ -19,6 +19,8 @@ from jobd.web.text import translate
 from jobd.web.totals import Totals, ask_totals
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+MAX_AGE = 1.0
+"""Seconds for which the totals of one request serve others."""
 MOST_TEXT = 200
 """Characters of a search."""
 
@@ -57,9 +59,8 @@ class Done:
 class Shared:
     """What the requests of one site share: its Redis, its masker, and the totals, which are read once a second."""
 
-    def __init__(self, client: Client | None, masker: Masker, max_age: float = 1.0) -> None:
+    def __init__(self, client: Client | None, masker: Masker) -> None:
         self.access, self.masker = Access(client), masker
-        self._max_age = max_age
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
 
@@ -67,7 +68,7 @@ class Shared:
         """Those of the last second, if they were read."""
         with self._lock:
             known = self._totals
-        return known[1] if known and time.monotonic() - known[0] < self._max_age else None
+        return known[1] if known and time.monotonic() - known[0] < MAX_AGE else None
 
     def keep(self, totals: Totals | None) -> None:
         """Remember what was read just now; None forgets it, after a change."""

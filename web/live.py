@@ -22,8 +22,8 @@ MOST = 500
 class Live:
     """Reads the totals while somebody listens, and tells all of them. For one event loop."""
 
-    def __init__(self, shared: Shared, pause: float = PAUSE) -> None:
-        self._shared, self._pause = shared, pause
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._listeners: set[asyncio.Queue[str | None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -57,7 +57,7 @@ class Live:
             else:
                 text = f"data: {json.dumps(totals.document())}\n\n"
             self._tell(text)
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(PAUSE)
 
     def close(self) -> None:
         """End all streams: a server that stops would wait for them."""
