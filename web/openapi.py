@@ -15,7 +15,7 @@ _SET_QUERY = {
 _READS: dict[str, tuple[str, dict[str, str]]] = {
     "/totals": ("the totals", {}),
     "/overview": ("totals, history, what needs attention", {"days": "7, 30, 90 or 180"}),
-    "/queues": ("all queues", {}),
+    "/queues": ("the queues, the fullest first", {"offset": "`next` of the page before"}),
     "/queues/{name}": (
         "the jobs of a queue",
         {"offset": "`next` of the page before", "name": "the queue, where its name is no word"},

@@ -367,6 +367,19 @@ def test_every_control_has_a_name(browser: Browser, redis: Redis, client: Client
         assert page.all("html")[0]["lang"] == "en"
 
 
+def test_many_queues_and_many_matches_make_no_large_page(browser: Browser, redis: Redis) -> None:
+    redis.sadd("queues", *(f"q{i}" for i in range(250)))
+    names, offset = set(), 0
+    while offset is not None:
+        page = browser.data(f"/queues?offset={offset}")
+        assert len(page["queues"]) <= 100
+        names |= {queue["name"] for queue in page["queues"]}
+        offset = page["next"]
+    assert len(names) == 250
+    fill_set(redis, "retry", 5_000)
+    assert 50 <= len(browser.data("/retries?q=HardJob")["jobs"]) < 200
+
+
 def test_a_page_of_fifty_rows_is_small(browser: Browser, redis: Redis) -> None:
     fill_set(redis, "retry", 60, error_class="ZeroDivisionError", error_message="division by zero")
     assert len(browser.get("/retries").content) < 60_000

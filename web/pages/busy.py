@@ -15,8 +15,8 @@ from jobd.web.questions import Question, answer, name_of, raw_key
 
 PROCESSES = 50
 """Processes on one page, those with what they run."""
-MOST_RUNNING = 500
-"""Running jobs on one page."""
+MOST_RUNNING = 100
+"""Running jobs on one page, those that have run longest."""
 SIGNALS = ("quiet", "stop", "dump")
 
 

@@ -12,7 +12,9 @@ from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import job_row, key_of, read_key
 from jobd.web.questions import Question, answer, name_of, raw_key
 
+QUEUES = 100
 ROWS = 50
+"""Queues, and jobs of one, on a page."""
 ASK_FOR_THE_NAME = 1_000
 """Jobs from which on clearing asks to type the name."""
 _AROUND = 900
@@ -21,7 +23,8 @@ _SOME = 100
 
 
 def queues(ctx: Context) -> View:
-    """Show all queues."""
+    """Show the queues, the fullest first."""
+    offset = ctx.number("offset")
     [notes] = ctx.ask(_ask_pauses(ctx))
     totals = ctx.read_totals()
     served: dict[str, int] = {}
@@ -37,9 +40,11 @@ def queues(ctx: Context) -> View:
             "processes": served.get(queue.name, 0),
             **(notes.get(queue.name, {}) if queue.paused else {}),
         }
-        for queue in totals.queues
+        for queue in totals.queues[offset : offset + QUEUES]
     ]
-    return View("queues.html", {"queues": rows}, "Queues")
+    after = offset + QUEUES if offset + QUEUES < len(totals.queues) else None
+    data = {"queues": rows, "count": len(totals.queues), "offset": offset, "next": after}
+    return View("queues.html", data, "Queues")
 
 
 def _ask_pauses(ctx: Context) -> Question[dict[str, dict[str, Any]]]:

@@ -18,6 +18,10 @@ ROWS = 50
 MOST_TICKED = 200
 SEARCH_SECONDS = 0.06
 """How long a search looks before it shows what it has found."""
+_STEPS = (100, 1_000)
+"""Entries that a step of a search looks at, where much is found and where little is."""
+_RARE = 50
+"""Little is one match among so many."""
 COUNT_SECONDS = 2.0
 """How long the matches are counted before a change of all of them is confirmed."""
 ASK_FOR_THE_NAME = 1_000
@@ -97,9 +101,11 @@ def _search(kind: Kind, ctx: Context, text: str) -> dict[str, Any]:
     size, found, seen = owner.size, list[SetEntry](), 0
     deadline = time.monotonic() + SEARCH_SECONDS
     while True:
-        cursor, page = owner.scan_page(text, cursor)
+        # Where much is found few are looked at: all matches of a step have to be shown.
+        step = _STEPS[seen > 0 and len(found) * _RARE < seen]
+        cursor, page = owner.scan_page(text, cursor, count=step)
         found += [entry for entry in page if holds(entry, text, ctx.masker)]
-        seen += 1_000
+        seen += step
         if not cursor or len(found) >= ROWS or time.monotonic() > deadline:
             break
     found.sort(key=lambda entry: entry.score, reverse=kind == "dead")
