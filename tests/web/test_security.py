@@ -25,7 +25,7 @@ HOSTILE = (
     "' onmouseover='alert(1)",
     "</title></textarea></pre></script><svg onload=alert(1)>",
     "javascript:alert(1)",
-    "{{ 7*7 }}{% raw %}",
+    "{{ 81239*3 }}{% raw %}",
     "\u202egnp.exe",
     "../../etc/passwd?x=1&y=2#z",
 )
@@ -116,7 +116,7 @@ def test_text_from_redis_stays_text_on_every_page(text: str, browser: Browser, r
                 attributes,
             )
             assert not str(attributes.get("href", "")).startswith("javascript"), path
-        assert "49" not in page.text or "7*7" in page.text or "{{" not in text
+        assert "243717" not in page.text, path
         assert "\u202e" not in answer.text
     assert text.replace("\u202e", "\\u202e") in Page.of(browser.get("/retries").text).text
 
