@@ -12,9 +12,10 @@ from urllib.parse import quote, urlencode
 
 from jobd.client.access import Access
 from jobd.client.push import Client
+from jobd.client.scripts import raw_bytes
 from jobd.web.auth import User
 from jobd.web.masking import Masker
-from jobd.web.questions import Question, answer, raw_key
+from jobd.web.questions import Question, answer
 from jobd.web.text import translate
 from jobd.web.totals import Totals, ask_totals
 
@@ -169,7 +170,7 @@ class Context:
         """The page of a queue, whatever bytes its name has."""
         if _is_plain(name):
             return self.url(f"/queues/{name}", **query)
-        return self.url("/queues/-", name=raw_key(name), **query)
+        return self.url("/queues/-", name=raw_bytes(name), **query)
 
     def job_url(self, jid: str, **query: Any) -> str:
         """The page of a job."""

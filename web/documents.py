@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Any
 
@@ -62,10 +63,10 @@ def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> st
 
 
 def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
-    """A job in a list. `at` is the score in a set."""
+    """A job in a list. `at` is the score in a set; none where that is no time, of which JSON knows no name."""
     return {
         "key": key,
-        "at": at,
+        "at": at if at is not None and math.isfinite(at) else None,
         "jid": entry.jid,
         "class": entry.name,
         "queue": entry.queue,

@@ -50,11 +50,6 @@ def _together(access: Access, waiting: dict[int, Ask]) -> dict[int, list[Any]]:
     return {place: answers[first:last] for place, (first, last) in ends.items()}
 
 
-def raw_key(name: str) -> bytes:
-    """The bytes of a key whose name was read from Redis, and need not be UTF-8."""
-    return name.encode("utf-8", "surrogateescape")
-
-
 def name_of(raw: bytes) -> str:
-    """A name read from Redis, of which `raw_key` makes the same bytes again."""
+    """A name read from Redis, of which `scripts.raw_bytes` makes the same bytes again."""
     return raw.decode("utf-8", "surrogateescape")

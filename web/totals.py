@@ -9,8 +9,9 @@ from typing import Any
 from jobd.client.access import Access
 from jobd.client.entry import JobEntry
 from jobd.client.processes import FIELDS, Process, number, parse
+from jobd.client.scripts import raw_bytes
 from jobd.client.stats import QueueSummary
-from jobd.web.questions import Question, name_of, raw_key
+from jobd.web.questions import Question, name_of
 
 LATE = 30.0
 """Seconds without a heartbeat after which a process is pointed out; one is due every 10 s."""
@@ -80,10 +81,10 @@ def ask_totals(access: Access) -> Question[Totals]:
 
     def ask(pipeline: Any) -> None:
         for name in names:
-            key = raw_key(keys.queue(name))
+            key = raw_bytes(keys.queue(name))
             pipeline.llen(key).lindex(key, -1)
         for identity in identities:
-            pipeline.hmget(raw_key(keys.process(identity)), *FIELDS)
+            pipeline.hmget(raw_bytes(keys.process(identity)), *FIELDS)
 
     told = yield ask
     split = 2 * len(names)

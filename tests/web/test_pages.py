@@ -222,6 +222,16 @@ def test_what_is_no_job_is_shown_and_can_be_deleted(browser: Browser, redis: Red
     assert redis.zcard("dead") == 1
 
 
+def test_an_entry_whose_time_is_endless_is_shown_and_can_be_deleted(browser: Browser, redis: Redis) -> None:
+    redis.zadd("dead", {payload("late"): float("inf"), payload("early"): float("-inf")})
+    assert "Infinity" not in browser.get("/api/v1/dead").text
+    found = browser.data("/dead")["jobs"]
+    assert [job["jid"] for job in found] == ["late", "early"]
+    assert {browser.get(f"/jobs/x?in=dead&key={job['key']}").status_code for job in found} == {200}
+    done = browser.act("/dead", action="delete", key=[job["key"] for job in found])
+    assert done.json()["moved"] == 2
+
+
 def test_keys_of_a_wrong_type_break_no_page(browser: Browser, redis: Redis) -> None:
     for key in ("retry", "schedule", "dead", "queues", "processes", "cron_jobs", "paused", "queue:default"):
         redis.set(key, "x")

@@ -8,10 +8,11 @@ from typing import Any
 from jobd.client.access import Access
 from jobd.client.errors import NotControllable
 from jobd.client.processes import ProcessSet, Work, parse_work
+from jobd.client.scripts import raw_bytes
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import process_row, work_row
 from jobd.web.masking import Masker
-from jobd.web.questions import Question, answer, name_of, raw_key
+from jobd.web.questions import Question, answer, name_of
 
 PROCESSES = 50
 """Processes on one page, those with what they run."""
@@ -61,7 +62,7 @@ def _ask_running(access: Access, identities: Sequence[str]) -> Question[list[Wor
     def ask(pipeline: Any) -> None:
         for identity in identities:
             # Sidekiq up to 6.4.1 writes the second name alone, newer ones the first, jobd both.
-            pipeline.hgetall(raw_key(keys.work(identity))).hgetall(raw_key(keys.workers(identity)))
+            pipeline.hgetall(raw_bytes(keys.work(identity))).hgetall(raw_bytes(keys.workers(identity)))
 
     told = yield ask
     found = []

@@ -8,8 +8,9 @@ from typing import Any
 from jobd.client import metric_keys
 from jobd.client.metric_keys import BUCKETS, MINUTE
 from jobd.client.metrics import JobMetrics, buckets, counter_keys, counters, unpack
+from jobd.client.scripts import raw_bytes
 from jobd.web.context import BadRequest, Context, View
-from jobd.web.questions import Question, raw_key
+from jobd.web.questions import Question
 
 PERIODS = ("1h", "4h", "8h", "24h", "72h", "7d", "30d", "90d")
 ROWS = 100
@@ -74,7 +75,7 @@ def _ask_histograms(ctx: Context, width: int, starts: Sequence[float], jobs: lis
                 for start in starts
                 for slot in metric_keys.old_histogram_slots(job.name, start)
             ]
-            pipeline.mget([raw_key(name) for name in names])
+            pipeline.mget([raw_bytes(name) for name in names])
 
     told = yield ask
     found = []

@@ -8,9 +8,10 @@ import msgspec
 
 from jobd.client.processes import number
 from jobd.client.queues import Queue, QueueEntry
+from jobd.client.scripts import raw_bytes
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import job_row, key_of, read_key
-from jobd.web.questions import Question, answer, name_of, raw_key
+from jobd.web.questions import Question, answer, name_of
 
 QUEUES = 100
 ROWS = 50
@@ -75,14 +76,14 @@ def name_in(ctx: Context) -> str:
 
 
 def _ask_queue(ctx: Context, name: str, offset: int) -> Question[dict[str, Any]]:
-    key = raw_key(ctx.access.keys.queue(name))
+    key = raw_bytes(ctx.access.keys.queue(name))
     size, raws, known, paused, note = (
         yield lambda pipeline: (
             pipeline.llen(key)
             .lrange(key, -offset - ROWS, -offset - 1)
-            .sismember(ctx.access.keys.queues, raw_key(name))
-            .sismember(ctx.access.keys.paused, raw_key(name))
-            .hget(ctx.access.keys.paused_by, raw_key(name))
+            .sismember(ctx.access.keys.queues, raw_bytes(name))
+            .sismember(ctx.access.keys.paused, raw_bytes(name))
+            .hget(ctx.access.keys.paused_by, raw_bytes(name))
         )
     )
     found = (raws or [])[::-1]
@@ -145,7 +146,7 @@ def change(ctx: Context) -> View | Done:
 
 def _clear(ctx: Context, owner: Queue) -> View | Done:
     size = owner.size
-    shown = raw_key(owner.name).decode("utf-8", "replace")
+    shown = raw_bytes(owner.name).decode("utf-8", "replace")
     typed = shown if size >= ASK_FOR_THE_NAME else ""
     if ctx.one("confirmed") != "yes" or (typed and ctx.one("typed") != typed):
         data = {
