@@ -7,9 +7,7 @@ from importlib.util import find_spec
 from jobd.client.errors import ConfigError
 
 if any(find_spec(name) is None for name in ("starlette", "jinja2")):
-    raise ConfigError(
-        "the dashboard needs the extra `web`: pip install 'jobd[web]', in a checkout pip install '.[web]'"
-    )
+    raise ConfigError("the dashboard needs the extra `web`: pip install '.[web]' in the checkout")
 
 from jobd.web.auth import ACTIONS, Basic, Tokens, User
 from jobd.web.masking import WORDS

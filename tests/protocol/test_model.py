@@ -2,7 +2,7 @@
 
 After every step Redis must hold exactly what the model holds: every queue in its order, every record, set and counter,
 and no other key; and every job must be in exactly one place, or have left for a reason. A fail-over takes both back to
-an older state, while the processes remember. `$JOBD_MODEL_STEPS` sets how many steps are taken [2,000],
+an older state, while the processes remember. `$JOBD_MODEL_STEPS` sets how many steps are taken [1,000],
 `$JOBD_MODEL_SEED` which histories [1].
 """
 
@@ -28,7 +28,7 @@ from tests.protocol.caller import FATES, KINDS, Caller, Wish
 from tests.protocol.reference import ASIDE, FACTS, KEYS, LIMITS, SPOILED, Reference, Refused, Request, jid_of
 from tests.servers import RedisServer
 
-STEPS = int(os.environ.get("JOBD_MODEL_STEPS", "2000"))
+STEPS = int(os.environ.get("JOBD_MODEL_STEPS", "1000"))
 SEED = int(os.environ.get("JOBD_MODEL_SEED", "1"))
 STEPS_EACH = 50
 

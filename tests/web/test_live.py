@@ -156,4 +156,4 @@ def test_without_the_extra_it_names_it(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 78
-    assert "needs the extra `web`: pip install 'jobd[web]'" in done.stderr
+    assert "needs the extra `web`: pip install '.[web]'" in done.stderr
