@@ -83,8 +83,6 @@ MEASURES = (
         "the moment when it is due to the first line of the job. RQ runs its scheduler beside the worker.",
         lateness,
         ("p50 ms", "p99 ms", "max ms"),
-        base="jobd",
-        compare="× jobd",
         most_rounds=3,
         once_from=25.0,
         fixed=6.0,
