@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 
 # Compiled files are wanted: without them a second run would start seconds later.
 test: $(VENV)/.with-tools
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 # What takes longer than the ordinary suite may: first ROUNDS rounds of random signals and kills and as many in which
 # everything is killed, Redis included, with a line for each (JOBD_CHAOS_SEED has rounds again), then those of its tests
