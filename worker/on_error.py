@@ -24,8 +24,9 @@ from jobd.worker.retry import Advice, error_message
 _T = TypeVar("_T")
 Ruling: TypeAlias = tuple[BaseException, RetryOn | DiscardOn | None]
 """The error of a job that is to be judged, and the rule for it."""
+ASIDE = "jobd-handlers"
+"""Name of the threads that call handlers where nobody may wait for them."""
 _asides = threading.BoundedSemaphore(10)
-"""Threads that tell the error handlers of errors of jobd itself."""
 
 
 def rescue(policies: Policies, job: RunningJob, error: BaseException) -> Ruling | None:
@@ -103,28 +104,37 @@ def died_of_crashes(payload: Mapping[str, Any], queue: str, message: str) -> Non
     """`died` for a job whose process crashed too often; on a thread of its own, since the heartbeat finds it."""
     if settings.current().death_handlers:
         job = _job_of(payload, queue)
-        threading.Thread(target=died, args=(job, Crashed(message)), name="jobd-death-handlers", daemon=True).start()
+        if not _aside(lambda: died(job, Crashed(message))):
+            _log("death_handlers", job, RuntimeError("they were not called: those called before have not returned"))
 
 
 def component_failed(component: str, error: BaseException) -> None:
     """Log an error of jobd itself, and tell the error handlers on a thread of their own: the component goes on.
 
-    While ten such threads are still busy it is only logged: a handler that hangs must not cost a thread each time.
+    While ten such threads are still busy it is only logged.
     """
     log.event("component.failed", level=log.ERROR, component=component, exc_info=error)
-    if not settings.current().error_handlers or not _asides.acquire(blocking=False):
-        return
+    if settings.current().error_handlers:
+        _aside(lambda: tell(error, ErrorContext(event="component.failed", component=component)))
 
-    def tell_and_end() -> None:
+
+def _aside(function: Callable[[], None]) -> bool:
+    """Call the application on another thread. False: a handler that hangs must not cost a thread each time."""
+    if not _asides.acquire(blocking=False):
+        return False
+
+    def call_and_end() -> None:
         try:
-            tell(error, ErrorContext(event="component.failed", component=component))
+            function()
         finally:
             _asides.release()
 
     try:
-        threading.Thread(target=tell_and_end, name="jobd-error-handlers", daemon=True).start()
-    except RuntimeError:  # no further thread is to be had, and the component must not end for that
+        threading.Thread(target=call_and_end, name=ASIDE, daemon=True).start()
+    except RuntimeError:  # no further thread is to be had, and whoever calls must not end for that
         _asides.release()
+        return False
+    return True
 
 
 def tell(error: BaseException, context: ErrorContext) -> None:

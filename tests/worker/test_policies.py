@@ -330,12 +330,15 @@ def test_an_error_handler_that_hangs_does_not_cost_a_thread_for_each_error_of_jo
         told.append(error)
 
     jobd.configure(error_handlers=[hang])
-    before = threading.active_count()
+
+    def busy() -> int:
+        return [thread.name for thread in threading.enumerate()].count(on_error.ASIDE)
+
     for _ in range(50):
         on_error.component_failed("scheduler", RuntimeError("odd"))
-    assert threading.active_count() - before == 10
+    assert busy() == 10
     release.set()
-    wait_until(lambda: len(told) == 10 and threading.active_count() == before, "all have ended")
+    wait_until(lambda: len(told) == 10 and not busy(), "all have ended")
     on_error.component_failed("scheduler", RuntimeError("later"))
     wait_until(lambda: len(told) == 11, "a later one is told again")
 
