@@ -16,7 +16,7 @@ import jobd
 from jobd.client.payload import Timestamps
 from tests.interop.conftest import Seen, StartJobd, StartSidekiq
 from tests.interop.ruby_process import Console
-from tests.supervisor.jobd_command import Jobd
+from tests.supervisor.jobd_command import Jobd, has_ended
 from tests.waiting import wait_until
 
 ARGS = ["é <b>", {"a": [1.5, None]}]
@@ -156,7 +156,7 @@ def test_stop_from_ruby_ends_that_process_in_time_and_jobd_starts_another(
     seen.wait(1)
     began = time.monotonic()
     signalled(ruby, ours.identities[0], "stop!")
-    wait_until(lambda: not stopped.is_running() or stopped.status() == "zombie", "its end", 10)
+    wait_until(lambda: has_ended(stopped), "its end", 10)
     assert time.monotonic() - began < 1 + 3
     ours.wait_for("process.ready", count=2)
     again = seen.wait(2)[1]
