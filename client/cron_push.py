@@ -6,6 +6,7 @@ Pure but for the random job id and client middleware. When which tick is due is 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -111,12 +112,24 @@ def _call(
     )
 
 
-def merged(runs: list[CronRun], history: list[dict[str, Any]]) -> list[CronRun]:
-    """The runs that jobd has noted, and those of sidekiq-cron's list that it has not, newest first."""
+def merged(noted: Iterable[bytes], history: Iterable[bytes]) -> list[CronRun]:
+    """The runs that jobd has noted, and those of sidekiq-cron's list that it has not, newest first.
+
+    Both as they stand in Redis; what cannot be read is left out.
+    """
+    runs = [run for run in map(CronRun.from_json, noted) if run is not None]
     known = {run.jid for run in runs}
     others = [
         CronRun(None, at, str(each["jid"]))
-        for each in history
+        for each in map(_object, history)
         if each.get("jid") and each["jid"] not in known and (at := payload.read_time(each.get("enqueued"))) is not None
     ]
     return sorted([*runs, *others], key=lambda run: run.at, reverse=True)[: defaults.CRON_RUNS]
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from jobd.client import clock, cron, cron_push, push, scripts
 from jobd.client.connection import Connector
 from jobd.client.cron import CatchUp, CronEntry, Overlap, Status
@@ -143,9 +141,8 @@ class CronSet:
 
     def runs(self, name: str) -> list[CronRun]:
         """Return what became of the last 30 ticks of an entry, newest first."""
-        runs = [CronRun.from_json(raw) for raw in self._redis.lrange(self._keys.cron_runs(name), 0, -1)]
-        history = [_object(raw) for raw in self._redis.lrange(self._keys.cron_history(name), 0, -1)]
-        return cron_push.merged([run for run in runs if run is not None], history)
+        runs = self._redis.lrange(self._keys.cron_runs(name), 0, -1)
+        return cron_push.merged(runs, self._redis.lrange(self._keys.cron_history(name), 0, -1))
 
     def next_time(self, name: str) -> float | None:
         """Return when an entry ticks next, in epoch seconds; None when it does not, or there is none."""
@@ -225,14 +222,6 @@ def _as_written(entry: CronEntry) -> dict[str, Any]:
     keys = ("cron", "args", "kwargs", "queue", "description", "status", "overlap", "catch_up", "date_as_argument")
     ruby = ("active_job", "symbolize_args", "queue_name_prefix", "queue_name_delimiter")
     return {"class": entry.job, **{key: getattr(entry, key) for key in (*keys, *ruby)}}
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def decoded(fields: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, TypeVar, get_args
 
 from jobd.client import options, times
 from jobd.client.errors import JobDefinitionError
@@ -271,8 +271,8 @@ def _checked_wait(wait: object, place: str) -> object:
         wait = wait.total_seconds()
     if isinstance(wait, str) and wait in get_args(Curve):
         return wait
-    if _is_number(wait, int | float) and 0 <= wait <= options.MAX_DURATION:  # type: ignore[operator]
-        return float(wait)  # type: ignore[arg-type]
+    if _is_number(wait, int | float) and 0 <= wait <= options.MAX_DURATION:
+        return float(wait)
     if callable(wait):
         return check_hook(wait, f"{place}: wait", "count")
     curves = ", ".join(map(repr, get_args(Curve)))
@@ -285,7 +285,7 @@ def _distance(rule: Rule, error: BaseException) -> int:
     return min((line.index(kind) for kind in rule.errors if kind in line), default=len(line))
 
 
-def _is_number(value: object, kind: Any) -> bool:
+def _is_number(value: object, kind: Any) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, kind):
         return False
     return not isinstance(value, float) or math.isfinite(value)

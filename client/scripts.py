@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import msgspec
 from hiredis import pack_command
@@ -601,8 +601,7 @@ def cron_tick(
 
 
 def _cron_outcome(reply: Any) -> CronOutcome:
-    outcome: Any = _text(reply)
-    return outcome  # type: ignore[no-any-return]
+    return cast("CronOutcome", _text(reply))
 
 
 def cron_save(

@@ -53,11 +53,15 @@ class SetsBell:
     def arm(self) -> float:
         """Have the server tell of the next change; returns for how many seconds that may be relied on."""
         self._looked = time.monotonic()
-        if not self._line.open():
-            return defaults.SCHEDULER_POLL
-        if not self._armed:
-            _, rang = self._line.ask(self._commands)
-            self._armed = not rang
+        try:
+            if not self._line.open():
+                return defaults.SCHEDULER_POLL
+            if not self._armed:
+                _, rang = self._line.ask(self._commands)
+                self._armed = not rang
+        except BaseException:
+            self.disarm()
+            raise
         return math.inf
 
     def disarm(self) -> None:
@@ -118,7 +122,7 @@ class Scheduler:
     def tick(self) -> float:
         """Do what is due; returns seconds until the next look, which a change makes come earlier."""
         # First, so that what comes after the look at the sets is told.
-        longest = self._armed() if self._leads else 0.0
+        longest = self.bell.arm() if self._leads else 0.0
         sources = (self._keys.retry, self._keys.schedule)
         call = scripts.lead(self._keys, self._identity(), defaults.SCHEDULER_LEASE, sources)
         with self._connector.connection() as connection:
@@ -134,13 +138,6 @@ class Scheduler:
         self._outage.works()
         longest = min(longest, defaults.SCHEDULER_LEASE / 2)
         return self._do_what_is_due(dict(zip(sources, firsts, strict=True)), longest)
-
-    def _armed(self) -> float:
-        try:
-            return self.bell.arm()
-        except BaseException:
-            self.bell.disarm()
-            raise
 
     def _do_what_is_due(self, firsts: dict[str, float], longest: float) -> float:
         now, damaged = self._clock.now(), False

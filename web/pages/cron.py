@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from jobd.client import cron, cron_push
 from jobd.client.cron import CronEntry
 from jobd.client.cron_push import CronRun
@@ -51,18 +49,9 @@ def _ask_entries(ctx: Context) -> Question[tuple[list[tuple[CronEntry, list[Cron
     found = []
     for name, fields, runs, history in zip(shown, told[::3], told[1::3], told[2::3], strict=True):
         if fields:
-            noted = [run for run in map(CronRun.from_json, runs or ()) if run is not None]
-            merged = cron_push.merged(noted, [_object(raw) for raw in history or ()])
+            merged = cron_push.merged(runs or (), history or ())
             found.append((cron.from_fields(name, decoded(fields)), merged))
     return found, len(names)
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _row(entry: CronEntry, runs: list[CronRun], ctx: Context, now: float) -> dict[str, Any]:
