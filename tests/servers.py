@@ -35,13 +35,15 @@ class RedisServer:
 
     It listens on a unix socket, with `tcp=True` on a port of 127.0.0.1 instead. `$REDIS_SERVER` names
     another program than the embedded one. Data outlive `restart`, `stop` and `kill` only with
-    `appendonly=True`. `args` are further arguments of the server: `["--maxclients", "8"]`.
+    `appendonly=True`. `cluster=True` makes it a cluster's node without slots, on a port. `args` are further
+    arguments of the server: `["--maxclients", "8"]`.
     """
 
     def __init__(
         self,
         *,
         tcp: bool = False,
+        cluster: bool = False,
         appendonly: bool = False,
         maxmemory: str | None = None,
         password: str | None = None,
@@ -51,7 +53,9 @@ class RedisServer:
         self.socket = self.directory / "redis.sock"
         self.port = 0
         self.password = password
-        self._tcp = tcp
+        self._tcp = tcp or cluster
+        self._cluster = cluster
+        self._bus_port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._args = [*_options(appendonly, maxmemory, password), *args]
 
@@ -99,6 +103,8 @@ class RedisServer:
         listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
         if not self._tcp:
             listen = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"]
+        if self._cluster:  # the nodes' own port would be 10,000 higher: more than there are, or somebody's
+            listen += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus_port)]
         with open(self.directory / "server.log", "ab") as log:
             self._process = subprocess.Popen(
                 [_program(), *listen, "--dir", str(self.directory), *self._args],
@@ -137,7 +143,7 @@ class RedisServer:
 
     def _start_on_free_port(self) -> None:
         for attempt in range(1, PORT_ATTEMPTS + 1):
-            self.port = _free_port()  # somebody may take it before the server does
+            self.port, self._bus_port = _free_port(), _free_port()  # somebody may take them before the server does
             try:
                 self._start()
                 return

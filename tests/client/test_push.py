@@ -521,7 +521,7 @@ def test_a_replica_refuses_the_push_and_loses_the_connection() -> None:
 
 
 def test_a_cluster_takes_a_push_whose_namespace_keeps_the_keys_together() -> None:
-    with RedisServer(tcp=True, args=["--cluster-enabled", "yes"]) as server, server.client() as admin:
+    with RedisServer(cluster=True) as server, server.client() as admin:
         admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: b"cluster_state:ok" in admin.execute_command("CLUSTER", "INFO"), "the cluster")
         with (
