@@ -19,6 +19,7 @@ from jobd.client.push import Client
 from jobd.client.queues import Queue
 from jobd.client.sets import DeadSet, RetrySet
 from jobd.web import render, text, totals
+from jobd.web.vietnamese import VIETNAMESE
 from tests.client.api import fill_queue, fill_set, jids, payload, queued
 from tests.web.browser import GET_PAGES, PROCESS, Browser, Page, fill
 
@@ -358,9 +359,9 @@ def test_every_sentence_of_the_pages_is_in_the_catalogue_with_the_same_values() 
         re.findall(r'"((?:No|Queue|Process|The dead|Needs|Healthy)[^"]+[.])"', (ROOT / "totals.py").read_text())
     )
     assert len(said) > 100
-    assert sorted(said - set(text.VIETNAMESE)) == []
+    assert sorted(said - set(VIETNAMESE)) == []
     values = re.compile(r"\{\w+\}")
-    assert [k for k, v in text.VIETNAMESE.items() if sorted(values.findall(k)) != sorted(values.findall(v))] == []
+    assert [k for k, v in VIETNAMESE.items() if sorted(values.findall(k)) != sorted(values.findall(v))] == []
 
 
 SAID = re.compile(r"""_\(["']([^"']+)["']""")
