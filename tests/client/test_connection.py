@@ -535,7 +535,7 @@ class TestServerFacts:
         assert "refuses writes" in warning
 
     def test_a_cluster_is_warned_about(self) -> None:
-        with RedisServer(tcp=True, args=["--cluster-enabled", "yes"]) as server, server.client() as redis:
+        with RedisServer(cluster=True) as server, server.client() as redis:
             (warning,) = warnings(read_facts(redis))
         assert "a namespace with a hash tag, such as {jobd}:" in warning
 
