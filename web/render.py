@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,13 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from jobd.client.version import VERSION
+from jobd.web.charts import plot, spark
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
 from jobd.web.pages.overview import bars
-from jobd.web.text import LANGUAGES
+from jobd.web.text import LANGUAGES, printable
 
 _HERE = Path(__file__).parent
-_UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 PAGES = (
     ("/", "Dashboard", "", "◉"),
     ("/queues", "Queues", "enqueued", "▤"),
@@ -52,12 +51,6 @@ COUNTS = {
 }
 
 
-def printable(text: str) -> str:
-    """`text` with what a page cannot show, or would show in another order, written as escapes."""
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", clean)
-
-
 def _finalize(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -73,6 +66,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.globals |= {"plotted": plot, "sparked": spark}
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "duration": duration,

@@ -1,7 +1,11 @@
-"""What the pages say, in the languages that they know. English is the key, other languages are catalogues."""
+"""What the pages say, in the languages that they know; and text of others, made fit to be shown.
+
+English is the key, other languages are catalogues.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +14,14 @@ from jobd.web.vietnamese import VIETNAMESE
 LANGUAGES = {"en": "English", "vi": "Tiếng Việt"}
 
 _CATALOGUES: Mapping[str, Mapping[str, str]] = {"en": {}, "vi": VIETNAMESE}
+
+_UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def printable(text: str) -> str:
+    """`text` with what a page cannot show, or would show in another order, written as escapes."""
+    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", clean)
 
 
 def translate(text: str, language: str, values: Mapping[str, Any]) -> str:

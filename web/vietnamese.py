@@ -171,4 +171,7 @@ VIETNAMESE = {
     "Redis does not answer": "Redis không trả lời",
     "Something broke": "Có lỗi xảy ra",
     "You may not do this: {action}.": "Bạn không được làm việc này: {action}.",
+    "No figures yet.": "Chưa có số liệu.",
+    "The newest {count} of {all} points.": "{count} điểm mới nhất trong {all} điểm.",
+    "Time (UTC)": "Thời gian (UTC)",
 }

@@ -1,0 +1,98 @@
+"""Charts are drawn on the server: lines to scale, gaps as gaps, words and a table beside them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from jobd.web import charts, render
+from jobd.web.text import translate
+from tests.web.browser import Page
+
+HOUR = 1_700_000_400.0
+
+
+def figures(*values: list[float | None], unit: str = "count", unfinished: bool = False, **more: Any) -> dict[str, Any]:
+    """Data of a chart with a point a minute."""
+    series = [{"label": f"line {i}", "state": "running", "values": each} for i, each in enumerate(values)]
+    x = [HOUR + 60 * i for i in range(len(values[0]) if values else 0)]
+    return {"x": x, "series": series, "unit": unit, "unfinished": unfinished, **more}
+
+
+def draw(data: dict[str, Any]) -> Page:
+    """The chart as a browser reads it."""
+    template = render._environment().from_string(
+        '{% from "charts.html" import chart, sparkline %}{{ chart("c", "Jobs", data, _) }}'
+        '{{ sparkline([0, None, 4], "S") }}'
+    )
+    return Page.of(template.render(data=data, _=lambda text, **values: translate(text, "en", values)))
+
+
+def test_lines_are_to_scale_and_a_gap_parts_them() -> None:
+    [line] = charts.plot(figures([0, 10, None, 5])).lines
+    assert line.runs == ("0,200.0 333,0.0", "1000,100.0 1002,100.0")
+    assert line.areas[0] == "0,200.0 333,0.0 333,200 0,200"
+    assert (line.glyph, line.last, line.unfinished) == ("▶", "5", "")
+
+
+def test_the_last_bucket_is_dashed_while_it_is_not_complete_and_lines_of_a_state_are_told_apart() -> None:
+    first, second = charts.plot(figures([1, 2, 2], [2, 2, 1], unfinished=True)).lines
+    assert (first.runs, first.unfinished) == (("0,100.0 500,0.0",), "500,0.0 1000,0.0")
+    assert (first.nth, second.nth) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "top"),
+    [
+        ([], "count", 1),
+        ([1], "count", 2),
+        ([12, 3], "count", 20),
+        ([1000], "count", 1000),
+        ([0.0031], "seconds", 0.005),
+        ([3000], "bytes", 5 * 1024),
+        ([1023], "bytes", 2000),
+    ],
+)
+def test_the_top_is_a_round_number_from_the_greatest_value_up(values: list[float], unit: str, top: float) -> None:
+    assert charts.ceiling(values, unit) == pytest.approx(top)
+
+
+def test_values_are_written_in_their_unit() -> None:
+    written = [charts.write_value("seconds")(value) for value in (None, 0, 0.0213, 1.8, 600, 7200, 200_000)]
+    assert written == ["–", "0 s", "21.3 ms", "1.8 s", "10 min", "2 h", "2.31 d"]
+    assert [charts.write_value("bytes")(value) for value in (10, 2048, 3 * 1024**3)] == ["10 B", "2 KB", "3 GB"]
+    assert [charts.write_value("count")(value) for value in (7, 0.25, 1234.5)] == ["7", "0.25", "1,234"]
+
+
+def test_the_picture_has_words_for_those_who_do_not_see_it_and_data_for_scripts() -> None:
+    page = draw(figures([1, 2], [3, None]))
+    [figure] = page.all("figure")
+    assert json.loads(figure["data-chart"] or "")["series"][1]["values"] == [3, None]
+    labels = [svg.get("aria-label") for svg in page.all("svg") if svg.get("role") == "img"]
+    assert labels == ["Jobs. line 0: 2; line 1: –", "S"]
+    assert [text in page.text for text in ("As a table", "22:21", "Time (UTC)")] == [True] * 3
+    assert not any(name in attributes for _, attributes in page.elements for name in ("style", "onclick"))
+
+
+@pytest.mark.parametrize("data", [figures(), figures([]), figures([7]), figures([float("nan"), float("inf")])])
+def test_no_or_strange_figures_break_nothing(data: dict[str, Any]) -> None:
+    page = draw(data)
+    assert ("No figures yet." in page.text) is not bool(data["x"])
+    json.loads(page.all("figure")[0]["data-chart"] or "", parse_constant=pytest.fail)
+
+
+def test_of_many_points_the_newest_are_drawn_and_the_table_says_what_it_leaves_out() -> None:
+    data = figures([float(i) for i in range(900)])
+    made = charts.plot(data)
+    assert (made.points, made.rows[0][1], len(made.rows)) == (500, ("899",), charts.MOST_ROWS)
+    assert "The newest 120 of 500 points." in draw(data).text
+
+
+def test_hostile_labels_are_escaped() -> None:
+    data = figures([1, 2])
+    data["series"][0]["label"] = "</figure><script>alert(1)</script>\u202e"
+    page = draw(data)
+    assert page.all("script") == []
+    assert "\\u202e" in page.text

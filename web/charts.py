@@ -1,0 +1,182 @@
+"""Where the lines of a chart go: numbers in, coordinates and words out; templates/charts.html draws them.
+
+A drawing is 1,000 units wide and 200 high and is stretched to its place; words stand beside it and keep their size.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobd.web.text import printable
+
+WIDTH, HEIGHT = 1000, 200
+MOST_POINTS = 500
+MOST_ROWS = 120
+"""Of the table behind a chart."""
+GLYPHS = {"enqueued": "▤", "running": "▶", "scheduled": "◷", "retry": "↻", "dead": "✕", "done": "✓"}
+"""Of each state that a line can stand for."""
+_DAY = 24 * 3600.0
+_SPARK = (100, 24)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series: what it is called, the runs of points without a gap, and the part that is not complete.
+
+    `nth` counts the lines of the same state before it, which are told apart by their dashes.
+    """
+
+    label: str
+    state: str
+    glyph: str
+    nth: int
+    runs: tuple[str, ...]
+    areas: tuple[str, ...]
+    unfinished: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart: its lines, the words at its axes, its table (newest first), and `json` for scripts."""
+
+    lines: tuple[Line, ...]
+    heights: tuple[str, ...]
+    times: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    points: int
+    summary: str
+    json: str
+
+
+def write_value(unit: str) -> Callable[[float | None], str]:
+    """How values of a unit, `count`, `seconds` or `bytes`, are written; a gap is a dash."""
+    writer = {"count": _count, "seconds": _seconds, "bytes": _bytes}[unit]
+    return lambda value: "–" if value is None else writer(value)
+
+
+def plot(data: Mapping[str, Any]) -> Plot:
+    """Lay out `data`: `x` in epoch seconds (rising), `series` of `label`, `state` and `values`, `unit`, `unfinished`.
+
+    Of more than 500 points the newest are taken. Raises `KeyError` for a state or unit that is not known.
+    """
+    moments = [float(at) for at in data["x"]][-MOST_POINTS:]
+    series = [(printable(each["label"]), each["state"], _clean(each["values"])) for each in data["series"]]
+    write, unfinished = write_value(data["unit"]), bool(data.get("unfinished"))
+    top = ceiling([value for _, _, values in series for value in values if value is not None], data["unit"])
+    across = _across(moments)
+    seen: dict[str, int] = {}
+    lines = []
+    for label, state, values in series:
+        places = [None if v is None else (x, HEIGHT * (1 - v / top)) for x, v in zip(across, values, strict=True)]
+        lines.append(_line(label, state, seen.get(state, 0), places, unfinished, write(values[-1] if values else None)))
+        seen[state] = seen.get(state, 0) + 1
+    span = moments[-1] - moments[0] if moments else 0.0
+    rows = [(_at(x, span), tuple(write(values[i]) for _, _, values in series)) for i, x in enumerate(moments)]
+    known = {**data, "x": moments, "series": [{"label": la, "state": st, "values": va} for la, st, va in series]}
+    return Plot(
+        lines=tuple(lines),
+        heights=tuple(write(top * share) for share in (1.0, 0.5, 0.0)),
+        times=tuple(_at(moments[i], span) for i in sorted({0, len(moments) // 2, len(moments) - 1})) if moments else (),
+        rows=tuple(rows[: -MOST_ROWS - 1 : -1]),
+        points=len(moments),
+        summary="; ".join(f"{line.label}: {line.last}" for line in lines),
+        json=json.dumps(known, separators=(",", ":")),
+    )
+
+
+def spark(values: Sequence[float | None]) -> tuple[str, ...]:
+    """The runs of a small line, 100 units wide and 24 high; the lowest value that it knows of is 0."""
+    known = _clean(values)
+    width, height = _SPARK
+    top = max([value for value in known if value is not None] + [0.0]) or 1.0
+    step = width / max(len(known) - 1, 1)
+    places = [None if v is None else (i * step, 1 + (height - 2) * (1 - v / top)) for i, v in enumerate(known)]
+    return tuple(_points(run) for run in _runs(places))
+
+
+def ceiling(values: Sequence[float], unit: str = "count") -> float:
+    """The value at the top: the next of 1, 2, 5, 10, … (of 1,024 times those for bytes) from the greatest up."""
+    most = max([*values, 0.0])
+    if most <= 0:
+        return 1.0
+    scale = 1024.0 ** max(int(math.log(most, 1024)), 0) if unit == "bytes" else 1.0
+    power = 10.0 ** math.floor(math.log10(most / scale))
+    found = next(step for step in (1, 2, 5, 10, 20) if step * power * scale >= most * (1 - 1e-12)) * power * scale
+    return max(found, 2.0) if unit == "count" else found
+
+
+def _clean(values: Sequence[float | None]) -> list[float | None]:
+    """Values from 0 up; what is no such number is a gap."""
+    newest = values[-MOST_POINTS:]
+    return [None if value is None or not math.isfinite(value) else max(value, 0) for value in newest]
+
+
+def _across(moments: Sequence[float]) -> list[float]:
+    if len(moments) < 2 or moments[-1] <= moments[0]:
+        return [WIDTH / 2] * len(moments)
+    return [WIDTH * (at - moments[0]) / (moments[-1] - moments[0]) for at in moments]
+
+
+Places = Sequence["tuple[float, float] | None"]
+
+
+def _line(label: str, state: str, nth: int, places: Places, unfinished: bool, last: str) -> Line:
+    dashed: list[tuple[float, float]] = []
+    if unfinished and len(places) > 1 and places[-1] and places[-2]:
+        dashed, places = [places[-2], places[-1]], places[:-1]
+    runs = _runs(places)
+    areas = tuple(f"{_points(run)} {run[-1][0]:.0f},{HEIGHT} {run[0][0]:.0f},{HEIGHT}" for run in runs)
+    return Line(label, state, GLYPHS[state], nth, tuple(map(_points, runs)), areas, _points(dashed), last)
+
+
+def _runs(places: Places) -> list[list[tuple[float, float]]]:
+    """The points between gaps; a lone one becomes a short stroke, as a line of one point is not drawn."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for place in places:
+        if place is None:
+            runs.append([])
+        else:
+            runs[-1].append(place)
+    found = [run for run in runs if run]
+    return [run if len(run) > 1 else [run[0], (run[0][0] + 2, run[0][1])] for run in found]
+
+
+def _points(run: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.0f},{y:.1f}" for x, y in run)
+
+
+def _at(moment: float, span: float) -> str:
+    try:
+        at = datetime.fromtimestamp(moment, UTC)
+    except (ValueError, OverflowError, OSError):
+        return repr(moment)
+    if span >= 3 * _DAY:
+        return at.strftime("%Y-%m-%d")
+    return at.strftime("%m-%d %H:%M" if span >= _DAY else "%H:%M:%S" if moment % 60 else "%H:%M")
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.3g}"
+
+
+def _seconds(value: float) -> str:
+    if 0 < value < 1:
+        return f"{value * 1000:.3g} ms"
+    for unit, length, below in (("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 2 * _DAY)):
+        if value < below:
+            return f"{value / length:.3g} {unit}"
+    return f"{value / _DAY:,.3g} d"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if value < 1024:
+            return f"{value:,.4g} {unit}"
+        value /= 1024
+    return f"{value:,.4g} GB"
