@@ -13,13 +13,14 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from jobd.client import defaults, scripts
+from jobd.client import defaults, moves, scripts
 from jobd.client.access import Access
 from jobd.client.cursor import Cursor
 from jobd.client.dead import read_room
 from jobd.client.errors import DeadSetFull, MalformedPayload
 from jobd.client.payload import Timestamps
 from jobd.client.scripts import DeadLimits, Moved
+from jobd.client.waves import Waves
 
 if TYPE_CHECKING:
     from jobd.client.sets import JobSet, SetEntry
@@ -77,11 +78,14 @@ class Killed:
 
 @dataclass(slots=True)
 class Selection:
-    """Entries of a set: all, those whose payload holds `text`, or `only` those named by score and jid."""
+    """Entries of a set: all, those whose payload holds `text`, or `only` those named by score and jid.
+
+    An entry itself among those is not looked up: it is meant with exactly its bytes.
+    """
 
     owner: JobSet
     text: str | None
-    only: Iterable[tuple[float, str]] | None
+    only: Iterable[tuple[float, str] | SetEntry] | None
     missing: int = 0
     """Named entries that were not there."""
 
@@ -105,7 +109,9 @@ class Selection:
 
     def _named(self, size: int) -> Iterator[list[SetEntry]]:
         for names in chunks(self.only or (), min(_LOOK_UPS, size)):
-            found = [self._look_up(name, read) for name, read in zip(names, self._read(names), strict=True)]
+            wanted = [name for name in names if isinstance(name, tuple)]
+            answers = iter(self._read(wanted) if wanted else ())
+            found = [self._look_up(each, next(answers)) if isinstance(each, tuple) else each for each in names]
             page = list({entry.raw: entry for entry in found if entry is not None}.values())
             self.missing += len(names) - len(page)
             if page:
@@ -179,6 +185,28 @@ def requeue(owner: JobSet, selection: Selection, move: Move) -> BulkResult:
             result = result.plus(access.change(scripts.requeue(access.keys, owner.key, members)))
         result = result.also(malformed=len(prepared) - len(members))
     return result.also(gone=selection.missing)
+
+
+def spread(owner: JobSet, selection: Selection, waves: Waves, *, dead: bool) -> BulkResult:
+    """Have the selected entries retried in waves, in their order; what is no job stays."""
+    result, access = BulkResult(), owner.access
+    for page in selection.pages(defaults.API_MOVES):
+        # Who reads the retries on and on meets those again that have their places.
+        fresh = page if dead or selection.only is not None else [each for each in page if not waves.has(each.score)]
+        ready = [(entry.raw, raw) for entry in fresh if (raw := _waiting(entry, dead=dead)) is not None]
+        members = [(before, raw, waves.time(place)) for place, (before, raw) in enumerate(ready)]
+        if members:
+            result = result.plus(access.change(scripts.spread(access.keys, owner.key, members)))
+        result = result.also(malformed=len(fresh) - len(ready))
+        waves = waves.after(len(ready))
+    return result.also(gone=selection.missing)
+
+
+def _waiting(entry: SetEntry, *, dead: bool) -> bytes | None:
+    try:
+        return None if entry.malformed else moves.as_waiting(dict(entry.payload), dead=dead)
+    except (ValueError, RecursionError):
+        return None
 
 
 def kill(owner: JobSet, selection: Selection, limits: DeadLimits) -> BulkResult:

@@ -33,10 +33,25 @@ def as_added(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tup
 
 def as_retried(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
     """The same of a job that somebody retries by hand, which costs it no attempt. Raises MalformedPayload."""
+    _give_back_attempt(payload)
+    return as_added(payload, now, timestamps)
+
+
+def as_waiting(payload: dict[str, Any], *, dead: bool) -> bytes:
+    """The bytes of a job that somebody has wait for a retry: it is to run, however late.
+
+    A dead one gets back the attempt that it died of; a retry loses and wins none, however often it is put off.
+    """
+    payload.pop("expires_in", None)
+    if dead:
+        _give_back_attempt(payload)
+    return wire.encode(payload)
+
+
+def _give_back_attempt(payload: dict[str, Any]) -> None:
     count = payload.get("retry_count")
     if isinstance(count, int) and not isinstance(count, bool):
         payload["retry_count"] = count - 1
-    return as_added(payload, now, timestamps)
 
 
 def put_off(raw: bytes, seconds: float) -> bytes:

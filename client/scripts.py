@@ -548,6 +548,12 @@ def replace(source: str, member: bytes, payload: bytes, score: float | None = No
     return Call(load("replace"), [source], [member, payload, "" if score is None else repr(score)], bool)
 
 
+def spread(keys: Keys, source: str, members: Sequence[tuple[bytes, bytes, float]]) -> Call[Moved]:
+    """Give up to 300 members of `source`, the key of `retry` or `dead`, a place in `retry`: (member, bytes, time)."""
+    arguments = [value for member, payload, at in members for value in (member, payload, repr(at))]
+    return Call(load("spread"), [source, keys.retry], arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
+
+
 def clear(keys: Keys, queue: str) -> Call[int]:
     """Remove a queue with all its jobs; answers how many."""
     return Call(load("clear"), [raw_bytes(keys.queue(queue)), keys.queues], [raw_bytes(queue)], int)

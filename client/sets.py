@@ -21,7 +21,8 @@ from jobd.client.entry import JobEntry, search_pattern
 from jobd.client.errors import InvalidArguments, JobdError, MalformedPayload
 from jobd.client.push import Client
 from jobd.client.scripts import DeadLimits
-from jobd.client.times import Moment, epoch_seconds
+from jobd.client.times import Moment, Wait, epoch_seconds
+from jobd.client.waves import Waves
 
 EntryKey: TypeAlias = "tuple[float, str] | str | SetEntry"
 """Names an entry: (score, jid), Sidekiq's text `<score>-<jid>`, or the entry itself."""
@@ -226,7 +227,22 @@ class JobSet:
             raise InvalidArguments("text= and only= are both given; give one of them")
         if text == "":
             raise InvalidArguments("text= is empty, which every entry holds; leave it out if all are meant")
-        return bulk.Selection(self, text, None if only is None else map(entry_key, only))
+        return bulk.Selection(self, text, None if only is None else map(_named, only))
+
+    def _waves(
+        self,
+        size: int,
+        every: Wait,
+        text: str | None,
+        only: Iterable[EntryKey] | None,
+        start: Moment | None,
+        placed: int,
+    ) -> BulkResult:
+        dead = isinstance(self, DeadSet)
+        begin = self.access.server_now() if start is None else epoch_seconds(start, "start")
+        waves, only = Waves.of(size, every, begin, placed), None if only is None else list(only)
+        waves.check(placed + bulk.count(self._selection(text, only)))
+        return bulk.spread(self, self._selection(text, only), waves, dead=dead)
 
 
 class _Waiting(JobSet):
@@ -275,6 +291,26 @@ class RetrySet(_Waiting):
         """Retry all entries now, those whose payload holds `text`, or `only` those named, as `SetEntry.retry`."""
         return bulk.requeue(self, self._selection(text, only), moves.as_retried)
 
+    def retry_in_waves(
+        self,
+        size: int,
+        every: Wait,
+        *,
+        text: str | None = None,
+        only: Iterable[EntryKey] | None = None,
+        start: Moment | None = None,
+        placed: int = 0,
+    ) -> BulkResult:
+        """Retry all entries in waves, those whose payload holds `text`, or `only` those named.
+
+        `size` of them run each `every` seconds (or `timedelta`), the first at `start` [now]; `placed` others have their
+        places in these waves already, by a call before for another set. Nothing has to go on running for it: each job
+        gets its time at once. Only that changes, and an `expires_in` is forgotten: a retry in waves is the attempt that
+        was to come.
+        Raises `InvalidArguments` when the last would run more than 30 days later.
+        """
+        return self._waves(size, every, text, only, start, placed)
+
     def entered(self, entry: SetEntry) -> float | None:
         return entry.failed_at if entry.retried_at is None else entry.retried_at
 
@@ -296,6 +332,26 @@ class DeadSet(JobSet):
         """Retry all entries now, those whose payload holds `text`, or `only` those named, as `SetEntry.retry`."""
         return bulk.requeue(self, self._selection(text, only), moves.as_retried)
 
+    def retry_in_waves(
+        self,
+        size: int,
+        every: Wait,
+        *,
+        text: str | None = None,
+        only: Iterable[EntryKey] | None = None,
+        start: Moment | None = None,
+        placed: int = 0,
+    ) -> BulkResult:
+        """Have all entries wait for a retry in waves, those whose payload holds `text`, or `only` those named.
+
+        `size` of them run each `every` seconds (or `timedelta`), the first at `start` [now]; `placed` others have their
+        places in these waves already, by a call before for another set. Nothing has to go on running for it: each job
+        gets its time at once. It moves into the retries, costs no attempt as `SetEntry.retry`, and its `expires_in`
+        is forgotten.
+        Raises `InvalidArguments` when the last would run more than 30 days later.
+        """
+        return self._waves(size, every, text, only, start, placed)
+
     def entered(self, entry: SetEntry) -> float | None:
         return entry.score
 
@@ -306,6 +362,11 @@ def check_page(offset: int, limit: int) -> None:
         raise InvalidArguments(f"offset is {offset!r}; give a number from 0 up")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= defaults.API_PAGE:
         raise InvalidArguments(f"limit is {limit!r}; give a number from 1 to {defaults.API_PAGE:,}")
+
+
+def _named(key: EntryKey) -> tuple[float, str] | SetEntry:
+    """What is named: an entry that was read is meant as it was."""
+    return key if isinstance(key, SetEntry) else entry_key(key)
 
 
 def entry_key(key: EntryKey) -> tuple[float, str]:

@@ -59,6 +59,7 @@ def calls() -> dict[str, Call[Any]]:
         "requeue": scripts.requeue(KEYS, KEYS.retry, [(b"1", "a", b"one"), (b"2", "b", b"two"), (b"gone", "a", b"x")]),
         "bury": scripts.bury(KEYS, KEYS.retry, [b"1", b"2", b"gone"], NOW, limits),
         "replace": scripts.replace(KEYS.retry, b"1", b"one", 7.5),
+        "spread": scripts.spread(KEYS, KEYS.dead, [(b"older", b"again", NOW + 1), (b"gone", b"x", NOW)]),
         "pluck": scripts.pluck(KEYS, "q", b"queued", NOW, limits),
         "clear": scripts.clear(KEYS, "q"),
     }
@@ -75,6 +76,7 @@ EXPECTED = {
     "requeue": Moved(2, 1),
     "bury": Moved(2, 1, dropped=1),
     "replace": True,
+    "spread": Moved(1, 1),
     "pluck": Moved(1, 0),
     "clear": 1,
 }
@@ -82,6 +84,7 @@ AGAIN = {
     "requeue": Moved(0, 3),
     "bury": Moved(0, 3),
     "replace": False,
+    "spread": Moved(0, 2),
     "pluck": Moved(0, 1),
     "clear": 0,
 }
@@ -124,6 +127,15 @@ def test_a_dead_set_of_a_wrong_type_changes_nothing(redis: Redis, connector: Con
     before = all_keys(redis)
     with pytest.raises(ResponseError, match="dead is no sorted set; nothing was changed"):
         send(connector, calls()[name])
+    assert all_keys(redis) == before
+
+
+def test_retries_of_a_wrong_type_change_nothing(redis: Redis, connector: Connector) -> None:
+    fill(redis)
+    redis.set(KEYS.retry, "text")
+    before = all_keys(redis)
+    with pytest.raises(ResponseError, match="retry is no sorted set; nothing was changed"):
+        send(connector, calls()["spread"])
     assert all_keys(redis) == before
 
 

@@ -1,0 +1,18 @@
+-- spread.lua: give members of a sorted set each a time at which they are retried.
+--
+-- KEYS[1]  retry or dead   KEYS[2]  retry
+-- ARGV     for each member: its bytes, its bytes from now on, its time
+-- returns  {moved, gone}
+-- atomic   so that a job is in one of the two sets, and one that somebody else has moved is not doubled
+--- include _types
+if not fits(KEYS[2], "zset") then return redis.error_reply("WRONGTYPE " .. KEYS[2] .. " is no sorted set; nothing was changed") end
+local moved, gone = 0, 0
+for i = 1, #ARGV, 3 do
+  if redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
+    redis.call("ZADD", KEYS[2], ARGV[i + 2], ARGV[i + 1])
+    moved = moved + 1
+  else
+    gone = gone + 1
+  end
+end
+return {moved, gone}
