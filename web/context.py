@@ -157,7 +157,7 @@ class Context:
             raise BadRequest(f"{name} is {given[:50]!r}; give a number from 0 to {most:,}")
         return int(given)
 
-    def t(self, text: str, **values: Any) -> str:
+    def t(self, text: str, /, **values: Any) -> str:
         """A sentence of ours in the language of the user."""
         return translate(text, self.language, values)
 
