@@ -38,17 +38,11 @@ def in_an_hour(count: int, error: BaseException, job: jobd.RunningJob) -> timede
     return timedelta(hours=1)
 
 
-@jobd.job(name="SyncStock", queue="default", retry=3)
+@jobd.job(name="SyncStock", queue="default", retry_on=[jobd.RetryOn(StockServiceDown, wait=0.01, jitter=0)])
 def sync_stock(product: int) -> None:
     """Fails the first time, and ends well after its retry."""
     if jobd.current_job().attempt == 1:
         raise StockServiceDown("warehouse-2 did not answer within 5 s")
-
-
-@sync_stock.retry_in
-def at_once(count: int, error: BaseException, job: jobd.RunningJob) -> timedelta:
-    """The retry comes soon."""
-    return timedelta(milliseconds=1)
 
 
 @jobd.job(name="SendReceipt", queue="mailers", retry=0)
