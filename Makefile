@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 ARGS ?=
 ROUNDS ?= 40
 
-.PHONY: demo test chaos interop systemd-test bench clean
+.PHONY: demo test test-browser pictures chaos interop systemd-test bench clean
 
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 
@@ -21,12 +21,26 @@ $(VENV)/.with-tools: $(VENV)/.installed
 	$(PIP) '.[embedded,dev]'
 	@touch $@
 
+$(VENV)/.with-browser: $(VENV)/.with-tools
+	$(PIP) '.[embedded,dev,browser]'
+	@touch $@
+
 demo: $(VENV)/.installed
 	@$(BIN)/jobd demo
 
 # Compiled files are wanted: without them a second run would start seconds later.
 test: $(VENV)/.with-tools
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+# The dashboard in a real Chromium, that of the system or $CHROMIUM; says what is missing.
+test-browser: $(VENV)/.with-browser
+	@$(BIN)/python -m tests.browser.needed
+	@JOBD_BROWSER=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/browser $(ARGS)
+
+# Its pages in docs/pictures, made anew.
+pictures: $(VENV)/.with-browser
+	@$(BIN)/python -m tests.browser.needed
+	@$(BIN)/python -m tests.browser.pictures
 
 # What takes longer than the ordinary suite may: first ROUNDS rounds of random signals and kills and as many in which
 # everything is killed, Redis included, with a line for each (JOBD_CHAOS_SEED has rounds again), then those of its tests

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
@@ -49,3 +51,11 @@ def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     push.default_client().close()
     settings.reset()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which tests were left out, and which command runs them."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)]
+    for reason, count in Counter(reason for reason in reasons if "run `make " in reason).items():
+        terminalreporter.write_line(f"left out, {count}: {reason.removeprefix('Skipped: ')}")

@@ -84,14 +84,14 @@ def watch(dashboard: Dashboard) -> Iterator[Watch]:
 
 @pytest.fixture
 def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[OpenPage]:
-    """Opens windows: `open_page(path="/", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
+    """Opens windows: `open_page(path="", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
 
-    `options` are those of Playwright's `new_context`.
+    Without a path it has been nowhere yet. `options` are those of Playwright's `new_context`.
     """
     contexts = []
 
     def open_one(
-        path: str = "/",
+        path: str = "",
         *,
         dark: bool = False,
         phone: bool = False,
@@ -114,7 +114,8 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
         context.set_default_timeout(SECONDS * 1000)
         watch.over(context)
         page = context.new_page()
-        page.goto(path)
+        if path:
+            page.goto(path)
         return page
 
     yield open_one
@@ -124,5 +125,5 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
 
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
-    """A window on the dashboard's first page, 1280 pixels wide and light."""
+    """A window, 1280 pixels wide and light, that has been nowhere yet: `page.goto("/retries")`."""
     return open_page()

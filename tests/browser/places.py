@@ -12,7 +12,19 @@ OF_PARTS = {"{name:path}": "reports", "{jid:path}": "{jid}"}
 """What stands for the part of an address that names a queue or a job."""
 SAID = frozenset(
     {
-        *("class", "name", "queue", "args", "error_class", "identity", "hostname", "cron", "words", "paused_by", "user"),
+        *(
+            "class",
+            "name",
+            "queue",
+            "args",
+            "error_class",
+            "identity",
+            "hostname",
+            "cron",
+            "words",
+            "paused_by",
+            "user",
+        ),
         *("label", "action", "description"),
     }
 )

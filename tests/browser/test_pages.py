@@ -56,6 +56,7 @@ def test_a_page_says_what_the_interface_for_programs_says(pattern: str, dashboar
 
 
 def test_the_totals_of_every_fate_are_shown(dashboard: Dashboard, page: Page) -> None:
+    page.goto("/")
     told = dashboard.api("/overview")["totals"]
     assert {name: told[name] for name in FATES} == FATES
     for name, count in FATES.items():
@@ -76,6 +77,7 @@ def test_each_job_of_a_set_has_a_row_that_leads_to_it(path: str, key: str, dashb
 
 
 def test_every_page_of_the_menu_is_reached_by_clicking(page: Page) -> None:
+    page.goto("/busy")
     for path, title, *_ in render.PAGES:
         page.locator("nav").first.locator(f'a[href="{path}"]').first.click()
         expect(page).to_have_title(f"{title} · jobd")
@@ -88,6 +90,7 @@ def test_every_page_of_the_menu_is_a_page_of_the_site() -> None:
 
 
 def test_the_language_is_chosen_by_clicking_and_kept(page: Page) -> None:
+    page.goto("/")
     page.get_by_role("link", name="Tiếng Việt").first.click()
     expect(page.locator("html")).to_have_attribute("lang", "vi")
     page.goto("/queues")

@@ -1,0 +1,269 @@
+"""What is clicked happens, in Redis and in the processes that run jobs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from jobd.client.cron_set import CronSet
+from jobd.client.queues import Queue
+from tests.browser.dashboards import Dashboard
+from tests.client.api import fill_queue, fill_set, payload
+from tests.waiting import wait_until
+
+SETS = {"/retries": "retry", "/scheduled": "schedule", "/dead": "dead"}
+OFFERED = {
+    "/retries": ("retry", "kill", "delete"),
+    "/scheduled": ("enqueue", "kill", "delete"),
+    "/dead": ("retry", "delete"),
+}
+each_action = pytest.mark.parametrize(("path", "action"), [(path, each) for path in OFFERED for each in OFFERED[path]])
+
+
+def press(scope: Page | Locator, action: str) -> None:
+    """Click the button of an action that is seen first."""
+    scope.locator(f"button[name=action][value={action}]:visible").first.click()
+
+
+def confirm(page: Page, typed: str | None = None) -> None:
+    """Answer the question whether it is meant."""
+    form = page.locator("form", has=page.locator("input[name=confirmed]"))
+    if typed is not None:
+        form.locator("input[name=typed]").fill(typed)
+    form.locator("button:visible").first.click()
+
+
+def of_all(page: Page) -> Locator:
+    """Where the buttons for all jobs, or all that match, are."""
+    return page.locator("form", has=page.locator("input[name=all][value=yes]"))
+
+
+def told(page: Page) -> Locator:
+    """Where a page says what came of a change."""
+    return page.get_by_role("status").filter(has_text=":").or_(page.get_by_role("status").filter(has_text=".")).first
+
+
+def row_of(page: Page, text: str) -> Locator:
+    """The row with a text."""
+    return page.locator("main tbody tr", has_text=text).first
+
+
+def go_until(page: Page, path: str, text: str) -> None:
+    """Open a page until it says something: totals are kept for a second."""
+
+    def says() -> bool:
+        page.goto(path)
+        return text in page.locator("main").inner_text()
+
+    wait_until(says, f"{path} says {text}")
+
+
+@pytest.fixture(autouse=True)
+def jobs_of_its_own(dashboard: Dashboard) -> None:
+    """Ten jobs in each set, which go to a queue that nobody takes from; nothing else in them."""
+    now = time.time()
+    dashboard.redis.delete("queue:idle", *SETS.values())
+    for key, at in (("retry", now + 600), ("schedule", now + 3600), ("dead", now - 3600)):
+        jobs = {payload(f"{key}{i}", queue="idle", args=[f"n{i}"], retry_count=1): at + i for i in range(10)}
+        dashboard.redis.zadd(key, jobs)
+
+
+def left(dashboard: Dashboard, key: str) -> set[str]:
+    """The ids of the jobs in a set."""
+    found: Any = dashboard.redis.zrange(key, 0, -1)
+    return {json.loads(raw)["jid"] for raw in found}
+
+
+def waiting(dashboard: Dashboard) -> set[str]:
+    """The ids of the jobs that were put into their queue."""
+    found: Any = dashboard.redis.lrange("queue:idle", 0, -1)
+    return {json.loads(raw)["jid"] for raw in found}
+
+
+def check_moved(dashboard: Dashboard, key: str, action: str, moved: set[str]) -> None:
+    """That exactly these jobs went where the action has them go."""
+    every = {f"{key}{i}" for i in range(10)}
+    assert left(dashboard, key) == every - moved
+    assert waiting(dashboard) == (moved if action in ("retry", "enqueue") else set())
+    if key != "dead":
+        assert left(dashboard, "dead") - {f"dead{i}" for i in range(10)} == (moved if action == "kill" else set())
+
+
+@each_action
+def test_ticked_jobs(path: str, action: str, dashboard: Dashboard, page: Page) -> None:
+    key = SETS[path]
+    page.goto(path)
+    for number in (2, 5):
+        row_of(page, f"n{number}").get_by_role("checkbox").check()
+    press(page, action)
+    if action in ("kill", "delete"):
+        assert len(left(dashboard, key)) == 10, "it asks first"
+        confirm(page)
+    expect(told(page)).to_contain_text("2")
+    check_moved(dashboard, key, action, {f"{key}2", f"{key}5"})
+
+
+@each_action
+def test_one_job_from_its_own_page(path: str, action: str, dashboard: Dashboard, page: Page) -> None:
+    key = SETS[path]
+    page.goto(path)
+    row_of(page, "n7").get_by_role("link").first.click()
+    expect(page.locator("main")).to_contain_text(f"{key}7")
+    press(page.locator("main"), action)
+    if action in ("kill", "delete"):
+        confirm(page)
+    expect(told(page)).to_contain_text("1")
+    check_moved(dashboard, key, action, {f"{key}7"})
+
+
+@each_action
+def test_all_that_match_a_search_after_their_number_was_said(
+    path: str, action: str, dashboard: Dashboard, page: Page
+) -> None:
+    key = SETS[path]
+    page.goto(path)
+    page.locator("main input[name=q]:visible").fill("n3")
+    page.locator("main input[name=q]:visible").press("Enter")
+    expect(page.locator("main tbody tr")).to_have_count(1)
+    press(of_all(page), action)
+    expect(page.locator("main")).to_contain_text("1")
+    assert len(left(dashboard, key)) == 10, "it asks first"
+    confirm(page)
+    expect(told(page)).to_contain_text("1")
+    check_moved(dashboard, key, action, {f"{key}3"})
+
+
+@each_action
+def test_all_that_were_there_when_they_were_counted(path: str, action: str, dashboard: Dashboard, page: Page) -> None:
+    key = SETS[path]
+    page.goto(path)
+    press(of_all(page), action)
+    expect(page.locator("main")).to_contain_text("10")
+    confirm(page)
+    expect(told(page)).to_contain_text("10")
+    check_moved(dashboard, key, action, {f"{key}{i}" for i in range(10)})
+
+
+def test_deleting_all_of_many_asks_for_the_name_of_the_set(dashboard: Dashboard, page: Page) -> None:
+    fill_set(dashboard.redis, "dead", 1_500, queue="idle")
+    page.goto("/dead")
+    press(of_all(page), "delete")
+    expect(page.locator("main")).to_contain_text("1,510")
+    confirm(page, typed="something else")
+    expect(page.locator("input[name=typed]")).to_be_visible()
+    assert dashboard.redis.zcard("dead") == 1_510
+    confirm(page, typed="dead")
+    expect(told(page)).to_contain_text("1510")
+    assert dashboard.redis.zcard("dead") == 0
+
+
+def test_a_question_that_is_not_answered_changes_nothing(dashboard: Dashboard, page: Page) -> None:
+    page.goto("/retries")
+    row_of(page, "n1").get_by_role("checkbox").check()
+    press(page, "delete")
+    page.get_by_role("link", name="Cancel").or_(page.get_by_role("button", name="Cancel")).first.click()
+    expect(page.locator("main tbody tr")).to_have_count(10)
+    assert len(left(dashboard, "retry")) == 10
+
+
+def test_a_job_is_run_again_by_a_worker(dashboard: Dashboard, page: Page) -> None:
+    raw = payload("again", **{"class": "ResizeImage", "args": [1, 2], "queue": "default", "retry_count": 0})
+    dashboard.redis.zadd("retry", {raw: time.time() + 600})
+    before, _ = dashboard.jobd.statistics()
+    page.goto("/retries?q=again")
+    page.locator("main tbody").get_by_role("checkbox").first.check()
+    press(page, "retry")
+    wait_until(lambda: dashboard.jobd.statistics()[0] == before + 1, "a worker ran it")
+    assert "again" not in left(dashboard, "retry")
+
+
+class TestQueues:
+    def test_one_is_paused_and_resumed(self, dashboard: Dashboard, page: Page) -> None:
+        fill_queue(dashboard.redis, 2, "idle")
+        go_until(page, "/queues", "idle")
+        press(row_of(page, "idle"), "pause")
+        expect(row_of(page, "idle")).to_contain_text("paused")
+        assert Queue("idle", dashboard.client).paused
+        press(row_of(page, "idle"), "resume")
+        expect(row_of(page, "idle")).not_to_contain_text("paused")
+        assert not Queue("idle", dashboard.client).paused
+
+    def test_jobs_of_a_resumed_queue_are_run(self, dashboard: Dashboard, page: Page) -> None:
+        before, _ = dashboard.jobd.statistics()
+        page.goto("/queues")
+        press(row_of(page, "reports"), "resume")
+        wait_until(lambda: dashboard.jobd.statistics()[0] == before + 3, "its jobs are done")
+        Queue("reports", dashboard.client).pause("ann")
+
+    def test_one_is_cleared_after_a_question_and_a_full_one_by_its_name(self, dashboard: Dashboard, page: Page) -> None:
+        for count, typed in ((3, None), (1_200, "idle")):
+            fill_queue(dashboard.redis, count, "idle")
+            go_until(page, "/queues", "idle")
+            press(row_of(page, "idle"), "clear")
+            expect(page.locator("main")).to_contain_text(f"{count:,}")
+            assert dashboard.redis.llen("queue:idle") == count
+            confirm(page, typed)
+            expect(told(page)).to_contain_text(str(count))
+            assert dashboard.redis.llen("queue:idle") == 0
+
+    def test_one_of_its_jobs_is_deleted(self, dashboard: Dashboard, page: Page) -> None:
+        fill_queue(dashboard.redis, 3, "idle", args=["only", "these"])
+        page.goto("/queues/idle")
+        press(page.locator("main tbody tr").nth(1), "delete")
+        if page.locator("input[name=confirmed]").count():
+            confirm(page)
+        expect(page.locator("main tbody tr")).to_have_count(2)
+        assert waiting(dashboard) == {"j0", "j2"}
+
+
+def enabled(entries: CronSet) -> bool:
+    """Whether the entry that is clicked runs by itself."""
+    entry = entries.find("nightly_report")
+    assert entry is not None
+    return entry.enabled
+
+
+class TestCron:
+    def test_an_entry_is_disabled_and_enabled(self, dashboard: Dashboard, page: Page) -> None:
+        entries = CronSet(dashboard.client)
+        page.goto("/cron")
+        press(row_of(page, "nightly_report"), "disable")
+        expect(told(page)).to_be_visible()
+        assert not enabled(entries)
+        press(row_of(page, "nightly_report"), "enable")
+        expect(row_of(page, "nightly_report")).to_contain_text("enabled")
+        assert enabled(entries)
+
+    def test_one_runs_now(self, dashboard: Dashboard, page: Page) -> None:
+        before, _ = dashboard.jobd.statistics()
+        page.goto("/cron")
+        press(row_of(page, "stock_sync"), "run")
+        expect(told(page)).to_be_visible()
+        wait_until(lambda: dashboard.jobd.statistics()[0] > before, "a worker took it")
+
+
+class TestProcesses:
+    """The last of this file: what comes later would not be run."""
+
+    def test_its_threads_are_logged(self, dashboard: Dashboard, page: Page) -> None:
+        page.goto("/busy")
+        press(page.locator("main"), "dump")
+        expect(told(page)).to_be_visible()
+        wait_until(lambda: "import_catalogue" in dashboard.jobd.text(), "its stacks are in the log")
+
+    def test_one_is_quieted_and_then_stopped_and_replaced(self, dashboard: Dashboard, page: Page) -> None:
+        [identity] = dashboard.jobd.identities
+        page.goto("/busy")
+        press(page.locator("main"), "quiet")
+        wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"true", "it takes no more jobs")
+        go_until(page, "/busy", "‖ quiet")
+        dashboard.jobd.release()
+        press(page.locator("main"), "stop")
+        if page.locator("input[name=confirmed]").count():
+            confirm(page)
+        dashboard.jobd.wait_for("process.ready", count=2, seconds=30)
+        wait_until(lambda: dashboard.redis.smembers("processes") != {identity.encode()}, "another took its place")
