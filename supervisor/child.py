@@ -48,7 +48,7 @@ def run_child(config: Config, birth: Birth) -> NoReturn:
         signals = SignalPipe(CHILD)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setpgid(0, 0)
-        _stdin_from_null()
+        stdin_from_null()
         home.enter(birth.home)
         _dump_stacks_to(birth.dump)
         code = _serve(config, birth, signals) if die_with(birth.master_pid) else exits.PARENT_LOST
@@ -114,7 +114,8 @@ class ToMaster:
         self._channel.send(droppable=True, event="cluster", figures=figures)
 
 
-def _stdin_from_null() -> None:
+def stdin_from_null() -> None:
+    """Make /dev/null the standard input of this process."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)

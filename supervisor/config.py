@@ -17,7 +17,9 @@ import msgspec
 from jobd.client import defaults
 from jobd.client.errors import ConfigError, ConfigErrors
 from jobd.client.redaction import mask
+from jobd.supervisor import web_settings
 from jobd.supervisor.settings_file import FileSettings, Layer, Reader
+from jobd.supervisor.web_settings import WebSettings
 from jobd.worker import checks
 from jobd.worker.checks import Check, display
 from jobd.worker.config import Capsule, WorkerConfig
@@ -52,9 +54,10 @@ class Config(WorkerConfig):
     terminal and plain elsewhere. `boot_timeout` is how long a child may take to import the application, `hang_timeout`
     how long it may give no sign of life later, and `restart_probe` how long the first process of a rolling restart has
     to stay up before others follow. `max_memory` (bytes, measured as `memory_kind`) and `max_jobs` say when a child is
-    replaced. `preload` has the master import the application. `metrics` is where to listen for scrapes.
-    `environments` names environment sections beside the usual ones. `sources` tells where each value comes from;
-    `notices` are remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong value.
+    replaced. `preload` has the master import the application. `metrics` is where to listen for scrapes, `web` how to
+    serve the dashboard. `environments` names environment sections beside the usual ones. `sources` tells where each
+    value comes from; `notices` are remarks on keys that have no effect. Raises ConfigErrors with a line for every wrong
+    value.
     """
 
     CHECKS: ClassVar[Mapping[str, Check]] = {
@@ -75,6 +78,7 @@ class Config(WorkerConfig):
         "metrics": checks.optional(checks.listening_address),
         "metrics_cluster": checks.switch,
         "metrics_per_job": checks.switch,
+        "web": checks.optional(web_settings.check),
         "environments": checks.tuple_of(checks.name),
     }
 
@@ -95,6 +99,7 @@ class Config(WorkerConfig):
     metrics: str | None = None
     metrics_cluster: bool = False
     metrics_per_job: bool = True
+    web: WebSettings | None = None
     environments: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     notices: tuple[str, ...] = field(default=(), repr=False, compare=False)
@@ -250,11 +255,21 @@ def _shown(config: Config, key: str) -> str:
         return f"{{{', '.join(f'{each.name}: {each.cron}' for each in value)}}}"
     if key == "capsules":
         return f"{{{', '.join(map(_shown_capsule, value))}}}"
+    if key == "web" and value is not None:
+        return _shown_web(value)
     if key == "logformat" and value is None:
         return "by destination"
     if key in ("max_memory", "max_jobs") and value is None:
         return "no limit"
     return display(value)
+
+
+def _shown_web(settings: WebSettings) -> str:
+    default = WebSettings(bind=settings.bind)
+    names = [each.name for each in fields(settings) if getattr(settings, each.name) != getattr(default, each.name)]
+    if not names:
+        return settings.bind
+    return f"{{{', '.join(f'{name}: {display(getattr(settings, name))}' for name in ('bind', *names))}}}"
 
 
 def _shown_capsule(capsule: Capsule) -> str:

@@ -166,6 +166,8 @@ class Crew:
         self.leaving: list[Child] = []
         self.generation = 1
         self.quiet = False
+        self.beside: set[int] = set()
+        """Pids of processes that are no workers, until whoever had them forked has reaped them."""
 
     def __iter__(self) -> Iterator[Child]:
         for slot in self.slots:
@@ -174,8 +176,8 @@ class Crew:
 
     @property
     def pids(self) -> set[int]:
-        """Of all children that have not been reaped."""
-        return {child.pid for child in self}
+        """Of all processes that were forked and have not been reaped."""
+        return {child.pid for child in self} | self.beside
 
     @property
     def is_complete(self) -> bool:
@@ -197,7 +199,7 @@ class Crew:
             undo.callback(os.close, dump)
             birth = Birth(new_nonce(), os.getpid(), its, page, dump, tuple(orphans), self.quiet, self._home)
             with contextlib.closing(its):
-                pid = self._fork(birth, mine)
+                pid = self._fork(lambda: self._be_born(birth, mine))
             undo.pop_all()
         owners = [identity_of(pid, birth.nonce)]
         child = Child(pid, slot.number, self.generation, mine, page, dump, time.monotonic(), owners, job_limit)
@@ -205,26 +207,39 @@ class Crew:
         log.event("child.started", child=pid, slot=slot.number, generation=self.generation)
         return child
 
-    def _fork(self, birth: Birth, mine: Channel) -> int:
+    def fork_beside(self, run: Callable[[], None], *, keep: Inherited) -> int:
+        """Make a process that is no worker and holds of the master's things only `keep`; returns its pid.
+
+        `run` never returns, and begins with all signals blocked. Raises OSError.
+        """
+        pid = self._fork(run, keep)
+        self.beside.add(pid)
+        return pid
+
+    def _be_born(self, birth: Birth, mine: Channel) -> None:
+        mine.close()
+        run_child(self.config, birth)
+
+    def _fork(self, run: Callable[[], None], keep: Inherited | None = None) -> int:
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
             if pid == 0:
-                mine.close()
-                self._forget_in_child()
-                run_child(self.config, birth)
+                self._forget_in_child(keep)
+                run()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return pid
 
-    def _forget_in_child(self) -> None:
+    def _forget_in_child(self, keep: Inherited | None) -> None:
         """Close what belongs to the master: a sibling that kept a channel open would hide the master's end."""
         for sibling in self:
             sibling.close()
         self._loop.close()
         for each in self._inherited:
-            each.after_fork_in_child()
+            if each is not keep:
+                each.after_fork_in_child()
 
     def succeed(self, slot: Slot, code: int) -> Child | None:
         """Put the successor in the child's place; the child finishes its jobs and exits with `code`."""

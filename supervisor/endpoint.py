@@ -6,14 +6,13 @@ never more than a few, and an error ends one connection at most. What is answere
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 
 from jobd.supervisor.http_head import HEAD_END, HEAD_END_BYTES, Request, Response, parse, text
+from jobd.supervisor.listener import file_of, remove_file
 from jobd.supervisor.loop import READ, WRITE, Loop
 from jobd.worker import log
 
@@ -41,7 +40,7 @@ class Endpoint:
         self, loop: Loop, listener: socket.socket, answer: Answer, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._loop, self._listener, self._answer, self._monotonic = loop, listener, answer, monotonic
-        self._file = _file_of(listener)
+        self._file = file_of(listener)
         self._connections: set[_Connection] = set()
         self._resume_at: float | None = None
         loop.watch(listener.fileno(), self._accept)
@@ -60,9 +59,7 @@ class Endpoint:
         for connection in list(self._connections):
             connection.close()
         self._loop.forget(self._listener.fileno())
-        if self._file is not None and self._file == _file_of(self._listener):
-            with contextlib.suppress(OSError):
-                os.unlink(self._file[0])
+        remove_file(self._listener, self._file)
         self._listener.close()
 
     def after_fork_in_child(self) -> None:
@@ -207,15 +204,3 @@ class _Connection:
     def _drop(self) -> None:
         if not self.socket.recv(64 * 1024):
             self.close()
-
-
-def _file_of(listener: socket.socket) -> tuple[str, int, int] | None:
-    """A unix socket's path, and which file is there now; None for other sockets or when it is gone."""
-    if listener.family != socket.AF_UNIX:
-        return None
-    path = str(listener.getsockname())
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return path, found.st_dev, found.st_ino

@@ -38,6 +38,25 @@ def listen(address: str, *, warn: bool = True) -> socket.socket:
     return listener
 
 
+def file_of(listener: socket.socket) -> tuple[str, int, int] | None:
+    """A unix socket's path, and which file is there now; None for other sockets or when it is gone."""
+    if listener.family != socket.AF_UNIX:
+        return None
+    path = str(listener.getsockname())
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return path, found.st_dev, found.st_ino
+
+
+def remove_file(listener: socket.socket, file: tuple[str, int, int] | None) -> None:
+    """Remove a unix socket's file if it is still the one that `file_of` has told."""
+    if file is not None and file == file_of(listener):
+        with contextlib.suppress(OSError):
+            os.unlink(file[0])
+
+
 def _listen_on_port(address: str, warn: bool) -> socket.socket:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or len(port) > 5 or int(port) > 65535:

@@ -21,6 +21,7 @@ from jobd.client.version import VERSION
 from jobd.supervisor import ends, exits, policy, strangers
 from jobd.supervisor.config import Config
 from jobd.supervisor.crew import Child, Crew, Inherited, Slot
+from jobd.supervisor.dashboard import Dashboard
 from jobd.supervisor.ends import End, OomCounter
 from jobd.supervisor.health import Health
 from jobd.supervisor.loop import Loop
@@ -92,6 +93,7 @@ class Master:
         self._inherited = [signals, *inherited]
         self._services: list[Service] = []
         self._figures: Metrics | None = None
+        self._dashboard: Dashboard | None = None
         self._crew = Crew(config, self.loop, self._inherited, home=home, listen=self._listen)
         self._turnover = Turnover(self._crew, self._fork_successor)
         self._orphans = Orphans()
@@ -166,7 +168,15 @@ class Master:
 
     def status(self) -> dict[str, Any]:
         """What it does, in values that JSON knows."""
-        return self._report.status()
+        served = self._dashboard.status() if self._dashboard else None
+        return {**self._report.status(), **({"web": served} if served else {})}
+
+    def serve_dashboard(self) -> Dashboard:
+        """Have the dashboard served from now on, as the configuration says, by a process beside the workers."""
+        self._dashboard = Dashboard(self._crew, lambda: self._stop_at is not None)
+        self.add(self._dashboard)
+        self._dashboard.tick(time.monotonic())
+        return self._dashboard
 
     def request(self, name: str, count: int | None) -> Request:
         """Begin `quiet`, `resume`, `stop`, `restart`, `reload` or `scale` (to `count`). Raises Refused."""

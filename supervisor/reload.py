@@ -17,6 +17,7 @@ LIVE = (
     "max_memory",
     "memory_kind",
     "max_jobs",
+    "web",
     "environments",
 )
 """Keys that are the master's own business, and hold at once."""

@@ -14,7 +14,8 @@ from typing import Any
 from jobd.client import cron
 from jobd.client.cron import CronEntry
 from jobd.client.errors import InvalidCron
-from jobd.supervisor import yaml_file
+from jobd.supervisor import web_settings, yaml_file
+from jobd.supervisor.web_settings import WebSettings
 from jobd.supervisor.yaml_file import Node, Problem
 from jobd.worker import checks
 from jobd.worker.checks import Check, display
@@ -108,6 +109,8 @@ class Reader:
             return self._capsules(node, place)
         if key == "cron":
             return self._cron(node, place)
+        if key == "web":
+            return self._web(node, place)
         if key in ITEM_CHECKS:
             return self._list(node, place, ITEM_CHECKS[key])
         found = self._scalar(node, place, self.checks[key])
@@ -210,6 +213,23 @@ class Reader:
             return [self._plain(each, place.at(each, f"[{i}]")) for i, each in enumerate(node.value)]
         expanded = self._expand(node, place)
         return None if expanded is None else expanded.value
+
+    def _web(self, node: Node, place: Place) -> WebSettings | None:
+        if not isinstance(node.value, dict):
+            bind = self._scalar(node, place, web_settings.CHECKS["bind"])
+            return None if bind is None else WebSettings(bind=bind)
+        before, values = len(self.problems), dict[str, Any]()
+        for key, each in node.value.items():
+            inner = place.at(each, f".{key}")
+            if key in web_settings.LISTS:
+                values[key] = self._list(each, inner, web_settings.CHECKS[key])
+            elif key in web_settings.CHECKS:
+                values[key] = self._scalar(each, inner, web_settings.CHECKS[key])
+            else:
+                self.refuse(inner, each, unknown(key, web_settings.CHECKS))
+        if "bind" not in node.value:
+            self.refuse(place, node, "must name where to listen: {bind: 127.0.0.1:7433}")
+        return WebSettings(**values) if len(self.problems) == before else None
 
     def _capsules(self, node: Node, place: Place) -> tuple[CapsuleSetting, ...] | None:
         if not isinstance(node.value, dict):

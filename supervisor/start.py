@@ -33,6 +33,7 @@ from jobd.supervisor.signals import MASTER, Interrupted, SignalPipe
 from jobd.supervisor.single import Single
 from jobd.supervisor.snapshot import Snapshot
 from jobd.supervisor.store import Store
+from jobd.supervisor.web_settings import refuse_unsafe
 from jobd.worker import log
 from jobd.worker.page import Page
 
@@ -49,6 +50,7 @@ def start(config: Config, read_config: Callable[[], Config], *, daemon: bool = F
     With `daemon` they run in the background: it returns once every worker process is ready, or with what went wrong.
     `read_config` reads the configuration again, for a reload. Raises JobdError.
     """
+    refuse_unsafe(config.web, os.environ)
     here = home.directory()
     application.put_first_on_path(here)
     if daemon and config.logfile is None:
@@ -59,7 +61,7 @@ def start(config: Config, read_config: Callable[[], Config], *, daemon: bool = F
         pidfile.acquire()
     try:
         with _listening(config) as listener:
-            jobd = _Jobd(config, read_config, here, pidfile, listener)
+            jobd = _Jobd(config, lambda: _safe(read_config()), here, pidfile, listener)
             if daemon and not under_systemd(os.environ):
                 return _detached(jobd)
             if daemon:
@@ -202,6 +204,11 @@ class _Jobd:
             services.append(Endpoint(server.loop, self.listener, Probes(metrics, server.snapshot).answer))
         for service in services:
             server.add(service)
+        if isinstance(server, Master):
+            services.append(server.serve_dashboard())
+        elif self.config.web:
+            hint = "with processes: 0 no master looks after it; run `jobd web` beside this"
+            log.event("web.not_served", level=log.WARNING, hint=hint)
         try:
             yield
         finally:
@@ -235,8 +242,14 @@ def _log_fd() -> int:
     return fd
 
 
+def _safe(config: Config) -> Config:
+    refuse_unsafe(config.web, os.environ)
+    return config
+
+
 def check(config: Config) -> int:
     """Try what a start would do before it forks: settings, store and server. Raises JobdError."""
+    refuse_unsafe(config.web, os.environ)
     for notice in config.notices:
         exits.complain(notice)
     store = _open_store(config)

@@ -11,10 +11,11 @@ _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 24 * 3600.0
 
 
 def describe(status: Mapping[str, Any]) -> str:
-    """One line on the whole, one on Redis, one for each child, and one for each of the last ends."""
+    """One line on the whole, on Redis, on the dashboard if there is any, on each child and each of the last ends."""
     children = status["children"]
     rows = [_HEADINGS, *map(_child_row, children)] if children else []
-    return "\n".join([_first_line(status), _redis_line(status), *_table(rows), *_ends(status["ends"])])
+    served = [_web_line(status["web"])] if "web" in status else []
+    return "\n".join([_first_line(status), _redis_line(status), *served, *_table(rows), *_ends(status["ends"])])
 
 
 def duration(seconds: float) -> str:
@@ -43,6 +44,13 @@ def _redis_line(status: Mapping[str, Any]) -> str:
     seen, orphans = status["redis_seen_ago"], status["orphans"]
     text = "Redis has not answered yet" if seen is None else f"Redis answered {duration(seen)} ago"
     return f"{text}; {orphans} dead processes are still to be recovered" if orphans else text
+
+
+def _web_line(served: Mapping[str, Any]) -> str:
+    if not served["listening"]:
+        return printable(f"the dashboard cannot listen on {served['address']}; the log says why")
+    by = f"process {served['pid']}" if served["pid"] else "a process that is about to start"
+    return printable(f"the dashboard is at {served['address']}, served by {by}")
 
 
 def _child_row(child: Mapping[str, Any]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ EVENTS = {
     for path in (ROOT / part).glob("*.py")
     for name in re.findall(r'event\(\s*"([a-z._]+)"', path.read_text())
 }
+EVENTS |= {name for path in (ROOT / "web").rglob("*.py") for name in re.findall(r'"(web\.[a-z_]+)', path.read_text())}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 REPOSITORY_PATH = re.compile(r"(?:client|worker|supervisor|contrib|jobd|tests|systemd|bench|docs|examples)/[\w./-]*\w")

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from jobd.client.push import Client
+    from jobd.supervisor.config import Config
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,20 @@ class Address:
         finally:
             client.close()
 
+    def config(self) -> Config | None:
+        """The file, if one was given. Raises ConfigError."""
+        if self.path is None:
+            return None
+        from jobd.supervisor.config import load
+
+        return load(self.path, self.environment)
+
     def _open(self) -> Client:
         from jobd.client.push import Client
 
-        if self.path is None:
+        config = self.config()
+        if config is None:
             return Client(self.redis_url)
-        from jobd.supervisor.config import load
-
-        config = load(self.path, self.environment)
         given = {key for key, source in config.sources.items() if source != "default"}
         return Client(
             self.redis_url or (config.redis_url if "redis_url" in given else None),

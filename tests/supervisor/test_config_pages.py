@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yml"
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 DERIVED = {"processes": "one per core", "tag": "name of the start directory", "logformat": "by destination"}
-DERIVED |= dict.fromkeys(("pidfile", "logfile", "metrics"), "none")
+DERIVED |= dict.fromkeys(("pidfile", "logfile", "metrics", "web"), "none")
 
 
 @pytest.fixture

@@ -129,7 +129,10 @@ def test_a_password_of_the_environment_is_asked_for_and_read_only_is_kept(start:
         (("--bind", ":7433"), {}, 78, "or bind to 127.0.0.1"),
         ((), {"JOBD_WEB_USER": "ann"}, 78, "JOBD_WEB_PASSWORD is not set"),
         ((), {"JOBD_WEB_READ_ONLY": "maybe"}, 78, "JOBD_WEB_READ_ONLY is 'maybe'; write 1 or 0"),
-        (("--bind", "nonsense"), {"JOBD_WEB_TOKEN": "x"}, 75, "write host and port"),
+        (("--bind", "nonsense"), {"JOBD_WEB_TOKEN": "x"}, 78, "must be host and port"),
+        (("--trusted-origin", "ops.example.com"), {}, 78, "ops.example.com must be an origin"),
+        (("--host", "ops.example.com:80"), {}, 78, "must be the name of a host without a port"),
+        (("--root-path", "jobs"), {}, 78, "root_path must be the path that a proxy takes away"),
     ],
 )
 def test_it_refuses_what_is_not_safe_or_makes_no_sense(

@@ -1,0 +1,106 @@
+"""Serves the dashboard over HTTP in this process, until a signal or the end of its master; `web/` has its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from jobd import web
+from jobd.client.push import Client
+from jobd.supervisor import web_settings
+from jobd.supervisor.web_settings import WebSettings
+
+GRACE = 2
+"""Seconds for requests that are under way at the end; streams end at once."""
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+def application(settings: WebSettings, client: Client, variables: Mapping[str, str]) -> Starlette:
+    """The dashboard for those whom the environment names, for all of this machine when it names nobody.
+
+    Raises `ConfigError`.
+    """
+    authenticators = authentication(variables)
+    return web.app(
+        client,
+        auth=authenticators or None,
+        read_only=settings.read_only or web_settings.switch(variables, web_settings.READ_ONLY),
+        trusted_origins=settings.trusted_origins,
+        hosts=settings.hosts or (() if authenticators else web_settings.LOOPBACK_NAMES),
+    )
+
+
+def authentication(variables: Mapping[str, str]) -> list[Any]:
+    """Who may look, by the environment. Raises `ConfigError` for half of a name and password."""
+    user, password, token = web_settings.credentials(variables)
+    basic = [web.Basic({user: password})] if user else []
+    return [*basic, *([web.Tokens({"token": token})] if token else [])]
+
+
+def serve(
+    app: Starlette,
+    listener: socket.socket,
+    *,
+    root_path: str = "",
+    master: int | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer what comes to `listener` until TERM or INT, or until the pipe `master` ends; closes the listener.
+
+    `ready` is called once requests are answered.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        root_path=root_path.rstrip("/"),
+        timeout_graceful_shutdown=GRACE,
+    )
+    _log_as_jobd("uvicorn.error")
+    # uvicorn raises the signals that ended it once more when it is through.
+    for name in _STOPS:
+        signal.signal(name, lambda *_: None)
+    _Server(config, app, master, ready).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: Starlette, master: int | None, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app, self._master, self._ready = app, master, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer; then watch the pipe that ends with the master."""
+        await super().startup(sockets)
+        if self._master is not None:
+            asyncio.get_running_loop().add_reader(self._master, self._master_ended, self._master)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, the streams first: each would be waited for."""
+        self._app.state.live.close()
+        await super().shutdown(sockets)
+
+    def _master_ended(self, pipe: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if not os.read(pipe, 1):
+                asyncio.get_running_loop().remove_reader(pipe)
+                self.should_exit = True
+
+
+def _log_as_jobd(name: str) -> None:
+    """Have a logger write where jobd's does."""
+    logger = logging.getLogger(name)
+    logger.handlers, logger.propagate = logging.getLogger("jobd").handlers, False
