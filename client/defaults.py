@@ -86,6 +86,19 @@ API_MOVES = 300
 SIGNAL_TTL = 60
 """A signal sent through Redis to a process that does not take it is forgotten after this long, as in Sidekiq."""
 
+STACKS_TTL = 180
+STACKS_BYTES = 300_000
+STACKS_FRAMES = 60
+"""What a process shows of its threads on request: for how long, how much in all, how many calls of each."""
+STACKS_WATCHED = 60.0
+"""A process that was asked for its stacks beats each second for so long, to answer the next request soon."""
+
+HISTORY_STEP, HISTORY_SLOTS = 10.0, 372
+LONG_HISTORY_STEP, LONG_HISTORY_SLOTS = 300.0, 876
+"""The totals are recorded each ten seconds for an hour, and each five minutes for three days."""
+HISTORY_TTL = 2 * 3600
+LONG_HISTORY_TTL = 4 * 24 * 3600
+
 CRON_GRACE = 60.0
 """A tick that is older is a missed one; sidekiq-cron's limit."""
 CRON_REMEMBER = 24 * 3600.0

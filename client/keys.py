@@ -28,6 +28,8 @@ class Keys:
     paused_by: str = field(init=False)
     scheduler: str = field(init=False)
     suspects: str = field(init=False)
+    history: str = field(init=False)
+    long_history: str = field(init=False)
 
     def __post_init__(self) -> None:
         names = {
@@ -44,6 +46,8 @@ class Keys:
             "paused_by": "jobd:paused-by",
             "scheduler": "jobd:scheduler",
             "suspects": "jobd:suspects",
+            "history": "jobd:history:10s",
+            "long_history": "jobd:history:5m",
         }
         for attribute, name in names.items():
             object.__setattr__(self, attribute, self.namespace + name)
@@ -127,6 +131,10 @@ class Keys:
     def cron_running(self, name: str) -> str:
         """STRING, the jid of the job of an entry that allows one at a time, until it has ended; expires."""
         return f"{self.namespace}jobd:cron:{name}:running"
+
+    def stacks(self, identity: str) -> str:
+        """STRING, what the threads of a process do, as it was asked to show; expires."""
+        return f"{self.namespace}jobd:stacks:{identity}"
 
 
 def _utc_day(now: float) -> str:

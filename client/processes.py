@@ -7,7 +7,7 @@ process is quieted or stopped is its own affair (`worker/heartbeat.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -20,10 +20,11 @@ from jobd.client.entry import JobEntry
 from jobd.client.errors import NotControllable
 from jobd.client.push import Client
 from jobd.client.scripts import DeadLimits, raw_bytes
+from jobd.client.stacks import Stacks, read_stacks
 
-Signal = Literal["TSTP", "TERM", "TTIN"]
+Signal = Literal["TSTP", "TERM", "TTIN", "STACKS"]
 
-FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at")
+FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at", "cpu", "skew_ms")
 """Fields of a heartbeat from which `parse` makes a `Process`."""
 _AT_A_TIME = 1_000
 """Heartbeats that are read in one round trip."""
@@ -38,7 +39,8 @@ class Process:
     `rss` is its memory in KiB, `rtt_us` a round trip to Redis in microseconds. `capsules` maps names to Sidekiq's
     description (`concurrency`, `mode`, `weights`), empty where the process tells none; `queues` are all its queues.
     An `embedded` process runs inside another program and takes no signals. `fetched_at` is when Redis last answered a
-    fetch, 0.0 where that is not told.
+    fetch, 0.0 where that is not told. `cpu` is the percentage of one processor that it used between its last two beats,
+    `skew` the seconds by which its machine's clock is ahead of that of Redis; None where it does not tell.
     """
 
     identity: str
@@ -54,12 +56,19 @@ class Process:
     beat: float = 0.0
     started_at: float = 0.0
     fetched_at: float = 0.0
+    cpu: float | None = None
+    skew: float | None = None
     queues: tuple[str, ...] = ()
     capsules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     embedded: bool = False
     dead_limits: DeadLimits | None = None
     """The limits of the dead set that it keeps, if it tells."""
+
+    @property
+    def shows_stacks(self) -> bool:
+        """Whether it can be asked for its stacks, as those of jobd can."""
+        return self.version.startswith("jobd-")
 
 
 class ProcessSet:
@@ -110,20 +119,66 @@ class ProcessSet:
         """Have a process log what each of its threads does. False: there is no such process."""
         return self._signal(identity, "TTIN")
 
+    def ask_stacks(self, identity: str) -> bool:
+        """Have a process show what its threads do; `stacks` has the answer with its next heartbeat, within 10 s.
+
+        While it is asked again and again it answers within a second. False: there is no such process. Raises
+        `NotControllable` when it is none of jobd's.
+        """
+        process = self.get(identity)
+        if process is None:
+            return False
+        if not process.shows_stacks:
+            raise NotControllable(f"{identity} is no process of jobd and shows no stacks; `dump` has it log them")
+        self._send([identity], "STACKS", forget=raw_bytes(self.access.keys.stacks(identity)))
+        return True
+
+    def stacks(self, identity: str) -> Stacks | None:
+        """What the threads of a process did when it was asked; None before its answer, and three minutes after it."""
+        key = raw_bytes(self.access.keys.stacks(identity))
+        return read_stacks(self.access.read(lambda redis: redis.get(key)))
+
+    def quiet_all(self, identities: Iterable[str] | None = None) -> int:
+        """Have these processes [all] take no more jobs; returns how many were told. Embedded ones are left out."""
+        return self._signal_all("TSTP", identities)
+
+    def stop_all(self, identities: Iterable[str] | None = None) -> int:
+        """Have these processes [all] stop, as `stop` does; returns how many were told. Embedded ones are left out."""
+        return self._signal_all("TERM", identities)
+
+    def dump_all(self, identities: Iterable[str] | None = None) -> int:
+        """Have these processes [all] log their threads; returns how many were told. Embedded ones are left out."""
+        return self._signal_all("TTIN", identities)
+
+    def _signal_all(self, name: Signal, identities: Iterable[str] | None) -> int:
+        wanted = None if identities is None else set(identities)
+        told = [each.identity for each in self if not each.embedded and (wanted is None or each.identity in wanted)]
+        for start in range(0, len(told), _AT_A_TIME):
+            self._send(told[start : start + _AT_A_TIME], name)
+        return len(told)
+
     def _signal(self, identity: str, name: Signal) -> bool:
         process = self.get(identity)
         if process is None:
             return False
         if process.embedded:
             raise NotControllable(f"{identity} runs inside another program and takes no signals; stop that program")
-        key = raw_bytes(self.access.keys.signals(identity))
+        self._send([identity], name)
+        return True
+
+    def _send(self, identities: Sequence[str], name: Signal, forget: bytes | None = None) -> None:
+        keys = [raw_bytes(self.access.keys.signals(identity)) for identity in identities]
 
         def send(redis: Any) -> None:
             with redis.pipeline(transaction=True) as pipeline:
-                pipeline.lpush(key, name).expire(key, defaults.SIGNAL_TTL).execute()
+                if forget:
+                    pipeline.delete(forget)
+                for key in keys:
+                    pipeline.lpush(key, name).expire(key, defaults.SIGNAL_TTL)
+                if keys:
+                    pipeline.execute()
 
         self.access.write(send)
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +285,8 @@ def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
         beat=number(fields["beat"]),
         started_at=number(info.get("started_at")),
         fetched_at=number(fields["fetched_at"]),
+        cpu=None if fields["cpu"] is None else number(fields["cpu"]),
+        skew=None if fields["skew_ms"] is None else number(fields["skew_ms"]) / 1000,
         queues=_queues(info, capsules),
         capsules=capsules,
         labels=_names(info.get("labels")),

@@ -1,10 +1,12 @@
 """Shows that a process lives and what it does: renews its leases, writes Sidekiq's heartbeat, takes remote signals.
 
-With each beat it has the jobs of dead processes given back, and if asked it reads the cluster's figures.
+With each beat it has the jobs of dead processes given back, and if asked it reads the cluster's figures, or shows what
+its threads do.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -13,18 +15,19 @@ from typing import Any
 
 import msgspec
 import psutil
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from jobd.client import defaults, scripts
-from jobd.client.connection import Connector
+from jobd.client.connection import Connector, is_readonly
 from jobd.client.errors import RedisUnavailable
 from jobd.client.events import Event
 from jobd.client.keys import Keys
 from jobd.client.version import VERSION
-from jobd.worker import log
+from jobd.worker import log, stacks
 from jobd.worker.clock import ServerClock
 from jobd.worker.cluster import read_figures
 from jobd.worker.config import WorkerConfig
+from jobd.worker.history import Sampler
 from jobd.worker.host import hostname
 from jobd.worker.ledger import Ledger
 from jobd.worker.outage import Outage
@@ -34,7 +37,10 @@ from jobd.worker.round_trips import RoundTrips
 from jobd.worker.tally import Tally
 
 SIGNALS = ("TSTP", "TERM", "TTIN")
-"""What others may send through Redis; anything else is ignored."""
+"""What others may send through Redis, besides `STACKS`; anything else is ignored."""
+STACKS = "STACKS"
+_WATCHED_INTERVAL = 1.0
+"""Seconds between beats while somebody looks at the stacks."""
 
 
 class Heartbeat:
@@ -58,6 +64,7 @@ class Heartbeat:
         on_cluster: Callable[[dict[str, Any]], None] | None = None,
         on_beat: Callable[[Event], None] = lambda event: None,
         tally: Tally | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         """`on_cluster` is given the figures of `cluster.read_figures` with each beat.
 
@@ -67,12 +74,13 @@ class Heartbeat:
         self._identity, self._ledgers, self._recovery = identity, ledgers, recovery
         self._running, self._is_quiet = running, is_quiet
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
-        self._tally = tally
+        self._tally, self._sampler, self._watched_until = tally, sampler, 0.0
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
         self._round_trips = RoundTrips()
         self._process = psutil.Process()
+        self._process.cpu_percent()  # from here on it tells what was used since the last call
         self._info = msgspec.json.encode(process_info(config, identity, clock.now(), embedded=embedded)).decode()
 
     def tick(self) -> float:
@@ -96,9 +104,17 @@ class Heartbeat:
             self._recovery.forget()
             raise
         self._tell_of_beat()
-        self._write_metrics()
-        self._tell_figures()
-        return self._config.heartbeat_interval
+        if STACKS in signals:
+            self._watched_until = time.monotonic() + defaults.STACKS_WATCHED
+            self._apart(self._show_stacks)
+        if self._tally:
+            self._apart(self._tally.flush)
+        if self._sampler:
+            self._apart(self._sampler.tick)
+        if self._on_cluster:
+            self._apart(self._tell_figures)
+        watched = time.monotonic() < self._watched_until
+        return min(self._config.heartbeat_interval, _WATCHED_INTERVAL if watched else math.inf)
 
     def recover(self, orphans: Sequence[Orphan], done: Callable[[Sequence[str]], None]) -> None:
         """Have the next beat that reaches Redis recover `orphans`, and then call `done` with their owners.
@@ -111,7 +127,8 @@ class Heartbeat:
         """Disappear from the views, and write the metrics of the last jobs. Raises redis-py's errors."""
         with self._connector.connection() as connection:
             scripts.send(connection, scripts.retire(self._keys, self._identity))
-        self._write_metrics()
+        if self._tally:
+            self._apart(self._tally.flush)
 
     def _beat(self, round_trip: float) -> scripts.Call[list[str]]:
         running = self._running()
@@ -124,6 +141,8 @@ class Heartbeat:
             "rtt_us": int(round_trip * 1e6),
             "concurrency": self._config.threads,
             "fetched_at": repr(max((ledger.fetched_at for ledger in self._ledgers), default=0.0)),
+            "cpu": round(self._process.cpu_percent()),
+            "skew_ms": round((time.time() - self._clock.now()) * 1000),
         }
         work = {item.thread: item.as_json() for item in running}
         return scripts.heartbeat(self._keys, self._identity, defaults.HEARTBEAT_TTL, fields, work)
@@ -147,27 +166,30 @@ class Heartbeat:
             self._on_beat("heartbeat")
         self._on_beat("beat")
 
-    def _write_metrics(self) -> None:
-        if self._tally is None:
-            return
+    def _apart(self, work: Callable[[], object]) -> None:
+        """Do what a beat can do without: it has been made, whatever becomes of this."""
         begun = time.monotonic()
         try:
-            self._tally.flush()
+            work()
         except (RedisError, RedisUnavailable, OSError) as error:
             self._outage.failed(error, begun)
 
     def _tell_figures(self) -> None:
-        if self._on_cluster is None:
-            return
-        begun = time.monotonic()
+        assert self._on_cluster
+        self._on_cluster(read_figures(self._connector.client(), self._keys, self._queues, self._clock.now()))
+
+    def _show_stacks(self) -> None:
+        text = stacks.written(self._running(), self._clock.now())
         try:
-            figures = read_figures(self._connector.client(), self._keys, self._queues, self._clock.now())
-        except (RedisError, RedisUnavailable, OSError) as error:
-            self._outage.failed(error, begun)
-        else:
-            self._on_cluster(figures)
+            self._connector.client().set(self._keys.stacks(self._identity), text, ex=defaults.STACKS_TTL)
+        except ResponseError as error:
+            if is_readonly(error):
+                raise
+            log.event("process.stacks_refused", level=log.WARNING, error=str(error))
 
     def _take_signal(self, name: str) -> None:
+        if name == STACKS:
+            return
         if name in SIGNALS:
             log.event("process.signalled", signal=name, through="redis")
             self._on_signal(name)

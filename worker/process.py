@@ -32,6 +32,7 @@ from jobd.worker.cron_holds import CronHolds
 from jobd.worker.doorbell import Doorbell
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.history import Sampler
 from jobd.worker.hooks import Hooks
 from jobd.worker.ledger import Aborted, Fetched, Ledger
 from jobd.worker.outage import Backoff, Outage
@@ -40,7 +41,7 @@ from jobd.worker.periodic import Periodic
 from jobd.worker.processor import InProgress, Processor, dead_of_crashes, given_back
 from jobd.worker.recovery import Orphan, Recovery
 from jobd.worker.retry import RetryPolicy
-from jobd.worker.scheduler import Scheduler, SetsBell
+from jobd.worker.scheduler import Scheduler
 from jobd.worker.suspects import Suspects
 from jobd.worker.tally import Tally
 from jobd.worker.wakeup import Wakeup
@@ -113,8 +114,8 @@ class WorkerProcess:
         self._unknown, self._numbers = log.Sparingly(math.inf), itertools.count()
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
         self._recovery = self._make_recovery()
+        self._promoter, self._scheduler, self._cron = self._make_scheduler()
         self._heartbeat_part, self._heartbeat = self._make_heartbeat(embedded, on_signal, on_cluster)
-        self._scheduler, self._sets_bell, self._cron = self._make_scheduler()
         self._pulse = Periodic("pulse", self._beat, self._outage)
         self._pulse.start()
 
@@ -304,7 +305,7 @@ class WorkerProcess:
         for pool in self._pools:
             pool.doorbell.close()
         if self._scheduler.stop(0):
-            self._sets_bell.close()
+            self._promoter.bell.close()
         self._connector.close()
         if self._wait_for_jobs(0):
             self._wakeup.close()
@@ -433,10 +434,11 @@ class WorkerProcess:
             on_cluster=on_cluster,
             on_beat=self._hooks.tell,
             tally=self._tally,
+            sampler=Sampler(self._connector, self._keys, self._clock, leads=lambda: self._promoter.leads),
         )
         return part, Periodic("heartbeat", part.tick, self._outage)
 
-    def _make_scheduler(self) -> tuple[Periodic, SetsBell, Periodic]:
+    def _make_scheduler(self) -> tuple[Scheduler, Periodic, Periodic]:
         def came_to_lead() -> None:
             cron.hurry()
             self._hooks.tell("leader")
@@ -452,7 +454,7 @@ class WorkerProcess:
             on_lead=came_to_lead,
         )
         cron = Periodic("cron", self._make_ticker(lambda: scheduler.leads).tick, self._outage)
-        return Periodic("scheduler", scheduler.tick, self._outage, scheduler.bell), scheduler.bell, cron
+        return scheduler, Periodic("scheduler", scheduler.tick, self._outage, scheduler.bell), cron
 
     def _make_ticker(self, leads: Callable[[], bool]) -> CronTicker:
         return CronTicker(

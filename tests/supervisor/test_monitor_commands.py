@@ -25,6 +25,8 @@ from jobd.client import payload
 from jobd.supervisor import cli, exits
 from jobd.supervisor.commands import mon
 from jobd.supervisor.commands.output import Style, cut, table
+from jobd.worker.config import WorkerConfig
+from jobd.worker.embed import run
 from tests.servers import RedisServer
 from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import environment
@@ -260,3 +262,15 @@ def test_colours_are_for_terminals_that_want_them(terminal: bool, variables: dic
 def test_a_line_is_cut_at_the_edge_of_the_terminal_and_keeps_its_colours() -> None:
     assert mon.clip("\033[1mabcdef\033[0m", 3) == "\033[1mabc\033[0m"
     assert mon.clip("abc", 3) == "abc"
+
+
+def test_a_process_is_asked_for_its_stacks(jobd: Command, redis_url: str, capsys: Captured) -> None:
+    with run(WorkerConfig(redis_url=redis_url, concurrency=1, heartbeat_interval=0.02, lease=60)) as worker:
+        wait_until(lambda: jobd("processes", "stacks", worker.identity) == exits.OK, "the first beat and an answer")
+        assert "\njobd-default-1 (" in capsys.readouterr().out
+        assert jobd("processes", "stacks", worker.identity, "--json") == exits.OK
+        threads = printed(capsys)["threads"]
+    assert [frame["function"] for frame in threads[0]["frames"]][:1] == ["_bootstrap"]
+    assert jobd("processes", "stacks", "nobody") == exits.FAILED
+    assert "there is no process nobody" in capsys.readouterr().err
+    assert jobd("processes", "stacks") == exits.USAGE

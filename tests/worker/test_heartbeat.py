@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as LostConnection
 import jobd
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
+from jobd.client.processes import FIELDS
 from jobd.client.scripts import Call
 from jobd.client.version import VERSION
 from jobd.worker.clock import ServerClock
@@ -111,12 +112,14 @@ def test_a_process_shows_itself_in_sidekiqs_fields(run_worker: RunWorker, redis:
         shown = beat_of(redis, worker.identity)
         assert redis.smembers("processes") == {worker.identity.encode()}
         assert 58 <= redis.ttl(worker.identity) <= 60
-    assert set(shown) == {"info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at"}
+    assert set(shown) == set(FIELDS)
     assert (shown["busy"], shown["quiet"], shown["concurrency"]) == ("0", "false", "3")
     assert abs(float(shown["beat"]) - time.time()) < 5
     assert "." in shown["beat"]
     assert 0 < int(shown["rss"]) < psutil.virtual_memory().total // 1024
     assert 0 <= int(shown["rtt_us"]) < 5_000_000
+    assert 0 <= int(shown["cpu"]) < 100_000
+    assert abs(int(shown["skew_ms"])) < 5_000
 
 
 def test_its_info_is_the_union_of_what_all_versions_of_sidekiq_write() -> None:

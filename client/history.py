@@ -1,0 +1,148 @@
+"""The totals of the last hour and of the last three days, as a worker process records them: `Samples`.
+
+What a record is and where it stands in the ring; `worker/history.py` writes them. Totals by day are in `stats.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+from jobd.client import defaults
+from jobd.client.access import Access
+from jobd.client.errors import InvalidArguments
+from jobd.client.keys import Keys
+from jobd.client.push import Client
+
+Step: TypeAlias = Literal["10s", "5m"]
+
+_RECORD = struct.Struct(">12d")
+_AHEAD = 60.0
+"""Seconds by which a reader's clock may be behind that of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The totals at one moment, `at` in epoch seconds.
+
+    `processed` and `failed` count attempts since Redis was filled; `enqueued`, `retries`, `scheduled` and `dead` are
+    jobs, `busy` of `threads` run one. `latency` is how many seconds the next job of the slowest queue has waited.
+    `memory` is what Redis uses and `memory_limit` what it may, in bytes; 0: not known, no limit.
+    """
+
+    at: float
+    processed: float = 0.0
+    failed: float = 0.0
+    enqueued: float = 0.0
+    busy: float = 0.0
+    threads: float = 0.0
+    retries: float = 0.0
+    scheduled: float = 0.0
+    dead: float = 0.0
+    latency: float = 0.0
+    memory: float = 0.0
+    memory_limit: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Where samples of one `step` (seconds) stand: `slots` of them, of which each overwrites the oldest."""
+
+    step: float
+    slots: int
+    ttl: int
+
+    def offset(self, at: float) -> int:
+        """The byte at which the sample of this time begins."""
+        return int(at // self.step) % self.slots * _RECORD.size
+
+    def read(self, raw: bytes | None, now: float) -> list[Sample]:
+        """The samples that are no older than the ring is long, the oldest first; damaged ones are passed over."""
+        whole = (raw or b"")[: self.slots * _RECORD.size]
+        whole = whole[: len(whole) // _RECORD.size * _RECORD.size]
+        oldest, newest = now - self.step * self.slots, now + _AHEAD
+        found = [Sample(*values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
+        return sorted((each for each in found if all(map(math.isfinite, astuple(each)))), key=lambda each: each.at)
+
+
+RINGS: dict[Step, Ring] = {
+    "10s": Ring(defaults.HISTORY_STEP, defaults.HISTORY_SLOTS, defaults.HISTORY_TTL),
+    "5m": Ring(defaults.LONG_HISTORY_STEP, defaults.LONG_HISTORY_SLOTS, defaults.LONG_HISTORY_TTL),
+}
+
+
+class Samples:
+    """What was recorded. Without a `client` it is that of this process' jobs.
+
+    Nothing is recorded while no worker process of jobd runs. A call may raise `InvalidArguments`, `RedisUnavailable`
+    or `RedisRefused`.
+    """
+
+    def __init__(self, client: Client | None = None) -> None:
+        self.access = Access(client)
+
+    def read(self, step: Step = "10s") -> list[Sample]:
+        """The samples of the last hour (`10s`) or of the last three days (`5m`), the oldest first."""
+        if step not in RINGS:
+            raise InvalidArguments(f"step is {step!r}; give one of {', '.join(RINGS)}")
+        raw = self.access.read(lambda redis: redis.get(key_of(self.access.keys, step)))
+        return RINGS[step].read(raw, self.access.server_now())
+
+
+def key_of(keys: Keys, step: Step) -> str:
+    """The key of a ring."""
+    return keys.history if step == "10s" else keys.long_history
+
+
+def pack(sample: Sample) -> bytes:
+    """A sample as it stands in a ring."""
+    return _RECORD.pack(*astuple(sample))
+
+
+def increases(samples: Sequence[Sample], name: str, edges: Sequence[float], longest: float) -> list[float | None]:
+    """By how much a counter grew between each edge (epoch seconds) and the next.
+
+    Between two samples it is taken to grow evenly. None where they are further apart than `longest` seconds, or where
+    there is none; what was reset meanwhile counts as 0.
+    """
+    values = [_value_at(samples, name, edge, longest) for edge in edges] if samples else [None] * len(edges)
+    return [None if low is None or high is None else max(high - low, 0.0) for low, high in pairwise(values)]
+
+
+def highest(samples: Iterable[Sample], name: str, edges: Sequence[float]) -> list[float | None]:
+    """The highest value of a figure from each edge (epoch seconds) up to the next; None without a sample there."""
+    found: list[float | None] = [None] * (len(edges) - 1)
+    place = 0
+    for sample in samples:
+        while place < len(found) and sample.at >= edges[place + 1]:
+            place += 1
+        if place == len(found):
+            break
+        if sample.at >= edges[place]:
+            value, before = float(getattr(sample, name)), found[place]
+            found[place] = value if before is None else max(before, value)
+    return found
+
+
+def _value_at(samples: Sequence[Sample], name: str, at: float, longest: float) -> float | None:
+    """A counter at a moment, from the samples before and after it."""
+    low, high = 0, len(samples)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if samples[middle].at <= at else (low, middle)
+    before, after = samples[low - 1] if low else None, samples[low] if low < len(samples) else None
+    if before is None:
+        return None
+    value = float(getattr(before, name))
+    if at == before.at:
+        return value
+    if after is None:
+        return value if at - before.at <= longest else None
+    width = after.at - before.at
+    if width > longest:
+        return None
+    return value + (float(getattr(after, name)) - value) * (at - before.at) / width
