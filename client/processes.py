@@ -270,28 +270,47 @@ def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
         return None
     told = info.get("capsules")
     capsules = {str(n): c for n, c in told.items() if isinstance(c, dict)} if isinstance(told, dict) else {}
-    threads = fields["concurrency"] if fields["concurrency"] is not None else info.get("concurrency")
-    return Process(
+    still = Process(
         identity=identity,
         hostname=str(info.get("hostname") or ""),
         pid=int(number(info.get("pid"))),
         tag=str(info.get("tag") or ""),
         version=str(info.get("version") or ""),
-        concurrency=int(number(threads)),
-        busy=int(number(fields["busy"])),
-        quiet=fields["quiet"] == b"true",
-        rss=int(number(fields["rss"])),
-        rtt_us=int(number(fields["rtt_us"])),
-        beat=number(fields["beat"]),
+        concurrency=int(number(info.get("concurrency"))),
         started_at=number(info.get("started_at")),
-        fetched_at=number(fields["fetched_at"]),
-        cpu=None if fields["cpu"] is None else number(fields["cpu"]),
-        skew=None if fields["skew_ms"] is None else number(fields["skew_ms"]) / 1000,
         queues=_queues(info, capsules),
         capsules=capsules,
         labels=_names(info.get("labels")),
         embedded=info.get("embedded") is True,
         dead_limits=_dead_limits(info),
+    )
+    return renewed(still, fields)
+
+
+def renewed(process: Process, fields: Mapping[str, bytes | None]) -> Process:
+    """A process with what a later heartbeat of it tells, whose `info` never changes."""
+    cpu, skew, threads = fields["cpu"], fields["skew_ms"], fields["concurrency"]
+    return Process(
+        identity=process.identity,
+        hostname=process.hostname,
+        pid=process.pid,
+        tag=process.tag,
+        version=process.version,
+        concurrency=process.concurrency if threads is None else int(number(threads)),
+        busy=int(number(fields["busy"])),
+        quiet=fields["quiet"] == b"true",
+        rss=int(number(fields["rss"])),
+        rtt_us=int(number(fields["rtt_us"])),
+        beat=number(fields["beat"]),
+        started_at=process.started_at,
+        fetched_at=number(fields["fetched_at"]),
+        cpu=None if cpu is None else number(cpu),
+        skew=None if skew is None else number(skew) / 1000,
+        queues=process.queues,
+        capsules=process.capsules,
+        labels=process.labels,
+        embedded=process.embedded,
+        dead_limits=process.dead_limits,
     )
 
 

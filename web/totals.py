@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jobd.client.access import Access
 from jobd.client.entry import JobEntry
-from jobd.client.processes import FIELDS, Process, number, parse
+from jobd.client.processes import FIELDS, Process, number, parse, renewed
 from jobd.client.scripts import raw_bytes
 from jobd.client.stats import QueueSummary
 from jobd.web.questions import Question, name_of
@@ -19,6 +20,10 @@ SLOW = 60.0
 """Seconds of waiting after which a queue is."""
 NEARLY_FULL = 0.9
 """Share of the dead set's limit from which on it is."""
+_BEAT = ("busy", "beat", "quiet", "rss", "cpu")
+"""Fields of a heartbeat that are read each time."""
+_ANEW = 60.0
+"""Seconds after which the others are, which change never or hardly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,43 @@ class Totals:
         return {**{name: getattr(self, name) for name in names}, "processes": len(self.processes)}
 
 
+class _Seen:
+    """Processes as they were read last: most of what they tell never changes, and is read anew only now and then."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, dict[str, Any], Process]] = {}
+
+    def known(self, identities: Collection[str], now: float) -> frozenset[str]:
+        """Those of which the heartbeat alone is to be read. What is forgotten by Redis is forgotten here too."""
+        # Another dictionary, since other requests read at the same time.
+        self._found = {name: self._found[name] for name in identities if name in self._found}
+        return frozenset(name for name, (read_at, _, _) in self._found.items() if 0 <= now - read_at < _ANEW)
+
+    def processes(
+        self, identities: list[str], told: list[Any], known: Collection[str], now: float
+    ) -> Iterator[Process]:
+        """The processes with these answers to `HMGET`."""
+        found = self._found
+        for identity, values in zip(identities, told, strict=True):
+            if not values or all(value is None for value in values):
+                continue
+            if identity not in known:
+                fields = dict(zip(FIELDS, values, strict=True))
+                if (process := parse(identity, fields)) is not None:
+                    found[identity] = (now, fields, process)
+                    yield process
+            elif (before := found.get(identity)) is not None:
+                read_at, fields, process = before
+                if any(fields[name] != value for name, value in zip(_BEAT, values, strict=True)):
+                    fields = {**fields, **dict(zip(_BEAT, values, strict=True))}
+                    process = renewed(process, fields)
+                    found[identity] = (read_at, fields, process)
+                yield process
+
+
+_SEEN: WeakKeyDictionary[Access, _Seen] = WeakKeyDictionary()
+
+
 def ask_totals(access: Access) -> Question[Totals]:
     """Read them in two steps: so many commands as there are queues and processes, none of which grows with jobs."""
     keys, now = access.keys, access.now()
@@ -78,13 +120,15 @@ def ask_totals(access: Access) -> Question[Totals]:
     names = sorted(name_of(name) for name in queues or ())
     identities = sorted(name_of(name) for name in processes or ())
     waits = {name_of(name) for name in paused or ()}
+    seen = _SEEN.setdefault(access, _Seen())
+    known = seen.known(identities, now)
 
     def ask(pipeline: Any) -> None:
         for name in names:
             key = raw_bytes(keys.queue(name))
             pipeline.llen(key).lindex(key, -1)
         for identity in identities:
-            pipeline.hmget(raw_bytes(keys.process(identity)), *FIELDS)
+            pipeline.hmget(raw_bytes(keys.process(identity)), *(_BEAT if identity in known else FIELDS))
 
     told = yield ask
     split = 2 * len(names)
@@ -92,17 +136,11 @@ def ask_totals(access: Access) -> Question[Totals]:
         QueueSummary(name, size or 0, JobEntry(oldest).latency(now) if oldest else 0.0, name in waits)
         for name, size, oldest in zip(names, told[0:split:2], told[1:split:2], strict=True)
     ]
-    alive = tuple(_processes(identities, told[split:]))
+    alive = tuple(seen.processes(identities, told[split:], known, now))
     processed, failed = (int(number(value)) for value in counted or (0, 0))
     limit = max((each.dead_limits.max_jobs for each in alive if each.dead_limits), default=10_000)
     ordered = tuple(sorted(found, key=lambda queue: (-queue.size, queue.name)))
     return Totals(now, processed, failed, scheduled or 0, retries or 0, dead or 0, ordered, alive, limit)
-
-
-def _processes(identities: list[str], heartbeats: list[Any]) -> Iterator[Process]:
-    for identity, values in zip(identities, heartbeats, strict=True):
-        if values and (process := parse(identity, dict(zip(FIELDS, values, strict=True)))):
-            yield process
 
 
 @dataclass(frozen=True, slots=True)

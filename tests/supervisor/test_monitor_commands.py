@@ -270,7 +270,7 @@ def test_a_process_is_asked_for_its_stacks(jobd: Command, redis_url: str, capsys
         assert "\njobd-default-1 (" in capsys.readouterr().out
         assert jobd("processes", "stacks", worker.identity, "--json") == exits.OK
         threads = printed(capsys)["threads"]
-    assert [frame["function"] for frame in threads[0]["frames"]][:1] == ["_bootstrap"]
+    assert "_bootstrap" in {frame["function"] for thread in threads for frame in thread["frames"]}
     assert jobd("processes", "stacks", "nobody") == exits.FAILED
     assert "there is no process nobody" in capsys.readouterr().err
     assert jobd("processes", "stacks") == exits.USAGE
