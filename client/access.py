@@ -18,6 +18,7 @@ from jobd.client.errors import ChangeOutcomeUnknown, RedisRefused
 from jobd.client.keys import Keys
 from jobd.client.payload import Timestamps
 from jobd.client.push import Client, default_client
+from jobd.client.reading import Reads
 from jobd.client.scripts import Call
 
 T = TypeVar("T")
@@ -73,10 +74,9 @@ class Access:
         """Return the answers to what `commands` puts into a pipeline; that of a key of a wrong type is None."""
 
         def ask(redis: Any) -> list[Any]:
-            with redis.pipeline(transaction=False) as pipeline:
-                commands(pipeline)
-                answers: list[Any] = pipeline.execute(raise_on_error=False)
-            return answers
+            reads = Reads(redis.connection_pool, redis.response_callbacks, transaction=False, shard_hint=None)
+            commands(reads)
+            return reads.answers()
 
         answers = self.read(ask)
         for answer in answers:

@@ -30,28 +30,30 @@ class JobEntry:
     raw: bytes
 
     @cached_property
-    def _read(self) -> tuple[Mapping[str, Any], str]:
+    def _decoded(self) -> tuple[Mapping[str, Any], str]:
         try:
-            fields = wire.decode(self.raw)
+            return MappingProxyType(wire.decode(self.raw)), ""
         except (MalformedPayload, ValueError, RecursionError) as error:
             return _NOTHING, str(error)
-        if not wire.dispatch_names(fields):
-            return MappingProxyType(fields), "the payload names no class"
-        try:
-            wire.call_arguments(fields)
-        except MalformedPayload as error:
-            return MappingProxyType(fields), str(error)
-        return MappingProxyType(fields), ""
 
     @property
     def payload(self) -> Mapping[str, Any]:
         """The fields as they are, empty when the bytes are no JSON object."""
-        return self._read[0]
+        return self._decoded[0]
 
-    @property
+    @cached_property
     def problem(self) -> str:
         """Why no worker could run it; empty for a job."""
-        return self._read[1]
+        fields, problem = self._decoded
+        if problem:
+            return problem
+        if not wire.dispatch_names(fields):
+            return "the payload names no class"
+        try:
+            wire.call_arguments(fields)
+        except MalformedPayload as error:
+            return str(error)
+        return ""
 
     @property
     def malformed(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MINUTE, TEN_MINUTES, HOUR = 60, 600, 3600
 """Widths in seconds of what is kept 8 hours, 72 hours and 90 days."""
@@ -23,6 +24,8 @@ OTHER = "OTHER"
 """The name under which classes beyond the number that is kept are counted."""
 MAX_NAME = 200
 """Bytes of the longest name that is kept."""
+_REMEMBERED = 2_000
+"""Minutes whose names are: those for which histograms are kept, asked for each class again."""
 
 
 def range_of(bucket: int) -> tuple[float, float]:
@@ -60,14 +63,20 @@ def hour_slot(moment: float) -> str:
 
 def histogram_slot(name: str, moment: float) -> str:
     """The part of a histogram's key that names class and minute."""
-    at = _utc(moment)
-    return f"{name}-{at.day}-{at.hour}:{at.minute}"
+    return f"{name}-{_minutes(moment)[0]}"
 
 
 def old_histogram_slots(name: str, moment: float) -> Sequence[str]:
     """The same as Sidekiq 7 writes it, with two digits of the day and, in some versions, of the hour."""
+    return [f"{name}-{minute}" for minute in _minutes(moment)[1:]]
+
+
+@lru_cache(_REMEMBERED)
+def _minutes(moment: float) -> tuple[str, ...]:
+    """How histograms' keys name a minute: Sidekiq 8's, then those of 7 that differ from each other."""
     at = _utc(moment)
-    return list(dict.fromkeys((f"{name}-{at:%d-%H}:{at.minute}", f"{name}-{at:%d}-{at.hour}:{at.minute}")))
+    old = dict.fromkeys((f"{at:%d-%H}:{at.minute}", f"{at:%d}-{at.hour}:{at.minute}"))
+    return (f"{at.day}-{at.hour}:{at.minute}", *old)
 
 
 def _utc(moment: float) -> datetime:

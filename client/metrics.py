@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeAlias, get_args
 
 from jobd.client import metric_keys
@@ -29,6 +29,11 @@ _Counts: TypeAlias = tuple[list[int], list[int], list[int]]
 _SECONDS = {"h": 3600, "d": 24 * 3600}
 _KEYS_AT_A_TIME = 200
 _HISTOGRAM = struct.Struct(f">{BUCKETS}H")
+_KINDS = {"p": 0, "f": 1, "ms": 2}
+_REMEMBERED, _MOST_REMEMBERED = 2_000, 300
+"""Names of counters, of which every bucket has the same, and the bytes of one."""
+_DIGITS = 18
+"""Of a number that needs no look at whether it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +223,16 @@ def counter_keys(keys: Keys, width: int, starts: Sequence[float]) -> Iterator[tu
 
 def counters(fields: Mapping[bytes, bytes]) -> Iterable[tuple[str, int, int]]:
     """Name, kind and value of each counter of a hash; what else it holds is passed over."""
-    kinds = {"p": 0, "f": 1, "ms": 2}
     for raw, value in fields.items():
-        name, _, kind = raw.decode("utf-8", "replace").rpartition("|")
-        if name and kind in kinds:
-            yield name, kinds[kind], int(number(value))
+        if counter := (_known_counter(raw) if len(raw) <= _MOST_REMEMBERED else _counter(raw)):
+            plain = len(value) <= _DIGITS and value.isdigit()
+            yield *counter, int(value) if plain else int(number(value))
+
+
+def _counter(raw: bytes) -> tuple[str, int] | None:
+    """Name and kind of the counter in a field; None for what is none."""
+    name, _, kind = raw.decode("utf-8", "replace").rpartition("|")
+    return (name, _KINDS[kind]) if name and kind in _KINDS else None
+
+
+_known_counter = lru_cache(_REMEMBERED)(_counter)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.runtime import Context as TemplateContext
 from markupsafe import Markup
 
 from jobd.client.version import VERSION
@@ -55,6 +57,21 @@ def _finalize(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+class _Plainly(TemplateContext):
+    """Calls what a template calls. Jinja would look each time whether it wants the context too, which nothing does."""
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        _loop_vars: Any = None,
+        _block_vars: Any = None,
+        **values: Any,
+    ) -> Any:
+        return function(*args, **values)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -67,6 +84,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.globals |= {"plotted": plot, "sparked": spark}
+    environment.context_class = _Plainly
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "duration": duration,

@@ -20,6 +20,8 @@ _UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\
 
 def printable(text: str) -> str:
     """`text` with what a page cannot show, or would show in another order, written as escapes."""
+    if text.isprintable():
+        return text  # as most texts are, and a page has thousands
     clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", clean)
 
