@@ -67,7 +67,7 @@ class Totals:
 
 
 class _Seen:
-    """Processes as they were read last: most of what they tell never changes, and is read anew only now and then."""
+    """The processes as read last, since most of what they tell never changes: that is read anew only now and then."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[float, dict[str, Any], Process]] = {}
@@ -87,7 +87,7 @@ class _Seen:
             if not values or all(value is None for value in values):
                 continue
             if identity not in known:
-                fields = dict(zip(FIELDS, values, strict=True))
+                fields: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
                 if (process := parse(identity, fields)) is not None:
                     found[identity] = (now, fields, process)
                     yield process

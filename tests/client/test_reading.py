@@ -10,7 +10,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from jobd.client.connection import Connector
-from jobd.client.processes import FIELDS, read_heartbeat
 from jobd.client.reading import Reads
 
 
@@ -62,26 +61,3 @@ def test_a_connection_that_breaks_is_closed(redis: Redis, reads: Reads, monkeypa
     with pytest.raises((RedisConnectionError, OSError)):
         reads.answers()
     assert connection._sock is None
-
-
-def test_what_a_process_says_of_itself_is_known_by_its_bytes(redis: Redis) -> None:
-    info = b'{"hostname":"a","pid":1,"queues":["q"],"concurrency":5}'
-    values = (info, b"3", b"10.5", b"false", b"100", b"7", None, b"9.0")
-    first = read_heartbeat("a:1:x", values)
-    assert first is not None
-    assert read_heartbeat("a:1:x", tuple(values)) is first
-    later = read_heartbeat("a:1:x", (info, b"4", *values[2:]))
-    other = read_heartbeat("b:2:y", values)
-    assert later is not None
-    assert other is not None
-    assert (first.busy, later.busy, other.identity, later.queues) == (3, 4, "b:2:y", ("q",))
-    assert dict(zip(FIELDS, values, strict=True))["concurrency"] is None
-    assert later.concurrency == 5
-
-
-def test_a_long_heartbeat_is_read_and_not_remembered() -> None:
-    info = b'{"hostname":"%s"}' % (b"x" * 5_000)
-    values = (info, *(None,) * (len(FIELDS) - 1))
-    first, second = read_heartbeat("a:1:x", values), read_heartbeat("a:1:x", values)
-    assert first == second
-    assert first is not second
