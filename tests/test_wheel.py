@@ -26,6 +26,8 @@ def test_it_holds_scripts_and_type_marker_and_no_tests(wheel: Path) -> None:
     assert {"jobd/supervisor/commands/init.py", "jobd/supervisor/commands/templates/jobd.service"} <= set(names)
     assert "jobd/contrib/pytest_plugin.py" in names
     assert {"jobd/web/pages/sets.py", "jobd/web/templates/base.html", "jobd/web/static/app.css"} <= set(names)
+    vendored = {"htmx.min.js", "htmx.LICENSE", "uplot.min.js", "uplot.min.css", "uplot.LICENSE", "SHA256SUMS"}
+    assert {f"jobd/web/static/vendor/{name}" for name in vendored} <= set(names)
     assert all(name.startswith(("jobd/", "jobd-")) for name in names)
 
 

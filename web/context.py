@@ -58,10 +58,11 @@ class Done:
 
 
 class Shared:
-    """What the requests of one site share: its Redis, its masker, and the totals, which are read once a second."""
+    """What the requests of one site share: its Redis, masker and name, and the totals, which are read once a second."""
 
-    def __init__(self, client: Client | None, masker: Masker) -> None:
+    def __init__(self, client: Client | None, masker: Masker, title: str = "jobd", environment: str = "") -> None:
         self.access, self.masker = Access(client), masker
+        self.title, self.environment = title, environment
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
 
@@ -81,7 +82,8 @@ class Shared:
 class Context:
     """One request. `allowed` are the actions that its user may do, `fields` what was sent with a change.
 
-    What is not `for_people` is answered as JSON.
+    What is not `for_people` is answered as JSON. `page` is the path and query by which the page is asked for again;
+    `wishes` are what the user has chosen of SETTINGS.
     """
 
     shared: Shared
@@ -95,6 +97,8 @@ class Context:
     for_people: bool = True
     address: str = ""
     totals: Totals | None = None
+    page: str = "/"
+    wishes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def looks_only(self) -> bool:

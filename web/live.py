@@ -1,78 +1,178 @@
-"""The totals as a stream of server-sent events: one reader for all who look, none when nobody does."""
+"""Pages that stay up to date: one reader for each view, shared by all who look at it, none when nobody does.
+
+A view is a page with its query, in a language, for somebody with certain rights. What a page looks like, and who may
+look, is told by `site.py`; how it gets into the page without losing what its user does there is in `static/live.js`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncIterator
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from starlette.concurrency import run_in_threadpool
 
 from jobd.client.errors import JobdError
-from jobd.web.context import Shared
-from jobd.web.questions import answer
-from jobd.web.totals import Totals, ask_totals
 
 PAUSE = 2.0
-"""Seconds between two readings."""
+"""Seconds between two readings of a view."""
+SHARE = 0.1
+"""Of its time a reader reads at most: a page that takes a second is read every ten."""
+RECHECK = 60.0
+"""Seconds after which a stream asks again whether its user may look."""
 MOST = 500
 """Streams at one time; who comes later asks by polling."""
+MOST_KEPT = 100
+"""Views whose last picture is kept for those who poll."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What somebody looks at: `page` is path and query of a page, and empty for the figures at the head alone."""
+
+    page: str
+    language: str
+    allowed: frozenset[str]
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A view at one moment: the figures at the head; the content, None for the head alone; what tells it apart."""
+
+    figures: dict[str, Any]
+    html: str | None = None
+    digest: str = ""
+
+    def document(self, seen: str) -> dict[str, Any]:
+        """For those who poll, and have `seen` the content with that digest."""
+        html = None if self.digest == seen else self.html
+        return {"figures": self.figures, "digest": self.digest, "html": html}
+
+    def tag(self) -> str:
+        """The same for two pictures between which nothing happened but time."""
+        lasting = {name: value for name, value in self.figures.items() if name != "now"}
+        return hashlib.sha256(f"{self.digest} {json.dumps(lasting)}".encode()).hexdigest()[:16]
+
+
+Draw: TypeAlias = Callable[[Look], Picture]
+"""Reads and draws a view; raises `JobdError` when Redis does not answer."""
+_Told: TypeAlias = "Picture | str | None"
+"""A picture, an event as it is, or the end."""
+_DOWN = "event: down\ndata: {}\n\n"
+
+
+@dataclass
+class _View:
+    """One view: who listens, what was seen last and when (monotonic), seconds to the next, the readings under way."""
+
+    listeners: set[asyncio.Queue[_Told]] = field(default_factory=set)
+    reader: asyncio.Task[None] | None = None
+    reading: asyncio.Task[Picture] | None = None
+    picture: Picture | None = None
+    taken: float = 0.0
+    pause: float = PAUSE
 
 
 class Live:
-    """Reads the totals while somebody listens, and tells all of them. For one event loop."""
+    """Has views drawn while somebody listens to them or asks for them. For one event loop."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._listeners: set[asyncio.Queue[str | None]] = set()
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+        self._views: OrderedDict[Look, _View] = OrderedDict()
 
     @property
     def full(self) -> bool:
         """Whether no more can listen."""
-        return len(self._listeners) >= MOST
+        return sum(len(view.listeners) for view in self._views.values()) >= MOST
 
-    async def listen(self) -> AsyncIterator[str]:
-        """The events for one listener, until it goes away."""
-        queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)
-        self._listeners.add(queue)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._read())
+    async def listen(self, look: Look, seen: str, may: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
+        """The events for one listener, who has `seen` the content with that digest, while it `may` look."""
+        view, queue = self._view(look), asyncio.Queue[_Told](maxsize=1)
+        view.listeners.add(queue)
+        if view.picture is not None and time.monotonic() - view.taken < PAUSE:
+            queue.put_nowait(view.picture)
+        if view.reader is None or view.reader.done():
+            view.reader = asyncio.create_task(self._read(look, view))
+        asked = time.monotonic()
         try:
-            while (text := await queue.get()) is not None:
-                yield text
+            while True:
+                try:
+                    told = await asyncio.wait_for(queue.get(), max(asked + RECHECK - time.monotonic(), 0.001))
+                except TimeoutError:
+                    told = ""
+                if time.monotonic() - asked >= RECHECK:
+                    if not await may():
+                        return
+                    asked = time.monotonic()
+                if told is None:
+                    return
+                text, seen = (told, seen) if isinstance(told, str) else (_events(told, seen, view.pause), told.digest)
+                if text:
+                    yield text
         finally:
-            self._listeners.discard(queue)
-            if not self._listeners and self._task is not None:
-                self._task.cancel()
-                self._task = None
+            view.listeners.discard(queue)
+            if not view.listeners and view.reader is not None:
+                view.reader.cancel()
+                view.reader = None
 
-    async def _read(self) -> None:
-        while True:
-            try:
-                totals = await run_in_threadpool(self._totals)
-            except JobdError:
-                # Without an event pages go on to say when theirs was the last.
-                text = ": Redis does not answer\n\n"
-            else:
-                text = f"data: {json.dumps(totals.document())}\n\n"
-            self._tell(text)
-            await asyncio.sleep(PAUSE)
+    async def picture(self, look: Look, age: float | None = None) -> Picture:
+        """A view as it is, or was `age` seconds ago at most [PAUSE]. Raises what drawing it raises."""
+        view = self._view(look)
+        if view.picture is not None and time.monotonic() - view.taken < (PAUSE if age is None else age):
+            return view.picture
+        if view.reading is None or view.reading.done():
+            view.reading = asyncio.create_task(run_in_threadpool(self._draw, look))
+            view.reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # Who goes away leaves the reading to the others who wait for it.
+        picture = await asyncio.shield(view.reading)
+        if view.picture is not picture:
+            view.picture, view.taken = picture, time.monotonic()
+        return picture
 
     def close(self) -> None:
         """End all streams: a server that stops would wait for them."""
-        self._tell(None)
+        for view in self._views.values():
+            _tell(view, None)
 
-    def _tell(self, text: str | None) -> None:
-        for queue in self._listeners:
-            # Who is slow is told the newest only.
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(text)
+    async def _read(self, look: Look, view: _View) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                told: _Told = await self.picture(look, PAUSE / 2)
+            except JobdError:
+                # Pages go on to say how old their figures are.
+                told = _DOWN
+            view.pause = max(PAUSE, (time.monotonic() - began) / SHARE)
+            _tell(view, told)
+            await asyncio.sleep(view.pause)
 
-    def _totals(self) -> Totals:
-        if (known := self._shared.totals()) is not None:
-            return known
-        found: Totals = answer(self._shared.access, ask_totals(self._shared.access))[0]
-        self._shared.keep(found)
-        return found
+    def _view(self, look: Look) -> _View:
+        view = self._views.setdefault(look, _View())
+        self._views.move_to_end(look)
+        if len(self._views) > MOST_KEPT:
+            idle = [each for each, known in self._views.items() if not known.listeners and known is not view]
+            for each in idle[: len(self._views) - MOST_KEPT]:
+                del self._views[each]
+        return view
+
+
+def _tell(view: _View, told: _Told) -> None:
+    for queue in view.listeners:
+        # Who is slow is told the newest only.
+        if queue.full():
+            queue.get_nowait()
+        queue.put_nowait(told)
+
+
+def _events(picture: Picture, seen: str, pause: float) -> str:
+    """The figures, and the content when it is another than that which was seen; the next come after `pause` seconds."""
+    text = f"event: head\ndata: {json.dumps({**picture.figures, 'pause': pause})}\n\n"
+    if picture.html is None or picture.digest == seen:
+        return text
+    return f"{text}event: page\ndata: {json.dumps({'html': picture.html, 'digest': picture.digest})}\n\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -13,13 +15,17 @@ from jinja2.runtime import Context as TemplateContext
 from markupsafe import Markup
 
 from jobd.client.version import VERSION
+from jobd.web import assets
 from jobd.web.charts import plot, spark
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
 from jobd.web.pages.overview import bars
+from jobd.web.settings import SETTINGS
 from jobd.web.text import LANGUAGES, printable
+from jobd.web.totals import attention
 
 _HERE = Path(__file__).parent
+_TIMES = re.compile(r"(<time[^>]*>)[^<]*")
 PAGES = (
     ("/", "Dashboard", "", "◉"),
     ("/queues", "Queues", "enqueued", "▤"),
@@ -31,6 +37,22 @@ PAGES = (
     ("/metrics", "Metrics", "", "∿"),
 )
 """Of the menu: path, title, which total stands beside it, and its glyph."""
+KEYS = {
+    "/": "o",
+    "/queues": "q",
+    "/busy": "b",
+    "/retries": "r",
+    "/scheduled": "s",
+    "/dead": "d",
+    "/failures": "c",
+    "/cron": "t",
+    "/metrics": "m",
+    "/redis": "i",
+    "/activity": "a",
+}
+"""The key that leads to a page, after `g`."""
+ON_PHONES = ("/", "/queues", "/busy", "/retries", "/dead")
+"""The pages of the bar at the bottom; the others are behind its last place."""
 MESSAGES = {
     "retry": "Put into their queues: {moved}.",
     "enqueue": "Put into their queues: {moved}.",
@@ -51,6 +73,9 @@ COUNTS = {
     "malformed": "Left, as they are no jobs: {malformed}.",
     "dropped": "The dead set dropped its oldest: {dropped}.",
 }
+
+RESULTS = frozenset({"did", "moved", *COUNTS})
+"""Parameters of a page that tell what came of a change."""
 
 
 def _finalize(value: Any) -> Any:
@@ -89,6 +114,8 @@ def _environment() -> Environment:
         "number": lambda value: f"{value:,}",
         "duration": duration,
         "moment": moment,
+        "iso": iso,
+        "digest": digest,
         "json": lambda value: as_json(value, indent=2),
         "size": size,
         "percent": lambda share: f"{share:.1%}",
@@ -114,6 +141,14 @@ def moment(at: float) -> str:
         return repr(at)
 
 
+def iso(at: float) -> str:
+    """A time for scripts; empty for what is no time of this world."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
 def size(count: float) -> str:
     """So many bytes."""
     for unit in ("B", "KB", "MB"):
@@ -134,8 +169,28 @@ def message(ctx: Context) -> str:
     return " ".join(ctx.t(part, **counts) for part in parts)
 
 
-def page(view: View, ctx: Context) -> str:
-    """The HTML of a page."""
+def heading_figures(ctx: Context) -> dict[str, Any]:
+    """The figures at the head of a page, and how many things need attention."""
+    totals = ctx.read_totals()
+    return {**totals.document(), "attention": len(attention(totals))}
+
+
+def digest(html: str) -> str:
+    """Tells content from other content; how long ago things were makes no difference."""
+    return hashlib.sha256(_TIMES.sub(r"\1", html).encode()).hexdigest()[:16]
+
+
+def page(view: View, ctx: Context, stream: str = "") -> str:
+    """The HTML of a page; `stream` is the address that keeps it up to date."""
+    return _render(view, ctx, stream=stream)
+
+
+def part(view: View, ctx: Context) -> str:
+    """The content of a page alone."""
+    return _render(view, ctx, part=True)
+
+
+def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "") -> str:
     values: dict[str, Any] = {"now": ctx.totals.now if ctx.totals else None, **view.data}
     return (
         _environment()
@@ -145,12 +200,18 @@ def page(view: View, ctx: Context) -> str:
             ctx=ctx,
             _=ctx.t,
             url=ctx.url,
+            asset=lambda name: ctx.base + assets.address(name),
             title=ctx.t(view.title),
+            only_content=part,
+            live_from=stream,
             menu=PAGES,
-            figures=ctx.totals.document() if ctx.totals else None,
-            message=message(ctx),
+            shortcuts=KEYS,
+            on_phones=ON_PHONES,
+            figures=heading_figures(ctx) if ctx.totals and not part else None,
+            message="" if part else message(ctx),
             bars=bars,
             languages=LANGUAGES,
+            choices=SETTINGS,
             version=VERSION,
         )
     )

@@ -6,39 +6,38 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
 from jobd.client.errors import ConfigError, JobdError, RedisRefused, RedisUnavailable
 from jobd.client.push import Client
+from jobd.web import assets, csrf, finder, settings
 from jobd.web import auth as who
-from jobd.web import csrf
 from jobd.web.auth import Authenticator, Authorize, User
 from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound, Shared, View
 from jobd.web.headers import SecurityHeaders
-from jobd.web.live import Live
+from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
 from jobd.web.pages import busy, cron, jobs, metrics, overview, queues, sets
-from jobd.web.render import page
-from jobd.web.text import LANGUAGES, choose
+from jobd.web.render import RESULTS, digest, heading_figures, page, part
+from jobd.web.text import choose
 
 logger = logging.getLogger("jobd")
 
 MOST_BYTES = 1_000_000
 """Of what is sent with a change."""
-LANGUAGE_COOKIE = "jobd_language"
-_STATIC = Path(__file__).parent / "static"
-_TYPES = {".css": "text/css", ".js": "text/javascript"}
-_YEAR = "public, max-age=31536000, immutable"
+_STILL = ("q", "after", "offset", "cursor")
+"""Parameters of a page that is searched or deep in a list: its rows stay as they are until they are asked for again."""
+_MOST_PAGE = 4_000
+"""Characters of the path and query of a page that is kept up to date."""
 
 Show: TypeAlias = Callable[[Context], View]
 Change: TypeAlias = Callable[[Context], "View | Done"]
@@ -77,6 +76,8 @@ def app(
     mask: Iterable[str] = WORDS,
     trusted_origins: Collection[str] = (),
     hosts: Collection[str] = (),
+    title: str = "jobd",
+    environment: str = "",
 ) -> Starlette:
     """Make the dashboard, an ASGI application that can be mounted under any path.
 
@@ -88,6 +89,8 @@ def app(
     - `mask`: words by which the keys of secrets are told [`WORDS`].
     - `trusted_origins`: origins, such as `https://ops.example.com`, from whose pages changes may come besides.
     - `hosts`: names under which it answers, without a port [any].
+    - `title`: what the pages are called [jobd].
+    - `environment`: shown beside it; `production` as a red bar [""].
 
     Raises `ConfigError`.
     """
@@ -98,7 +101,8 @@ def app(
         read_only = not given and authorize is None
         if read_only:
             logger.warning("web.read_only: neither auth nor authorize is given, so nothing can be changed")
-    site = Site(Shared(client, Masker(mask)), tuple(given), authorize, read_only, trusted_origins, hosts)
+    shared = Shared(client, Masker(mask), title, environment)
+    site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts)
     made = Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
     made.state.live = site.live
     return made
@@ -125,7 +129,7 @@ class Site:
         trusted: Collection[str],
         hosts: Collection[str],
     ) -> None:
-        self._shared, self.live = shared, Live(shared)
+        self._shared, self.live = shared, Live(self._draw)
         self._authenticators, self._authorize, self._read_only = authenticators, authorize, read_only
         self._trusted, self._hosts = frozenset(trusted), frozenset(hosts)
 
@@ -135,8 +139,10 @@ class Site:
             yield self._route(path, _Endpoint(show, None, api=True))
         yield Route("/live", self._guarded(self._stream, "stream"))
         yield Route("/api/v1/openapi.json", self._guarded(self._openapi, "openapi"))
-        yield Route("/language", self._guarded(self._language, "language"))
-        yield Route("/static/{name}", _static)
+        yield Route("/find", self._guarded(_find, "find"))
+        for name in settings.SETTINGS:
+            yield Route(f"/{name}", self._guarded(_setting(name), name))
+        yield Route("/static/{name:path}", _static)
         for path, show, change in PAGES:
             allowed = None if self._read_only else change
             yield self._route(path, _Endpoint(show, allowed, api=False))
@@ -205,7 +211,7 @@ class Site:
         if endpoint.api:
             return _json(result.data, result.status)
         await run_in_threadpool(ctx.read_totals)
-        return HTMLResponse(page(result, ctx), result.status)
+        return HTMLResponse(page(result, ctx, stream=_stream_of(request, result, ctx)), result.status)
 
     def _change(self, change: Change, ctx: Context) -> View | Done:
         result = change(ctx)
@@ -225,25 +231,72 @@ class Site:
             logger.error("web.failed %s", request.url.path, exc_info=error)
         if "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues")):
             return _json({"error": text}, status)
-        return HTMLResponse(page(View("error.html", {"text": text}, title), ctx), status)
+        # When Redis answers again, the page comes by itself.
+        stream = _stream_of(request, View("", {}, ""), ctx) if status == 503 and ctx.allowed else ""
+        return HTMLResponse(page(View("error.html", {"text": text}, title), ctx, stream=stream), status)
 
     async def _stream(self, request: Request, ctx: Context) -> Response:
+        """What changes on a page: a stream of events, or with `once` its state for those who ask again and again."""
+        wanted = ctx.query.get("page", "")
+        if len(wanted) > _MOST_PAGE or (wanted and _find_page(wanted) is None):
+            raise BadRequest("page is no page of this site")
+        look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base), ctx.query.get("seen", "")[:32]
+        if "once" in ctx.query:
+            picture = await self.live.picture(look)
+            tag = f'"{picture.tag()}"'
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers={"etag": tag})
+            response = _json(picture.document(seen))
+            response.headers["etag"] = tag
+            return response
         if self.live.full:
             return Response("too many streams\n", 503, headers={"retry-after": "30"}, media_type="text/plain")
-        return StreamingResponse(self.live.listen(), media_type="text/event-stream")
+
+        async def may() -> bool:
+            try:
+                user = await self._enter(request)
+                return user is not None and (await self._context(request, user)).allowed == look.allowed
+            except Forbidden:
+                return False
+
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self.live.listen(look, seen, may), media_type="text/event-stream", headers=headers)
+
+    def _draw(self, look: Look) -> Picture:
+        """Read a view for all who look at it; what is wrong with a page becomes its content."""
+        query = look.page.partition("?")[2]
+        ctx = Context(
+            shared=self._shared,
+            user=User(""),
+            allowed=look.allowed,
+            base=look.base,
+            path={},
+            query=_query(query),
+            language=look.language,
+            page=look.page,
+        )
+        html = None
+        if look.page:
+            found = _find_page(look.page)
+            assert found
+            show, ctx.path = found
+            html = self._content(show, ctx)
+        ctx.read_totals()
+        return Picture(heading_figures(ctx), html, digest(html) if html else "")
+
+    def _content(self, show: Show, ctx: Context) -> str:
+        try:
+            return part(show(ctx), ctx)
+        except RedisUnavailable:
+            raise
+        except Exception as error:
+            _, title, text = _judge(error, ctx)
+            if not isinstance(error, JobdError | BadRequest | Forbidden | NotFound):
+                logger.error("web.failed %s", ctx.page.partition("?")[0], exc_info=error)
+            return part(View("error.html", {"text": text}, title), ctx)
 
     async def _openapi(self, request: Request, ctx: Context) -> Response:
         return _json(openapi(ctx.base, writes=not self._read_only))
-
-    async def _language(self, request: Request, ctx: Context) -> Response:
-        chosen = ctx.query.get("to", "")
-        if chosen not in LANGUAGES:
-            raise BadRequest(f"to is {chosen[:20]!r}; give one of {', '.join(LANGUAGES)}")
-        response = RedirectResponse(ctx.url("/"), 303)
-        response.set_cookie(
-            LANGUAGE_COOKIE, chosen, max_age=365 * 24 * 3600, path=ctx.base or "/", samesite="lax", httponly=True
-        )
-        return response
 
 
 def _judge(error: Exception, ctx: Context) -> tuple[int, str, str]:
@@ -273,18 +326,44 @@ def _host_name(host: str) -> str:
 def _nobody(shared: Shared, request: Request) -> Context:
     """A request of somebody who may do nothing."""
     raw = request.scope.get("query_string", b"").decode("ascii", "replace")
-    query = dict(parse_qsl(raw, keep_blank_values=True, errors="surrogateescape", max_num_fields=100))
-    language = choose(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
+    chosen = request.cookies.get(settings.cookie_of("language"))
+    base = request.scope.get("root_path", "").rstrip("/")
+    kept = {name: value for name, value in _query(raw).items() if name not in RESULTS}
+    address = quote(str(request.scope["path"]).removeprefix(base), errors="surrogateescape")
     return Context(
         shared=shared,
         user=User(""),
         allowed=frozenset(),
-        base=request.scope.get("root_path", "").rstrip("/"),
+        base=base,
         path=dict(request.path_params),
-        query=query,
-        language=language,
+        query=_query(raw),
+        language=choose(chosen, request.headers.get("accept-language", "")),
         address=request.client.host if request.client else "",
+        page=address + (f"?{urlencode(kept, errors='surrogateescape')}" if kept else ""),
+        wishes=settings.wishes(request),
     )
+
+
+def _query(raw: str) -> dict[str, str]:
+    return dict(parse_qsl(raw, keep_blank_values=True, errors="surrogateescape", max_num_fields=100))
+
+
+_MATCHED = tuple((*compile_path(path), show) for path, show, _ in PAGES)
+
+
+def _find_page(page: str) -> tuple[Show, dict[str, str]] | None:
+    """What shows a page, and the parts of its path; None when it is none of PAGES."""
+    path = unquote(page.partition("?")[0], errors="surrogateescape")
+    for regex, _, convertors, show in _MATCHED:
+        if found := regex.match(path):
+            return show, {name: convertors[name].convert(value) for name, value in found.groupdict().items()}
+    return None
+
+
+def _stream_of(request: Request, view: View, ctx: Context) -> str:
+    """The address that keeps a page up to date; that of the figures at its head alone for one that stays as it is."""
+    still = request.method != "GET" or view.status != 200 or any(ctx.query.get(name) for name in _STILL)
+    return ctx.url("/live", page="" if still or len(ctx.page) > _MOST_PAGE else ctx.page)
 
 
 async def _fields(request: Request, api: bool) -> dict[str, list[str]]:
@@ -336,10 +415,22 @@ def _json(data: Any, status: int = 200) -> Response:
 
 
 async def _static(request: Request) -> Response:
-    path = _STATIC / request.path_params["name"]
-    if path.parent != _STATIC or path.suffix not in _TYPES or not path.is_file():
+    version, accepted = request.query_params.get("v", ""), request.headers.get("accept-encoding", "")
+    found = assets.answer(request.path_params["name"], version, accepted)
+    if found is None:
         return Response("not found\n", 404, media_type="text/plain")
-    return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers={"cache-control": _YEAR})
+    return Response(found[0], headers=found[1])
+
+
+def _setting(name: str) -> Callable[[Request, Context], Any]:
+    async def run(request: Request, ctx: Context) -> Response:
+        return settings.choose(name, ctx)
+
+    return run
+
+
+async def _find(request: Request, ctx: Context) -> Response:
+    return await run_in_threadpool(finder.find, ctx)
 
 
 async def _nothing(request: Request, ctx: Context) -> Response:

@@ -14,11 +14,12 @@ from redis import Redis
 import jobd.web
 from jobd.client.errors import ConfigError
 from jobd.client.push import Client
-from jobd.web import csrf, headers
+from jobd.web import assets, csrf, headers
 from jobd.web.masking import HIDDEN, Masker
 from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import FORM, GET_PAGES, PROCESS, Browser, Page, fill
 
+SCRIPTS = ("vendor/htmx.min.js", "live.js", "keys.js", "charts.js")
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -107,7 +108,7 @@ def test_text_from_redis_stays_text_on_every_page(text: str, browser: Browser, r
         answer = browser.get(path)
         assert answer.status_code == 200, (path, answer.text)
         page = Page.of(answer.text)
-        assert [each["src"] for each in page.all("script")] == [f"/static/live.js?v={jobd.__version__}"]
+        assert [each["src"] for each in page.all("script")] == [assets.address(name) for name in SCRIPTS]
         assert not page.all("img") + page.all("style") + page.all("iframe")
         for tag, attributes in page.elements:
             assert not [name for name in attributes if name.startswith("on") or name == "style"], (
@@ -122,7 +123,7 @@ def test_text_from_redis_stays_text_on_every_page(text: str, browser: Browser, r
 
 
 def test_no_template_switches_escaping_off() -> None:
-    templates = (jobd.web.site._STATIC.parent / "templates").glob("*.html")
+    templates = (assets.FOLDER.parent / "templates").glob("*.html")
     assert [
         path.name
         for path in templates
@@ -338,7 +339,7 @@ def test_requests_of_another_type_than_the_address_takes_are_refused(browser: Br
 def test_what_came_of_a_change_is_said_in_words_of_ours_alone(browser: Browser) -> None:
     page = browser.get("/queues?did=retry&moved=12&gone=<b>&text=evil").text
     assert "Put into their queues: 12." in page
-    assert "evil" not in page
+    assert "evil" not in Page.of(page).text
     assert 'role="status"' not in browser.get("/queues?did=evil&moved=1").text
 
 

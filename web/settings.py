@@ -1,0 +1,48 @@
+"""What a user chooses for a browser: kept in cookies, so that the server draws the page right at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from jobd.web.context import BadRequest, Context
+from jobd.web.text import LANGUAGES
+
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "language": tuple(LANGUAGES),
+    "theme": ("system", "light", "dark"),
+    "clock": ("utc", "local"),
+    "keys": ("on", "off"),
+}
+"""What can be chosen; the first of each is how it is without a choice, but for the language."""
+_YEAR = 365 * 24 * 3600
+
+
+def cookie_of(setting: str) -> str:
+    """The cookie that keeps a choice."""
+    return f"jobd_{setting}"
+
+
+def wishes(request: Request) -> dict[str, str]:
+    """What was chosen; what makes no sense counts as no choice."""
+    found = {}
+    for name, values in SETTINGS.items():
+        value = request.cookies.get(cookie_of(name), "")
+        found[name] = value if value in values else values[0]
+    return found
+
+
+def choose(setting: str, ctx: Context) -> RedirectResponse:
+    """Keep the choice `to`, and go back to the page `from`. Raises `BadRequest`."""
+    value, back = ctx.query.get("to", ""), ctx.query.get("from", "/")
+    if value not in SETTINGS[setting]:
+        raise BadRequest(f"to is {value[:20]!r}; give one of {', '.join(SETTINGS[setting])}")
+    if not back.startswith("/") or back.startswith(("//", "/\\")) or not back.isprintable():
+        raise BadRequest("from is no page of this site; leave it out")
+    response = RedirectResponse(ctx.base + back, 303)
+    response.set_cookie(
+        cookie_of(setting), value, max_age=_YEAR, path=ctx.base or "/", samesite="lax", httponly=setting == "language"
+    )
+    return response
