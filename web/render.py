@@ -177,7 +177,8 @@ def heading_figures(ctx: Context) -> dict[str, Any]:
 
 def digest(html: str) -> str:
     """Tells content from other content; how long ago things were makes no difference."""
-    return hashlib.sha256(_TIMES.sub(r"\1", html).encode()).hexdigest()[:16]
+    # A plain str: Markup would escape what is put together.
+    return hashlib.sha256(_TIMES.sub(r"\1", str(html)).strip().encode()).hexdigest()[:16]
 
 
 def page(view: View, ctx: Context, stream: str = "") -> str:
