@@ -11,6 +11,7 @@
   };
   const write = (unit, value) => {
     if (value === null || value === undefined) return "–";
+    if (value === 0) return unit === "seconds" ? "0 s" : "0";
     const [, length, name] = STEPS[unit].findLast(([from]) => value >= from) ?? STEPS[unit][0];
     return Number((value / length).toPrecision(4)).toLocaleString("en-US") + name;
   };
@@ -50,13 +51,13 @@
     const canvas = figure.querySelector(".canvas");
     return {
       width: canvas.clientWidth,
-      height: matchMedia("(max-width: 720px)").matches ? 180 : 210,
+      height: matchMedia("(max-width: 720px)").matches ? 160 : 200,
       tzDate: zoned,
       legend: { show: false },
       cursor: { sync: { key: "jobd" }, points: { size: 6 } },
       scales: { y: { range: (plot, low, high) => [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * 1.05] } },
       axes: [
-        { ...axis, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
+        { ...axis, size: 28, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
         { ...axis, size: 64, values: (plot, splits) => splits.map((split) => write(data.unit, split)) },
       ],
       series: [{}, ...lines(figure, data)],

@@ -75,6 +75,8 @@
     show();
   };
 
+  const names = (root) =>
+    [...root.querySelectorAll("tbody tr, [data-row]")].map((row) => row.id || row.querySelector('input[name="key"]')?.value).filter(Boolean);
   const boxes = () => place.querySelectorAll("input[type=checkbox]");
   const held = () => {
     const focused = document.activeElement;
@@ -102,8 +104,8 @@
       show();
     } else if (paused || held()) {
       waiting = page;
-      const rows = new DOMParser().parseFromString(page.html, "text/html").querySelectorAll("tbody tr[id], [data-row][id]");
-      waiting.count = [...rows].filter((row) => !document.getElementById(row.id)).length;
+      const known = new Set(names(document));
+      waiting.count = names(new DOMParser().parseFromString(page.html, "text/html")).filter((name) => !known.has(name)).length;
       show();
     } else apply(page);
   };
