@@ -74,7 +74,7 @@ def _serve(config: Config, birth: WebBirth) -> None:
 
     client = Client(config.redis_url, namespace=config.namespace, timestamps=config.timestamps)
     web_server.serve(
-        web_server.application(birth.settings, client, os.environ),
+        web_server.application(birth.settings.named(config.environment), client, os.environ),
         birth.listener,
         root_path=birth.settings.root_path,
         master=birth.master,

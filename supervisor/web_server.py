@@ -36,6 +36,8 @@ def application(settings: WebSettings, client: Client, variables: Mapping[str, s
         read_only=settings.read_only or web_settings.switch(variables, web_settings.READ_ONLY),
         trusted_origins=settings.trusted_origins,
         hosts=settings.hosts or (() if authenticators else web_settings.LOOPBACK_NAMES),
+        title=settings.title,
+        environment=settings.environment,
     )
 
 

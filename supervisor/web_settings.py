@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 
+from jobd.client import defaults
 from jobd.client.errors import ConfigError
 from jobd.worker import checks
 from jobd.worker.checks import Check
@@ -52,6 +53,7 @@ class WebSettings:
 
     `bind` is host and port, or the path of a unix socket; `root_path` the path that a proxy takes away. Changes may
     come from pages of `trusted_origins` besides its own; it answers to the names in `hosts`, to any if there are none.
+    `title` is what its pages are called; `environment` stands above them [the section of the file that is used].
     """
 
     bind: str
@@ -59,6 +61,13 @@ class WebSettings:
     root_path: str = ""
     trusted_origins: tuple[str, ...] = field(default=())
     hosts: tuple[str, ...] = field(default=())
+    title: str = "jobd"
+    environment: str = ""
+
+    def named(self, environment: str) -> WebSettings:
+        """These for a section of the file, whose name is shown unless it is that of development."""
+        shown = self.environment or (environment if environment != defaults.ENVIRONMENT else "")
+        return replace(self, environment=shown)
 
 
 CHECKS: Mapping[str, Check] = {
@@ -67,6 +76,8 @@ CHECKS: Mapping[str, Check] = {
     "root_path": _path,
     "trusted_origins": _origin,
     "hosts": _host,
+    "title": checks.name,
+    "environment": checks.text,
 }
 """How each is checked; of a list, each item."""
 LISTS = ("trusted_origins", "hosts")
@@ -81,6 +92,9 @@ def check(value: object) -> str | None:
         return problem
     if value.root_path and (problem := _path(value.root_path)):
         return f"root_path {problem}"
+    for name in ("title", "environment"):
+        if problem := CHECKS[name](getattr(value, name)):
+            return f"{name} {problem}"
     items = [(each, CHECKS[name](each)) for name in LISTS for each in getattr(value, name)]
     return next((f"{checks.display(each)} {problem}" for each, problem in items if problem), None)
 

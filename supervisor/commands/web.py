@@ -24,6 +24,7 @@ from jobd.worker import checks
     "--trusted-origin", "trusted", multiple=True, metavar="ORIGIN", help="Origin of pages that may change something."
 )
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Name under which it answers, and no other.")
+@click.option("--title", metavar="TEXT", help="What the pages are called. [jobd]")
 @redis_options
 def web(
     bind: str | None,
@@ -31,6 +32,7 @@ def web(
     root_path: str,
     trusted: tuple[str, ...],
     hosts: tuple[str, ...],
+    title: str | None,
     address: Address,
 ) -> None:
     """Serve the dashboard until TERM or INT.
@@ -53,7 +55,10 @@ def web(
         root_path=root_path.rstrip("/") or settings.root_path,
         trusted_origins=trusted or settings.trusted_origins,
         hosts=hosts or settings.hosts,
+        title=title or settings.title,
     )
+    if config:
+        settings = settings.named(config.environment)
     web_settings.refuse_unsafe(settings, os.environ, "--bind" if bind else "web")
     _refuse_wrong(settings)
     _run(settings, address)

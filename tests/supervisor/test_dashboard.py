@@ -148,13 +148,16 @@ def test_without_its_packages_the_start_names_them(monkeypatch: pytest.MonkeyPat
         ("127.0.0.1:7433", WebSettings(bind="127.0.0.1:7433")),
         ("tmp/web.sock", WebSettings(bind="tmp/web.sock")),
         (
-            "{bind: 127.0.0.1:1, read_only: true, root_path: /jobs, trusted_origins: https://a.example, hosts: [a, b]}",
+            "{bind: 127.0.0.1:1, read_only: true, root_path: /jobs, trusted_origins: https://a.example, hosts: [a, b], "
+            "title: Shop, environment: production}",
             WebSettings(
                 bind="127.0.0.1:1",
                 read_only=True,
                 root_path="/jobs",
                 trusted_origins=("https://a.example",),
                 hosts=("a", "b"),
+                title="Shop",
+                environment="production",
             ),
         ),
     ],
@@ -163,6 +166,12 @@ def test_the_key_is_an_address_or_a_mapping(written: str, read: WebSettings, tmp
     path = tmp_path / "c.yml"
     path.write_text(f"web: {written}\n")
     assert load(path, None, {}, {}).web == read
+
+
+def test_the_section_of_the_file_is_shown_unless_it_is_that_of_development_or_another_is_given() -> None:
+    plain = WebSettings(bind="127.0.0.1:1")
+    assert [plain.named(name).environment for name in ("development", "staging")] == ["", "staging"]
+    assert WebSettings(bind="127.0.0.1:1", environment="canary").named("production").environment == "canary"
 
 
 def test_the_settings_are_shown_as_they_are_written(tmp_path: Path) -> None:
@@ -179,6 +188,7 @@ def test_the_settings_are_shown_as_they_are_written(tmp_path: Path) -> None:
         ("{bind: 127.0.0.1:1, readonly: true}", "web.readonly = true: unknown key; did you mean read_only?"),
         ("{bind: 127.0.0.1:1, root_path: jobs/}", "must be the path that a proxy takes away, such as /jobs"),
         ("{bind: 127.0.0.1:1, hosts: [a:80]}", "web.hosts[0] = a:80: must be the name of a host without a port"),
+        ("{bind: 127.0.0.1:1, title: ''}", "web.title = "),
         ("{bind: 127.0.0.1:1, trusted_origins: a.b}", "must be an origin, such as https://ops.example.com"),
     ],
 )
@@ -191,7 +201,14 @@ def test_what_is_wrong_with_the_key_is_said_with_its_place(written: str, problem
 
 
 @pytest.mark.parametrize(
-    "wrong", ["127.0.0.1:1", WebSettings(bind="x"), WebSettings(bind="a:1", root_path="x"), {"bind": "a:1"}]
+    "wrong",
+    [
+        "127.0.0.1:1",
+        WebSettings(bind="x"),
+        WebSettings(bind="a:1", root_path="x"),
+        WebSettings(bind="a:1", title=""),
+        {"bind": "a:1"},
+    ],
 )
 def test_settings_of_code_are_checked_too(wrong: Any) -> None:
     with pytest.raises(ConfigErrors, match="web = "):
