@@ -209,13 +209,18 @@ def _sentinel_options(url: str, options: Mapping[str, Any]) -> tuple[dict[str, A
     return to_sentinels, to_server
 
 
-def _pool(address: Address, timeout: float) -> redis.ConnectionPool:
+def _pool(address: Address, timeout: float, looks_for: float | None) -> redis.ConnectionPool:
     options = _options(Retry(NoBackoff(), 0), timeout)
-    if not address.sentinels:
-        return redis.ConnectionPool.from_url(address.url, **options)
-    to_sentinels, to_server = _sentinel_options(address.url, options)
-    sentinel = Sentinel(address.sentinels, sentinel_kwargs=to_sentinels)
-    pool: redis.ConnectionPool = sentinel.master_for(address.service, **to_server).connection_pool
+    if looks_for is not None:
+        options |= {"client_name": None, "socket_timeout": looks_for, "socket_connect_timeout": looks_for}
+    if address.sentinels:
+        to_sentinels, to_server = _sentinel_options(address.url, options)
+        sentinel = Sentinel(address.sentinels, sentinel_kwargs=to_sentinels)
+        pool: redis.ConnectionPool = sentinel.master_for(address.service, **to_server).connection_pool
+    else:
+        pool = redis.ConnectionPool.from_url(address.url, **options)
+    if looks_for is not None:  # stronger than what the url says
+        pool.connection_kwargs |= {"socket_timeout": looks_for, "socket_connect_timeout": looks_for}
     return pool
 
 
@@ -284,10 +289,16 @@ class _Held:
 class Connector:
     """Gives out connections to one address. Safe across threads, forks and event loops; connects when first used."""
 
-    def __init__(self, url: str, *, socket_timeout: float = defaults.SOCKET_TIMEOUT) -> None:
-        """`url` as `parse` takes it. `socket_timeout`: seconds to wait for a reply. Raises ConfigError."""
+    def __init__(
+        self, url: str, *, socket_timeout: float = defaults.SOCKET_TIMEOUT, looks_for: float | None = None
+    ) -> None:
+        """`url` as `parse` takes it. `socket_timeout`: seconds to wait for a reply. Raises ConfigError.
+
+        `looks_for`: seconds for a connection and for a reply, whatever `url` says, where somebody only looks and waits.
+        Such a connection has no name unless `url` gives one: a user that may only read cannot set it.
+        """
         self.address = parse(url)
-        self.socket_timeout = socket_timeout
+        self.socket_timeout, self._url, self._looks_for = socket_timeout, url, looks_for
         self._held: _Held | None = None
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool]
         self._loops = weakref.WeakKeyDictionary()
@@ -301,10 +312,14 @@ class Connector:
         held = self._held
         if held is None or held.pid != os.getpid():
             self._check_private()
-            pool = _pool(self.address, self.socket_timeout)
+            pool = _pool(self.address, self.socket_timeout, self._looks_for)
             keeps = not self.address.sentinels and pool.max_connections >= _NO_LIMIT
             held = self._held = _Held(os.getpid(), pool, keeps)
         return held
+
+    def for_looking(self, seconds: float) -> Connector:
+        """One to the same server that waits no longer than `seconds` for a connection or a reply."""
+        return Connector(self._url, looks_for=seconds)
 
     def client(self) -> redis.Redis:
         """redis-py's client on this process' pool, for commands that may be repeated."""

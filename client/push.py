@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
 from types import TracebackType
@@ -78,6 +79,17 @@ class Client:
     def timestamps(self) -> Timestamps:
         """How it writes times into payloads."""
         return self._timestamps
+
+    def for_looking(self, seconds: float) -> Client:
+        """A client of the same Redis that waits no longer than `seconds` for a connection or a reply.
+
+        It is meant for those who look, and is closed by itself.
+        """
+        twin = copy(self)
+        twin._connector = self._connector.for_looking(seconds)
+        twin._sender = type(self._sender)(twin._connector)
+        twin._closers = WeakKeyDictionary()
+        return twin
 
     def push(self, item: Mapping[str, Any]) -> str | None:
         """Push one job described as a dictionary: `push({"class": "HardWorker", "args": ["bob", 5]})`.

@@ -9,8 +9,8 @@ from jobd.client.errors import ConfigError
 if any(find_spec(name) is None for name in ("starlette", "jinja2")):
     raise ConfigError("the dashboard needs the extra `web`: pip install '.[web]' in the checkout")
 
-from jobd.web.auth import ACTIONS, Basic, Tokens, User
+from jobd.web.auth import ACTIONS, Basic, Tokens, TrustedHeader, User
 from jobd.web.masking import WORDS
 from jobd.web.site import app
 
-__all__ = ["ACTIONS", "WORDS", "Basic", "Tokens", "User", "app"]
+__all__ = ["ACTIONS", "WORDS", "Basic", "Tokens", "TrustedHeader", "User", "app"]

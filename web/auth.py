@@ -6,8 +6,9 @@ import base64
 import binascii
 import hmac
 import inspect
+import ipaddress
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -90,6 +91,42 @@ class Tokens:
         shown = _credentials(request, "bearer")
         name = None if shown is None else self._tokens.owner(shown)
         return None if name is None else User(name, by_token=True)
+
+
+class TrustedHeader:
+    """A header in which a proxy names the user: `TrustedHeader("X-Forwarded-User", peers=["127.0.0.1"])`.
+
+    Only from `peers`, addresses or networks (`10.0.0.0/8`), `"unix"` for whoever comes by a unix socket: anybody can
+    send a header, so the proxy must remove what others sent. Raises `ConfigError`.
+    """
+
+    def __init__(self, header: str, *, peers: Collection[str]) -> None:
+        self._header = header.lower()
+        self._unix = "unix" in peers
+        try:
+            self._networks = [ipaddress.ip_network(peer) for peer in peers if peer != "unix"]
+        except ValueError as error:
+            raise ConfigError(f"peers: {error}; give addresses such as 127.0.0.1, networks, or unix") from None
+        if not peers:
+            raise ConfigError(f"peers: name the proxy whose {header} is to be believed, such as 127.0.0.1")
+
+    def __call__(self, request: Request) -> User | None:
+        """The user whom the proxy has named, once."""
+        named = request.headers.getlist(self._header)
+        if len(named) != 1 or not named[0].strip() or not self._believes(request):
+            return None
+        return User(named[0].strip())
+
+    def _believes(self, request: Request) -> bool:
+        host = request.client.host if request.client else ""
+        if not host:
+            return self._unix
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        plain = getattr(address, "ipv4_mapped", None) or address
+        return any(plain in network for network in self._networks)
 
 
 def _checked(known: Mapping[str, str], what: str) -> _Secrets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -11,15 +12,21 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jobd.client.access import Access
-from jobd.client.push import Client
+from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
 from jobd.web.auth import User
 from jobd.web.masking import Masker
+from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
 from jobd.web.text import translate
+from jobd.web.threads import Threads
 from jobd.web.totals import Totals, ask_totals
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+LOOK_SECONDS = 0.45
+"""For a connection and for an answer, of which a page needs two: it is there within a second, whatever Redis does."""
+READ_SECONDS = 2.0
+"""For which others are content with older totals while one request reads them."""
 MAX_AGE = 1.0
 """Seconds for which the totals of one request serve others."""
 MOST_TEXT = 200
@@ -58,24 +65,72 @@ class Done:
 
 
 class Shared:
-    """What the requests of one site share: its Redis, masker and name, and the totals, which are read once a second."""
+    """What the requests of one site share: its Redis, masker, name and threads, and what was read last.
+
+    The totals are read once a second, by one of those who ask for them. Pages look with `access`, which waits no longer
+    than LOOK_SECONDS for an answer; changes have the client itself, as they are not to be given up half way.
+    """
 
     def __init__(self, client: Client | None, masker: Masker, title: str = "jobd", environment: str = "") -> None:
-        self.access, self.masker = Access(client), masker
+        self._client, self.masker = client, masker
         self.title, self.environment = title, environment
+        self.threads, self.outage, self.views = Threads(), Outage(), Views()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
+        self._read_until = self._answers_until = 0.0
+        self._last: Totals | None = None
+        self._lookers: tuple[Client, Client] | None = None
+
+    @property
+    def client(self) -> Client:
+        """For changes."""
+        return self._client or default_client()
+
+    @property
+    def looker(self) -> Client:
+        """A client of the same Redis for pages."""
+        with self._lock:
+            if self._lookers is None or self._lookers[0] is not self.client:
+                self._lookers = self.client, self.client.for_looking(LOOK_SECONDS)
+            return self._lookers[1]
+
+    @property
+    def access(self) -> Access:
+        """How pages look."""
+        return Access(self.looker)
+
+    def check(self) -> None:
+        """Find out whether Redis answers, unless it did within the last second. Raises `RedisUnavailable`."""
+        with self._lock:
+            if time.monotonic() < self._answers_until:
+                return
+        with self.outage.noticed():
+            self.access.read(lambda redis: redis.exists(self.access.keys.retry))
+        with self._lock:
+            self._answers_until = time.monotonic() + MAX_AGE
+
+    @property
+    def last(self) -> Totals | None:
+        """The totals that were read last, however long ago."""
+        with self._lock:
+            return self._last
 
     def totals(self) -> Totals | None:
-        """Those of the last second, if they were read."""
+        """Those of the last second, or a little older while somebody reads them; None says that the caller is to."""
+        now = time.monotonic()
         with self._lock:
-            known = self._totals
-        return known[1] if known and time.monotonic() - known[0] < MAX_AGE else None
+            age = now - self._totals[0] if self._totals else math.inf
+            if self._totals and (age < MAX_AGE or (age < MAX_AGE + READ_SECONDS and now < self._read_until)):
+                return self._totals[1]
+            self._read_until = now + READ_SECONDS
+        return None
 
     def keep(self, totals: Totals | None) -> None:
         """Remember what was read just now; None forgets it, after a change."""
         with self._lock:
             self._totals = None if totals is None else (time.monotonic(), totals)
+            self._read_until = 0.0
+            self._last = totals or self._last
 
 
 @dataclass
@@ -99,6 +154,10 @@ class Context:
     totals: Totals | None = None
     page: str = "/"
     wishes: Mapping[str, str] = field(default_factory=dict)
+    changes: bool = False
+    """Whether something is to be changed."""
+    stale_since: float | None = None
+    """When what is shown was read, in epoch seconds, if Redis does not answer now."""
 
     @property
     def looks_only(self) -> bool:
@@ -108,12 +167,12 @@ class Context:
     @property
     def access(self) -> Access:
         """The Redis that is asked."""
-        return self.shared.access
+        return Access(self.client)
 
     @property
     def client(self) -> Client:
         """Its client."""
-        return self.access.client
+        return self.shared.client if self.changes else self.shared.looker
 
     @property
     def masker(self) -> Masker:

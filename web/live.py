@@ -15,9 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from starlette.concurrency import run_in_threadpool
-
 from jobd.client.errors import JobdError
+from jobd.web.threads import Overloaded, Threads
 
 PAUSE = 2.0
 """Seconds between two readings of a view."""
@@ -82,8 +81,9 @@ class _View:
 class Live:
     """Has views drawn while somebody listens to them or asks for them. For one event loop."""
 
-    def __init__(self, draw: Draw) -> None:
-        self._draw = draw
+    def __init__(self, draw: Draw, threads: Threads | None = None) -> None:
+        """`draw` is called in one of these `threads` [its own]."""
+        self._draw, self._threads = draw, threads or Threads()
         self._views: OrderedDict[Look, _View] = OrderedDict()
 
     @property
@@ -122,12 +122,12 @@ class Live:
                 view.reader = None
 
     async def picture(self, look: Look, age: float | None = None) -> Picture:
-        """A view as it is, or was `age` seconds ago at most [PAUSE]. Raises what drawing it raises."""
+        """A view as it is, or was `age` seconds ago at most [PAUSE]. Raises what drawing it raises, or `Overloaded`."""
         view = self._view(look)
         if view.picture is not None and time.monotonic() - view.taken < (PAUSE if age is None else age):
             return view.picture
         if view.reading is None or view.reading.done():
-            view.reading = asyncio.create_task(run_in_threadpool(self._draw, look))
+            view.reading = asyncio.create_task(self._threads.run(lambda: self._draw(look)))
             view.reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Who goes away leaves the reading to the others who wait for it.
         picture = await asyncio.shield(view.reading)
@@ -145,7 +145,7 @@ class Live:
             began = time.monotonic()
             try:
                 told: _Told = await self.picture(look, PAUSE / 2)
-            except JobdError:
+            except (JobdError, Overloaded):
                 # Pages go on to say how old their figures are.
                 told = _DOWN
             view.pause = max(PAUSE, (time.monotonic() - began) / SHARE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -181,9 +182,12 @@ def digest(html: str) -> str:
     return hashlib.sha256(_TIMES.sub(r"\1", str(html)).strip().encode()).hexdigest()[:16]
 
 
-def page(view: View, ctx: Context, stream: str = "") -> str:
-    """The HTML of a page; `stream` is the address that keeps it up to date."""
-    return _render(view, ctx, stream=stream)
+def page(view: View, ctx: Context, stream: str = "", problem: str = "") -> str:
+    """The HTML of a page; `stream` is the address that keeps it up to date.
+
+    With `problem` it is what was read last, and says why nothing newer is to be had.
+    """
+    return _render(view, ctx, stream=stream, problem=problem)
 
 
 def part(view: View, ctx: Context) -> str:
@@ -191,7 +195,7 @@ def part(view: View, ctx: Context) -> str:
     return _render(view, ctx, part=True)
 
 
-def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "") -> str:
+def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "", problem: str = "") -> str:
     values: dict[str, Any] = {"now": ctx.totals.now if ctx.totals else None, **view.data}
     return (
         _environment()
@@ -210,6 +214,8 @@ def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "") -
             on_phones=ON_PHONES,
             figures=heading_figures(ctx) if ctx.totals and not part else None,
             message="" if part else message(ctx),
+            problem=problem,
+            moment_now=time.time(),
             bars=bars,
             languages=LANGUAGES,
             choices=SETTINGS,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -29,6 +28,7 @@ from jobd.web.openapi import document as openapi
 from jobd.web.pages import busy, cron, jobs, metrics, overview, queues, sets
 from jobd.web.render import RESULTS, digest, heading_figures, page, part
 from jobd.web.text import choose
+from jobd.web.threads import RETRY_AFTER, Overloaded
 
 logger = logging.getLogger("jobd")
 
@@ -78,6 +78,7 @@ def app(
     hosts: Collection[str] = (),
     title: str = "jobd",
     environment: str = "",
+    streams: bool = True,
 ) -> Starlette:
     """Make the dashboard, an ASGI application that can be mounted under any path.
 
@@ -91,6 +92,7 @@ def app(
     - `hosts`: names under which it answers, without a port [any].
     - `title`: what the pages are called [jobd].
     - `environment`: shown beside it; `production` as a red bar [""].
+    - `streams`: whether pages may be kept up to date by a stream; without, and under WSGI, they ask again and again.
 
     Raises `ConfigError`.
     """
@@ -102,9 +104,9 @@ def app(
         if read_only:
             logger.warning("web.read_only: neither auth nor authorize is given, so nothing can be changed")
     shared = Shared(client, Masker(mask), title, environment)
-    site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts)
+    site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
     made = Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
-    made.state.live = site.live
+    made.state.live, made.state.shared = site.live, shared
     return made
 
 
@@ -128,8 +130,10 @@ class Site:
         read_only: bool,
         trusted: Collection[str],
         hosts: Collection[str],
+        streams: bool,
     ) -> None:
-        self._shared, self.live = shared, Live(self._draw)
+        self._streams = streams
+        self._shared, self.live = shared, Live(self._draw, shared.threads)
         self._authenticators, self._authorize, self._read_only = authenticators, authorize, read_only
         self._trusted, self._hosts = frozenset(trusted), frozenset(hosts)
 
@@ -137,6 +141,7 @@ class Site:
         """All addresses; those that change something only where that is allowed at all."""
         for path, show in FOR_PROGRAMS:
             yield self._route(path, _Endpoint(show, None, api=True))
+        yield Route("/health", self._health)
         yield Route("/live", self._guarded(self._stream, "stream"))
         yield Route("/api/v1/openapi.json", self._guarded(self._openapi, "openapi"))
         yield Route("/find", self._guarded(_find, "find"))
@@ -200,18 +205,31 @@ class Site:
 
     async def _run(self, request: Request, ctx: Context, endpoint: _Endpoint) -> Response:
         ctx.for_people = not endpoint.api
+        threads = self._shared.threads
         if request.method == "POST" and endpoint.change:
-            ctx.fields = await _fields(request, endpoint.api)
-            result = await run_in_threadpool(self._change, endpoint.change, ctx)
-        else:
-            assert endpoint.show
-            result = await run_in_threadpool(endpoint.show, ctx)
-        if isinstance(result, Done):
-            return _done(result, endpoint.api)
-        if endpoint.api:
-            return _json(result.data, result.status)
-        await run_in_threadpool(ctx.read_totals)
-        return HTMLResponse(page(result, ctx, stream=_stream_of(request, result, ctx)), result.status)
+            change = endpoint.change
+            ctx.fields, ctx.changes = await _fields(request, endpoint.api), True
+            return await threads.run(lambda: self._carried_out(change, ctx))
+        assert endpoint.show
+        show, kept_as = endpoint.show, _kept_as(request, ctx)
+        if not ctx.query.get("q"):
+            return await threads.run(lambda: self._shown(show, ctx, kept_as))
+        async with threads.search(ctx.user.name or ctx.address):
+            return await threads.run(lambda: self._shown(show, ctx, kept_as))
+
+    def _shown(self, show: Show, ctx: Context, kept_as: Hashable) -> Response:
+        with self._shared.outage.noticed():
+            view = show(ctx)
+            if ctx.for_people:
+                ctx.read_totals()
+        if view.status == 200:
+            self._shared.views.keep(kept_as, view)
+        return _response(view, ctx)
+
+    def _carried_out(self, change: Change, ctx: Context) -> Response:
+        self._shared.check()  # with the patience of a page, before anything is begun
+        result = self._change(change, ctx)
+        return _done(result, not ctx.for_people) if isinstance(result, Done) else _response(result, ctx)
 
     def _change(self, change: Change, ctx: Context) -> View | Done:
         result = change(ctx)
@@ -229,11 +247,30 @@ class Site:
         status, title, text = _judge(error, ctx)
         if status == 500:
             logger.error("web.failed %s", request.url.path, exc_info=error)
-        if "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues")):
-            return _json({"error": text}, status)
+        for_programs = "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues"))
+        if isinstance(error, RedisUnavailable) and "view" in ctx.allowed and request.method != "POST":
+            response = self._stale(request, ctx, text, for_programs=for_programs)
+        elif for_programs:
+            response = _json({"error": text}, status)
+        else:
+            # When Redis answers again, the page comes by itself.
+            stream = _stream_of(View("", {}, ""), ctx) if status == 503 and ctx.allowed else ""
+            response = HTMLResponse(page(View("error.html", {"text": text}, title), ctx, stream=stream), status)
+        if response.status_code in (429, 503):
+            response.headers["retry-after"] = str(RETRY_AFTER)
+        return response
+
+    def _stale(self, request: Request, ctx: Context, problem: str, *, for_programs: bool) -> Response:
+        """What a page showed last, with its age; the totals alone if it has shown nothing."""
+        kept, totals = self._shared.views.last(_kept_as(request, ctx)), self._shared.last
+        ctx.totals = totals
+        ctx.stale_since = kept.at if kept else totals.now if totals else None
+        if for_programs:
+            last = kept.view.data if kept else None
+            return _json({"error": problem, "last": last, "read_at": ctx.stale_since}, 503)
+        view = kept.view if kept else View("error.html", {"text": ctx.t("This page was not read before.")}, "No answer")
         # When Redis answers again, the page comes by itself.
-        stream = _stream_of(request, View("", {}, ""), ctx) if status == 503 and ctx.allowed else ""
-        return HTMLResponse(page(View("error.html", {"text": text}, title), ctx, stream=stream), status)
+        return HTMLResponse(page(view, ctx, stream=_stream_of(view, ctx), problem=problem), 503)
 
     async def _stream(self, request: Request, ctx: Context) -> Response:
         """What changes on a page: a stream of events, or with `once` its state for those who ask again and again."""
@@ -249,6 +286,11 @@ class Site:
             response = _json(picture.document(seen))
             response.headers["etag"] = tag
             return response
+        if "wsgi_environ" in request.scope or not self._streams:
+            # A stream would hold a thread of a WSGI server as long as the page is open; on 204 browsers ask no more.
+            return Response(status_code=204)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self.live.full:
             return Response("too many streams\n", 503, headers={"retry-after": "30"}, media_type="text/plain")
 
@@ -276,12 +318,13 @@ class Site:
             page=look.page,
         )
         html = None
-        if look.page:
-            found = _find_page(look.page)
-            assert found
-            show, ctx.path = found
-            html = self._content(show, ctx)
-        ctx.read_totals()
+        with self._shared.outage.noticed():
+            if look.page:
+                found = _find_page(look.page)
+                assert found
+                show, ctx.path = found
+                html = self._content(show, ctx)
+            ctx.read_totals()
         return Picture(heading_figures(ctx), html, digest(html) if html else "")
 
     def _content(self, show: Show, ctx: Context) -> str:
@@ -294,6 +337,14 @@ class Site:
             if not isinstance(error, JobdError | BadRequest | Forbidden | NotFound):
                 logger.error("web.failed %s", ctx.page.partition("?")[0], exc_info=error)
             return part(View("error.html", {"text": text}, title), ctx)
+
+    async def _health(self, request: Request) -> Response:
+        """For load balancers, who do not log in and are told nothing else."""
+        try:
+            await self._shared.threads.run(self._shared.check)
+        except (JobdError, Overloaded):
+            return Response("unavailable\n", 503, {"retry-after": str(RETRY_AFTER)}, "text/plain")
+        return Response("ok\n", media_type="text/plain")
 
     async def _openapi(self, request: Request, ctx: Context) -> Response:
         return _json(openapi(ctx.base, writes=not self._read_only))
@@ -310,9 +361,22 @@ def _judge(error: Exception, ctx: Context) -> tuple[int, str, str]:
         return 400, "Bad request", str(error)
     if isinstance(error, RedisUnavailable | RedisRefused):
         return 503, "Redis does not answer", ctx.masker.text(str(error))
+    if isinstance(error, Overloaded):
+        return error.status, "Too much at once", str(error)
     if isinstance(error, JobdError):
         return 409, "Error", ctx.masker.text(str(error))
     return 500, "Something broke", "see the log of this process for web.failed"
+
+
+def _kept_as(request: Request, ctx: Context) -> Hashable:
+    """What the last view of a page is kept under: what it shows depends on the address and on the user's rights."""
+    return request.url.path, request.url.query, ctx.allowed
+
+
+def _response(view: View, ctx: Context) -> Response:
+    if ctx.for_people:
+        return HTMLResponse(page(view, ctx, stream=_stream_of(view, ctx)), view.status)
+    return _json(view.data, view.status)
 
 
 def _host_name(host: str) -> str:
@@ -360,9 +424,9 @@ def _find_page(page: str) -> tuple[Show, dict[str, str]] | None:
     return None
 
 
-def _stream_of(request: Request, view: View, ctx: Context) -> str:
+def _stream_of(view: View, ctx: Context) -> str:
     """The address that keeps a page up to date; that of the figures at its head alone for one that stays as it is."""
-    still = request.method != "GET" or view.status != 200 or any(ctx.query.get(name) for name in _STILL)
+    still = ctx.changes or view.status != 200 or any(ctx.query.get(name) for name in _STILL)
     return ctx.url("/live", page="" if still or len(ctx.page) > _MOST_PAGE else ctx.page)
 
 
@@ -430,7 +494,7 @@ def _setting(name: str) -> Callable[[Request, Context], Any]:
 
 
 async def _find(request: Request, ctx: Context) -> Response:
-    return await run_in_threadpool(finder.find, ctx)
+    return await ctx.shared.threads.run(lambda: finder.find(ctx))
 
 
 async def _nothing(request: Request, ctx: Context) -> Response:
