@@ -308,21 +308,6 @@ def test_a_page_costs_two_round_trips_whatever_is_in_redis(
     assert used - besides <= reads
 
 
-def test_the_pages_are_for_a_user_of_redis_that_may_only_read(redis: Redis, client: Client, redis_url: str) -> None:
-    fill(redis, client)
-    rights = {"categories": ["+@read"], "commands": ["+ping", "+client|setname"]}
-    redis.acl_setuser("looker", enabled=True, passwords=["+pw"], keys=["*"], **rights)
-    known = browser_url(redis)
-    url = f"{known}?username=looker&password=pw" if known.startswith("unix") else known.replace("//", "//looker:pw@")
-    looker = Client(url)
-    try:
-        browser = Browser(jobd.web.app(looker, read_only=True))
-        assert {browser.get(path).status_code for path in (*GET_PAGES, "/jobs/rplain", "/retries?q=plain")} == {200}
-    finally:
-        looker.close()
-        redis.acl_deluser("looker")
-
-
 def test_mounted_below_a_path_every_link_and_form_leads_to_a_page_of_it(redis: Redis, client: Client) -> None:
     fill(redis, client)
     site = Starlette(routes=[Mount("/a/b", jobd.web.app(client, read_only=False))])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from starlette.requests import Request
 
 import jobd.web
 from jobd.client.errors import ConfigError
@@ -363,3 +364,35 @@ def test_a_defect_shows_no_details_and_is_logged(
     answer = browser.get("/")
     assert (answer.status_code, "ZeroDivisionError" in answer.text) == (500, False)
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "user"),
+    [
+        ("127.0.0.1", [("x-forwarded-user", "ann")], "ann"),
+        ("10.1.2.3", [("x-forwarded-user", "ann")], "ann"),
+        ("::ffff:10.1.2.3", [("x-forwarded-user", "ann")], "ann"),
+        ("11.1.2.3", [("x-forwarded-user", "ann")], None),
+        ("testclient", [("x-forwarded-user", "ann")], None),
+        ("", [("x-forwarded-user", "ann")], None),
+        ("127.0.0.1", [("x-forwarded-user", "eve"), ("x-forwarded-user", "ann")], None),
+        ("127.0.0.1", [("x-forwarded-user", " ")], None),
+        ("127.0.0.1", [], None),
+    ],
+)
+def test_a_header_of_a_proxy_is_believed_only_of_the_proxy_and_only_once(
+    peer: str, headers: list[tuple[str, str]], user: str | None
+) -> None:
+    trusted = jobd.web.TrustedHeader("X-Forwarded-User", peers=["127.0.0.1", "10.0.0.0/8"])
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    told = trusted(Request({"type": "http", "headers": raw, "client": (peer, 1) if peer else None}))
+    assert (told.name if told else None) == user
+    assert told is None or not told.by_token, "a browser adds it by itself"
+
+
+def test_by_a_unix_socket_a_header_is_believed_if_that_is_said() -> None:
+    request = Request({"type": "http", "headers": [(b"remote-user", b"ann")], "client": None})
+    assert jobd.web.TrustedHeader("Remote-User", peers=["unix"])(request) == jobd.web.User("ann")
+    for peers in ([], ["proxy.example.com"]):
+        with pytest.raises(ConfigError, match="peers: "):
+            jobd.web.TrustedHeader("Remote-User", peers=peers)
