@@ -79,7 +79,7 @@ class Shared:
         self._totals: tuple[float, Totals] | None = None
         self._read_until = self._answers_until = 0.0
         self._last: Totals | None = None
-        self._lookers: tuple[Client, Client] | None = None
+        self._access: tuple[Client, Access] | None = None
 
     @property
     def client(self) -> Client:
@@ -87,17 +87,12 @@ class Shared:
         return self._client or default_client()
 
     @property
-    def looker(self) -> Client:
-        """A client of the same Redis for pages."""
-        with self._lock:
-            if self._lookers is None or self._lookers[0] is not self.client:
-                self._lookers = self.client, self.client.for_looking(LOOK_SECONDS)
-            return self._lookers[1]
-
-    @property
     def access(self) -> Access:
-        """How pages look."""
-        return Access(self.looker)
+        """How pages look; the same one as long as the client is."""
+        with self._lock:
+            if self._access is None or self._access[0] is not self.client:
+                self._access = self.client, Access(self.client.for_looking(LOOK_SECONDS))
+            return self._access[1]
 
     def check(self) -> None:
         """Find out whether Redis answers, unless it did within the last second. Raises `RedisUnavailable`."""
@@ -167,12 +162,12 @@ class Context:
     @property
     def access(self) -> Access:
         """The Redis that is asked."""
-        return Access(self.client)
+        return Access(self.shared.client) if self.changes else self.shared.access
 
     @property
     def client(self) -> Client:
         """Its client."""
-        return self.shared.client if self.changes else self.shared.looker
+        return self.access.client
 
     @property
     def masker(self) -> Masker:
