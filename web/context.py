@@ -19,7 +19,7 @@ from jobd.web.masking import Masker
 from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
 from jobd.web.text import translate
-from jobd.web.threads import Threads
+from jobd.web.threads import MOST_CHANGES, Threads
 from jobd.web.totals import Totals, ask_totals
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
@@ -74,7 +74,8 @@ class Shared:
     def __init__(self, client: Client | None, masker: Masker, title: str = "jobd", environment: str = "") -> None:
         self._client, self.masker = client, masker
         self.title, self.environment = title, environment
-        self.threads, self.outage, self.views = Threads(), Outage(), Views()
+        self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
+        self.outage, self.views = Outage(), Views()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
         self._read_until = self._answers_until = 0.0

@@ -26,6 +26,7 @@ from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
 from jobd.web.pages import busy, cron, jobs, metrics, overview, queues, sets
+from jobd.web.render import PAGES as MENU
 from jobd.web.render import RESULTS, digest, heading_figures, page, part
 from jobd.web.text import choose
 from jobd.web.threads import RETRY_AFTER, Overloaded
@@ -209,10 +210,10 @@ class Site:
         if request.method == "POST" and endpoint.change:
             change = endpoint.change
             ctx.fields, ctx.changes = await _fields(request, endpoint.api), True
-            return await threads.run(lambda: self._carried_out(change, ctx))
+            return await self._shared.changing.run(lambda: self._carried_out(change, ctx))
         assert endpoint.show
         show, kept_as = endpoint.show, _kept_as(request, ctx)
-        if not ctx.query.get("q"):
+        if not _looks_through(endpoint, ctx):
             return await threads.run(lambda: self._shown(show, ctx, kept_as))
         async with threads.search(ctx.user.name or ctx.address):
             return await threads.run(lambda: self._shown(show, ctx, kept_as))
@@ -265,10 +266,12 @@ class Site:
         kept, totals = self._shared.views.last(_kept_as(request, ctx)), self._shared.last
         ctx.totals = totals
         ctx.stale_since = kept.at if kept else totals.now if totals else None
+        own_path = request.url.path.removeprefix(ctx.base)
+        title = next((name for path, name, *_ in MENU if path == own_path), "No answer")
         if for_programs:
             last = kept.view.data if kept else None
             return _json({"error": problem, "last": last, "read_at": ctx.stale_since}, 503)
-        view = kept.view if kept else View("error.html", {"text": ctx.t("This page was not read before.")}, "No answer")
+        view = kept.view if kept else View("error.html", {"text": ctx.t("This page was not read before.")}, title)
         # When Redis answers again, the page comes by itself.
         return HTMLResponse(page(view, ctx, stream=_stream_of(view, ctx), problem=problem), 503)
 
@@ -371,6 +374,11 @@ def _judge(error: Exception, ctx: Context) -> tuple[int, str, str]:
 def _kept_as(request: Request, ctx: Context) -> Hashable:
     """What the last view of a page is kept under: what it shows depends on the address and on the user's rights."""
     return request.url.path, request.url.query, ctx.allowed
+
+
+def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:
+    """Whether a page has to look through a set or a queue, which takes as long as it may."""
+    return bool(ctx.query.get("q")) or (endpoint.show is jobs.job and "key" not in ctx.query)
 
 
 def _response(view: View, ctx: Context) -> Response:

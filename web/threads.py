@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 MOST = 8
 """Pages that are made at one time."""
+MOST_CHANGES = 4
+"""Changes that are carried out at one time; of many jobs they take long, which no page waits for."""
 MOST_WAITING = 100
 """Requests that wait for one of these threads; a further one is refused."""
 RETRY_AFTER = 1
@@ -32,7 +34,8 @@ class Overloaded(Exception):
 class Threads:
     """Runs what waits for Redis in threads of its own. Safe across event loops and forks."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._pid = 0
@@ -44,9 +47,9 @@ class Threads:
         with self._lock:
             if self._pid != os.getpid():
                 self._pool, self._pid, self._given = None, os.getpid(), 0
-            if self._given >= MOST + MOST_WAITING:
+            if self._given >= self._most + MOST_WAITING:
                 raise Overloaded("too many requests wait for Redis; try again in a second")
-            pool = self._pool = self._pool or ThreadPoolExecutor(MOST, "jobd-web")
+            pool = self._pool = self._pool or ThreadPoolExecutor(self._most, "jobd-web")
             self._given += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, function)

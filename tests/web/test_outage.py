@@ -62,7 +62,10 @@ def test_a_silent_redis_shows_each_page_within_a_second_with_its_last_figures_an
         page = Page.of(browser.get("/retries").text)
         assert "Redis does not answer. What you see is as of 20" in " ".join(page.text.split())
         assert "HardJob" in page.text
-        assert "This page was not read before." in browser.get("/dead").text
+        unread = Page.of(browser.get("/dead").text)
+        assert "This page was not read before." in unread.text
+        assert "Dead" in unread.text
+        assert {"href": "/dead", "aria-current": "page"} in unread.all("a")
         told = browser.get("/api/v1/retries").json()
         assert (told["last"], "Timeout" in told["error"]) == (None, True)
     finally:
@@ -175,12 +178,11 @@ def test_few_views_are_kept_and_none_for_long() -> None:
 
 
 def test_a_request_too_many_is_refused_and_a_second_search_of_one_user_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "MOST", 1)
     monkeypatch.setattr(threads, "MOST_WAITING", 1)
     monkeypatch.setattr(threads, "SEARCH_WAIT", 0.01)
 
     async def run() -> None:
-        own, free = Threads(), threading.Event()
+        own, free = Threads(most=1), threading.Event()
         held = [asyncio.create_task(own.run(free.wait)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="too many requests"):
