@@ -22,7 +22,8 @@ from jobd.client.push import Client
 from jobd.web import threads
 from jobd.web.outage import PAGES, PAUSE, Outage, Views
 from jobd.web.threads import Overloaded, Threads
-from tests.client.api import fill_set
+from tests.client.api import fill_queue, fill_set
+from tests.proxy import Proxy
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.web.browser import Browser, Page
@@ -72,6 +73,26 @@ def test_a_silent_redis_shows_each_page_within_a_second_with_its_last_figures_an
         os.kill(server.pid, signal.SIGCONT)
     wait_until(lambda: browser.get("/retries").status_code == 200, "it is back by itself")
     client.close()
+
+
+def test_a_connection_that_goes_silent_costs_one_page_and_no_more(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.outage.PAUSE", 0.0)
+    monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    with server.client() as redis:
+        fill_queue(redis, 3)
+    with Proxy(server.socket) as proxy:
+        client = Client(proxy.url)
+        browser = Browser(jobd.web.app(client, read_only=True))
+        assert browser.get("/queues").status_code == 200
+        proxy.lose("silence", matches=lambda request: b"LLEN" in request)  # of the second round trip
+        began = time.monotonic()
+        page = browser.get("/queues")
+        assert time.monotonic() - began < SOON
+        assert (page.status_code, "default" in page.text) == (503, True)
+        assert browser.get("/queues").status_code == 200
+        client.close()
 
 
 def test_what_programs_read_last_comes_with_its_time_when_redis_is_gone(server: RedisServer) -> None:
