@@ -107,7 +107,7 @@ def app(
     shared = Shared(client, Masker(mask), title, environment)
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
     made = Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
-    made.state.live, made.state.shared = site.live, shared
+    made.state.live = site.live
     return made
 
 
@@ -230,7 +230,11 @@ class Site:
     def _carried_out(self, change: Change, ctx: Context) -> Response:
         self._shared.check()  # with the patience of a page, before anything is begun
         result = self._change(change, ctx)
-        return _done(result, not ctx.for_people) if isinstance(result, Done) else _response(result, ctx)
+        if isinstance(result, Done):
+            return _done(result, not ctx.for_people)
+        if ctx.for_people:
+            ctx.read_totals()
+        return _response(result, ctx)
 
     def _change(self, change: Change, ctx: Context) -> View | Done:
         result = change(ctx)

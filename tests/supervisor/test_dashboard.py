@@ -73,6 +73,7 @@ def test_the_dashboard_is_served_beside_the_workers_and_comes_again_after_a_kill
     jobd.wait_for("master.quiet")
     assert get(address).status_code == 200
     assert jobd.stop() == exits.OK
+    assert jobd.events("web.ended")[-1]["cause"] == "exit code 0"
     assert jobd.session == []
     assert not Path(address).exists()
 

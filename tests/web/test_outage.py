@@ -8,11 +8,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from redis import Redis
+from starlette.requests import Request
 
 import jobd.web
 from jobd.client.access import Access
@@ -20,8 +19,11 @@ from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.push import Client
 from jobd.web import threads
+from jobd.web.context import Shared
+from jobd.web.masking import Masker
 from jobd.web.outage import PAGES, PAUSE, Outage, Views
 from jobd.web.threads import Overloaded, Threads
+from jobd.web.totals import Totals
 from tests.client.api import fill_queue, fill_set
 from tests.proxy import Proxy
 from tests.servers import RedisServer
@@ -95,7 +97,11 @@ def test_a_connection_that_goes_silent_costs_one_page_and_no_more(
         client.close()
 
 
-def test_what_programs_read_last_comes_with_its_time_when_redis_is_gone(server: RedisServer) -> None:
+def test_what_programs_read_last_comes_with_its_time_when_redis_is_gone(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    monkeypatch.setattr("jobd.web.context.READ_SECONDS", 0.0)
     client = Client(server.url)
     browser = Browser(jobd.web.app(client, read_only=True))
     before = time.time()
@@ -104,7 +110,6 @@ def test_what_programs_read_last_comes_with_its_time_when_redis_is_gone(server: 
     server.kill()
     told = browser.get("/api/v1/queues").json()
     assert told["last"] is None
-    browser.app.state.shared.keep(None)
     told = browser.get("/api/v1/totals").json()
     assert (told["last"]["retries"], before <= told["read_at"] <= time.time()) == (0, True)
     client.close()
@@ -118,6 +123,20 @@ def test_who_may_not_look_sees_no_old_figures_either(server: RedisServer) -> Non
     assert Browser(app).get("/retries", **{"x-user": "ann"}).status_code == 503
     assert Browser(app).get("/retries", **{"x-user": "eve"}).status_code == 403
     assert Browser(app).get("/retries").status_code == 401
+    client.close()
+
+
+def test_while_nobody_can_tell_who_asks_no_figures_are_shown(redis_url: str) -> None:
+    def user_of(request: Request) -> str:
+        if "x-user" not in request.headers:
+            raise RedisUnavailable("the sessions are in Redis too")
+        return "ann"
+
+    client = Client(redis_url)
+    browser = Browser(jobd.web.app(client, auth=user_of))
+    assert 'data-live="retries"' in browser.get("/retries", **{"x-user": "ann"}).text
+    answer = browser.get("/retries")
+    assert (answer.status_code, 'data-live="retries"' in answer.text) == (503, False)
     client.close()
 
 
@@ -223,24 +242,15 @@ def test_a_request_too_many_is_refused_and_a_second_search_of_one_user_waits(mon
 
 
 def test_while_one_reads_the_totals_others_are_content_with_those_of_before(
-    redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shared = Shared(client, Masker())
+    assert shared.totals() is None
+    totals = Totals(1.0, 0, 0, 0, 0, 0, (), (), 10_000)
+    shared.keep(totals)
+    assert shared.totals() is totals
     monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
-    app = jobd.web.app(client, read_only=True)
-    shared = app.state.shared
-    Browser(app).get("/")
-    asked, go = threading.Event(), threading.Event()
-    read = Access.read_all
-
-    def slow(self: Access, commands: object) -> object:
-        asked.set()
-        assert go.wait(10)
-        return read(self, commands)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Access, "read_all", slow)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(Browser(app).get, "/api/v1/totals")
-        assert asked.wait(10)
-        assert shared.totals() is not None
-        go.set()
-        assert first.result().status_code == 200
+    assert shared.totals() is None, "the first to come reads them"
+    assert shared.totals() is totals, "who comes meanwhile need not wait for that"
+    shared.keep(None)
+    assert (shared.totals(), shared.last) == (None, totals), "after a change they are read, whoever else does"
