@@ -99,6 +99,10 @@ LONG_HISTORY_STEP, LONG_HISTORY_SLOTS = 300.0, 876
 HISTORY_TTL = 2 * 3600
 LONG_HISTORY_TTL = 4 * 24 * 3600
 
+AUDIT_RECORDS = 10_000
+AUDIT_TTL = 400 * 24 * 3600
+"""Who did what by hand: about so many actions are kept, all of them so long after the last one."""
+
 CRON_GRACE = 60.0
 """A tick that is older is a missed one; sidekiq-cron's limit."""
 CRON_REMEMBER = 24 * 3600.0

@@ -30,6 +30,7 @@ class Keys:
     suspects: str = field(init=False)
     history: str = field(init=False)
     long_history: str = field(init=False)
+    audit: str = field(init=False)
 
     def __post_init__(self) -> None:
         names = {
@@ -48,6 +49,7 @@ class Keys:
             "suspects": "jobd:suspects",
             "history": "jobd:history:10s",
             "long_history": "jobd:history:5m",
+            "audit": "jobd:audit",
         }
         for attribute, name in names.items():
             object.__setattr__(self, attribute, self.namespace + name)

@@ -16,8 +16,10 @@ from starlette.requests import Request
 
 from jobd.client.errors import ConfigError
 
-ACTIONS = ("view", "retry", "enqueue", "kill", "delete", "pause", "clear", "quiet", "stop", "dump", "cron")
-"""What `authorize` is asked about: to look at pages, and each kind of change."""
+ACTIONS = ("view", "retry", "enqueue", "kill", "delete", "pause", "clear", "quiet", "stop", "dump", "cron", "audit")
+"""What `authorize` is asked about: to look at pages, each kind of change, and to look at who changed what."""
+LOOKING = ("view", "audit")
+"""Those of them that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ async def identify(request: Request, authenticators: Sequence[Authenticator]) ->
 
 async def allowed(user: str, authorize: Authorize | None, read_only: bool) -> frozenset[str]:
     """Which of ACTIONS a user may do."""
-    asked = ACTIONS[:1] if read_only else ACTIONS
+    asked = LOOKING if read_only else ACTIONS
     if authorize is None:
         return frozenset(asked)
     found = set()

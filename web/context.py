@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from jobd.client.access import Access
 from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
-from jobd.web.auth import User
+from jobd.web.auth import LOOKING, User
 from jobd.web.masking import Masker
 from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
@@ -57,11 +57,15 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a change came to: the page to go back to, and counts that are said there."""
+    """What a change came to: the page to go back to, and counts that are said there.
+
+    `target` is what was changed, for the record of it, where the request does not name it.
+    """
 
     action: str
     back: str
     counts: Mapping[str, int] = field(default_factory=dict)
+    target: str = ""
 
 
 class Shared:
@@ -158,7 +162,7 @@ class Context:
     @property
     def looks_only(self) -> bool:
         """Whether the user may look, and change nothing."""
-        return self.allowed == {"view"}
+        return self.allowed <= set(LOOKING)
 
     @property
     def access(self) -> Access:

@@ -28,7 +28,12 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
         {"in": "retries, scheduled, dead or queue", "key": "its key there", "name": "the queue"},
     ),
     "/busy": ("processes and running jobs", {"offset": "`next` of the page before"}),
+    "/failures": ("failed jobs by their cause", {"offset": "`next` of the page before"}),
     "/cron": ("entries of the cron", {}),
+    "/activity": (
+        "who did what, the last first",
+        {"user": "only of this user", "action": "only this action", "before": "`next` of the page before"},
+    ),
     "/metrics": ("figures of each class", {"period": "1h, 4h, 8h, 24h, 72h, 7d, 30d or 90d", "q": "part of a name"}),
 }
 _KEYS = {
@@ -45,12 +50,25 @@ _MANY: dict[str, Any] = {
     "until": {"type": "string", "description": "of the answer 409: only what was there at that time"},
     "confirmed": {"enum": ["yes"], "description": "without it all are counted, and the answer is 409"},
 }
+_CAUSE: dict[str, Any] = {
+    "group": {"type": "string", "description": "`id` of the cause"},
+    "until": {"type": "number", "description": "`until` of the page: what has failed since is not meant"},
+    "size": {"type": "integer", "description": "jobs of a wave [50]"},
+    "every": {"type": "integer", "description": "seconds from one wave to the next [30]"},
+    "jobs": {"type": "string", "description": "of the answer 409: the jobs that were counted"},
+    "said": _TEXT,
+    "confirmed": {
+        "enum": ["yes"],
+        "description": "without it, and `jobs`, the jobs are counted, and the answer is 409",
+    },
+}
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/queues/{name}": (["pause", "resume", "clear", "delete"], {"key": _TEXT, "confirmed": _TEXT, "typed": _TEXT}),
     "/retries": (["retry", "kill", "delete"], _MANY),
     "/scheduled": (["enqueue", "kill", "delete"], _MANY),
     "/dead": (["retry", "delete"], _MANY),
     "/busy": (["quiet", "stop", "dump"], {"identity": _TEXT}),
+    "/failures": (["retry", "waves", "kill", "delete"], _CAUSE),
     "/cron": (["enable", "disable", "run"], {"name": _TEXT}),
 }
 

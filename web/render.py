@@ -34,8 +34,10 @@ PAGES = (
     ("/retries", "Retries", "retries", "↻"),
     ("/scheduled", "Scheduled", "scheduled", "◷"),
     ("/dead", "Dead", "dead", "✕"),
+    ("/failures", "Failures", "", "⚑"),
     ("/cron", "Cron", "", "⟳"),
     ("/metrics", "Metrics", "", "∿"),
+    ("/activity", "Activity", "", "✎"),
 )
 """Of the menu: path, title, which total stands beside it, and its glyph."""
 KEYS = {
@@ -68,6 +70,7 @@ MESSAGES = {
     "enable": "The entry is enabled.",
     "disable": "The entry is disabled.",
     "run": "The job was pushed.",
+    "waves": "Put into waves: {moved}.",
 }
 COUNTS = {
     "gone": "Gone by then: {gone}.",
@@ -209,7 +212,7 @@ def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "", p
             title=ctx.t(view.title),
             only_content=part,
             live_from=stream,
-            menu=PAGES,
+            menu=[each for each in PAGES if each[0] != "/activity" or "audit" in ctx.allowed],
             shortcuts=KEYS,
             on_phones=ON_PHONES,
             figures=heading_figures(ctx) if ctx.totals and not part else None,

@@ -17,7 +17,7 @@ from starlette.routing import Route, compile_path
 
 from jobd.client.errors import ConfigError, JobdError, RedisRefused, RedisUnavailable
 from jobd.client.push import Client
-from jobd.web import assets, csrf, finder, settings
+from jobd.web import assets, audit, csrf, finder, settings
 from jobd.web import auth as who
 from jobd.web.auth import Authenticator, Authorize, User
 from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound, Shared, View
@@ -25,7 +25,7 @@ from jobd.web.headers import SecurityHeaders
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
-from jobd.web.pages import busy, cron, jobs, metrics, overview, queues, sets
+from jobd.web.pages import activity, busy, cron, failures, jobs, metrics, overview, queues, sets
 from jobd.web.render import PAGES as MENU
 from jobd.web.render import RESULTS, digest, heading_figures, page, part
 from jobd.web.text import choose
@@ -57,8 +57,10 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     _of_set("dead"),
     ("/jobs/{jid:path}", jobs.job, None),
     ("/busy", busy.busy, busy.change),
+    ("/failures", failures.show, failures.change),
     ("/cron", cron.show, cron.change),
     ("/metrics", metrics.show, None),
+    ("/activity", activity.show, None),
 )
 """Each page is at its address for people, and below `/api/v1` for programs."""
 FOR_PROGRAMS: tuple[tuple[str, Show], ...] = (
@@ -189,6 +191,8 @@ class Site:
         if user is not None:
             headers = {name.lower(): value for name, value in request.headers.items()}
             if problem := csrf.problem(request.method, headers, by_token=user.by_token, trusted=self._trusted):
+                address = request.client.host if request.client else ""
+                audit.refused(user.name, address, request.method, request.url.path, problem)
                 raise Forbidden(problem)
         return user
 
@@ -210,7 +214,8 @@ class Site:
         if request.method == "POST" and endpoint.change:
             change = endpoint.change
             ctx.fields, ctx.changes = await _fields(request, endpoint.api), True
-            return await self._shared.changing.run(lambda: self._carried_out(change, ctx))
+            path = request.url.path.removeprefix(ctx.base).removeprefix("/api/v1")
+            return await self._shared.changing.run(lambda: self._carried_out(change, ctx, path))
         assert endpoint.show
         show, kept_as = endpoint.show, _kept_as(request, ctx)
         if not _looks_through(endpoint, ctx):
@@ -227,25 +232,19 @@ class Site:
             self._shared.views.keep(kept_as, view)
         return _response(view, ctx)
 
-    def _carried_out(self, change: Change, ctx: Context) -> Response:
+    def _carried_out(self, change: Change, ctx: Context, path: str) -> Response:
         self._shared.check()  # with the patience of a page, before anything is begun
-        result = self._change(change, ctx)
+        result = self._change(change, ctx, path)
         if isinstance(result, Done):
             return _done(result, not ctx.for_people)
         if ctx.for_people:
             ctx.read_totals()
         return _response(result, ctx)
 
-    def _change(self, change: Change, ctx: Context) -> View | Done:
-        result = change(ctx)
+    def _change(self, change: Change, ctx: Context, path: str) -> View | Done:
+        result = audit.carried_out(change, ctx, path)
         if isinstance(result, Done):
             self._shared.keep(None)
-            target = ctx.one("identity") or ctx.one("name") or ctx.query.get("name") or ctx.path.get("name", "")
-            told = {"user": ctx.user.name or "-", "address": ctx.address, "action": result.action, "on": target}
-            filtered = {"all": ctx.one("all"), "q": ctx.masker.text(ctx.one("q"))}
-            values = {**told, **filtered, "page": result.back.partition("?")[0], **result.counts}
-            # As JSON, so that no value can look like a further one.
-            logger.info("web.action %s", json.dumps({name: value for name, value in values.items() if value != ""}))
         return result
 
     async def _failed(self, request: Request, ctx: Context, error: Exception) -> Response:

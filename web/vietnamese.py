@@ -59,7 +59,7 @@ VIETNAMESE = {
     "Tick": "Chọn",
     "Died": "Chết lúc",
     "Runs": "Chạy lúc",
-    "Failures": "Số lần lỗi",
+    "Failures": "Các lần lỗi",
     "Ticked:": "Đã chọn:",
     "All that match:": "Tất cả kết quả khớp:",
     "All:": "Tất cả:",
@@ -225,4 +225,54 @@ VIETNAMESE = {
         "{enqueued} công việc đang chờ, {busy} đang chạy, {retries} chờ thử lại, {dead} đã chết"
     ),
     "Home": "Đầu",
+    "Retries and dead jobs: {all}. Looked at: {seen}. Causes: {count}.": (
+        "Công việc chờ thử lại và đã chết: {all}. Đã xem: {seen}. Số nguyên nhân: {count}."
+    ),
+    "At most {most} are looked at: those that died last, and the retries that run next and last.": (
+        "Chỉ xem nhiều nhất {most}: những công việc chết gần đây nhất, và những lần thử lại sớm nhất và muộn nhất."
+    ),
+    "The curves begin at {time} UTC.": "Các đường biểu diễn bắt đầu từ {time} UTC.",
+    "No job waits for a retry, and none is dead.": (
+        "Không có công việc nào chờ thử lại, cũng không có công việc nào chết."
+    ),
+    "Retry now": "Thử lại ngay",
+    "Retry in waves …": "Thử lại theo đợt …",
+    "Retry in waves": "Thử lại theo đợt",
+    "No error is noted.": "Không có lỗi nào được ghi lại.",
+    "First failures over time": "Các lần lỗi đầu theo thời gian",
+    "First": "Lần đầu",
+    "Last": "Gần nhất",
+    "in retries: {count}": "chờ thử lại: {count}",
+    "dead: {count}": "đã chết: {count}",
+    "Exactly these jobs are meant, those that fail from now on are not.": (
+        "Chỉ áp dụng cho đúng những công việc này, không cho những công việc lỗi từ lúc này trở đi."
+    ),
+    "Jobs of a wave": "Số công việc mỗi đợt",
+    "Seconds from wave to wave": "Số giây giữa hai đợt",
+    "Reckon": "Tính lại",
+    "{size} jobs every {time}: {waves} waves, the last runs in {lasts}.": (
+        "Cứ {time} chạy {size} công việc: {waves} đợt, đợt cuối chạy sau {lasts}."
+    ),
+    "All of them wait among the retries until then; dead ones too.": (
+        "Đến lúc đó tất cả, kể cả những công việc đã chết, nằm trong danh sách chờ thử lại."
+    ),
+    "Put into waves: {moved}.": "Đã xếp vào các đợt: {moved}.",
+    "Activity": "Nhật ký thao tác",
+    "What people did on these pages and with the command line. About the last 10,000 actions are kept.": (
+        "Những gì mọi người đã làm trên các trang này và bằng dòng lệnh. Giữ lại khoảng 10.000 thao tác gần nhất."
+    ),
+    "User": "Người dùng",
+    "Action": "Thao tác",
+    "Looked at {seen}, found here: {found}": "Đã xem {seen}, tìm thấy ở đây: {found}",
+    "Nobody has changed anything yet.": "Chưa có ai thay đổi gì.",
+    "On what": "Đối tượng",
+    "Result": "Kết quả",
+    "Filter": "Bộ lọc",
+    "done": "xong",
+    "refused": "bị từ chối",
+    "failed": "thất bại",
+    "moved: {count}": "đã chuyển: {count}",
+    "gone: {count}": "không còn nữa: {count}",
+    "no jobs: {count}": "không phải công việc: {count}",
+    "dropped: {count}": "bị bỏ: {count}",
 }

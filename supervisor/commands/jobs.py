@@ -169,7 +169,7 @@ def _act(selection: Selection, client: Client, action: Action, *, yes: bool, as_
         exits.complain(printable(f"retrying {what}"))
     else:
         confirm(printable(f"{action.capitalize()} {what}?{_cost(client, action, count)}"), yes=yes)
-    result = _carry_out(selection, action, count)
+    result = _recorded(selection, action, count)
     if as_json:
         emit_json({"action": action, "matched": count, **asdict(result)})
     else:
@@ -191,14 +191,29 @@ def _cost(client: Client, action: Action, count: int) -> str:
     )
 
 
-def _carry_out(selection: Selection, action: Action, count: int) -> BulkResult:
+def _recorded(selection: Selection, action: Action, count: int) -> BulkResult:
+    """Carry it out, and leave a record of that."""
+    from jobd.client import audit
     from jobd.client.bulk import BulkResult
+    from jobd.client.queues import Queue
+
+    if not count:
+        return BulkResult()
+    limited = "" if selection.limit is None else f"the first {selection.limit:,}"
+    meant = ", ".join(filter(None, (selection.text, limited))) or "all"
+    name = selection.place.name if isinstance(selection.place, Queue) else ""
+    page = f"jobs {selection.where}"
+    with audit.of_command(selection.place.access, action, page, target=name, selection=meant) as counted:
+        result = _carry_out(selection, action, count)
+        counted({each: getattr(result, each) for each in ("moved", "gone", "malformed", "dropped")})
+    return result
+
+
+def _carry_out(selection: Selection, action: Action, count: int) -> BulkResult:
     from jobd.client.queues import Queue
     from jobd.client.sets import DeadSet, RetrySet, ScheduledSet
 
     place = selection.place
-    if not count:
-        return BulkResult()
     if isinstance(place, Queue):
         return _from_queue(selection, place, action, count)
     only = (

@@ -65,12 +65,15 @@ def _list(client: Client, as_json: bool) -> None:
 
 
 def _pause(client: Client, name: str, *, paused: bool, as_json: bool) -> None:
+    from jobd.client import audit
     from jobd.client.queues import Queue
 
     queue = Queue(name, client)
     if paused and name not in _names(client):
         exits.complain(printable(f"there is no queue {name} yet; it is paused from its first job on"))
-    changed = queue.pause() if paused else queue.resume()
+    with audit.of_command(queue.access, "pause" if paused else "resume", "queues", target=name) as counted:
+        changed = queue.pause() if paused else queue.resume()
+        counted({"moved": int(changed)})
     if as_json:
         emit_json({"queue": name, "paused": paused, "changed": changed})
     else:
@@ -79,6 +82,7 @@ def _pause(client: Client, name: str, *, paused: bool, as_json: bool) -> None:
 
 
 def _clear(client: Client, name: str, *, yes: bool, as_json: bool) -> None:
+    from jobd.client import audit
     from jobd.client.queues import Queue
 
     queue = Queue(name, client)
@@ -86,7 +90,9 @@ def _clear(client: Client, name: str, *, yes: bool, as_json: bool) -> None:
     if not size and name not in (known := _names(client)):
         raise JobdError(printable(f"there is no queue {name}; there are {', '.join(known) or 'none'}"))
     confirm(printable(f"Delete {plural(size, 'job')} of the queue {name} for good?"), yes=yes)
-    removed = queue.clear()
+    with audit.of_command(queue.access, "clear", "queues", target=name) as counted:
+        removed = queue.clear()
+        counted({"moved": removed})
     if as_json:
         emit_json({"queue": name, "deleted": removed})
     else:

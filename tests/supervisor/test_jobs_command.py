@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from jobd.client import payload
+from jobd.client import audit, payload
 from jobd.supervisor import cli, exits
 from tests.proxy import Proxy
 from tests.servers import RedisServer
@@ -203,6 +205,38 @@ def test_what_is_no_job_stays_at_a_retry_and_can_be_deleted(jobs: Jobs, redis: R
     assert "1 left, which are no jobs: --kill or --delete them" in capsys.readouterr().out
     assert jobs("dead", "--limit", "1", "--delete", "--yes") == exits.OK
     assert redis.zcard("dead") == 0
+
+
+def records(redis: Redis) -> list[audit.Record]:
+    """What people did by hand, the first first."""
+    found: Any = redis.xrevrange("jobd:audit")
+    return audit.records(found)[::-1]
+
+
+@pytest.mark.usefixtures("dead")
+def test_who_acts_on_which_jobs_is_recorded(jobs: Jobs, redis: Redis) -> None:
+    jobs("dead", "--grep", "KeyError", "--retry")
+    jobs("dead", "--limit", "1", "--delete", "--yes")
+    jobs("dead", "--delete", typed="no\n")
+    jobs("dead")
+    retried, deleted = records(redis)
+    assert (retried.user, retried.address) == (getpass.getuser(), f"command line on {socket.gethostname()}")
+    assert (retried.action, retried.page, retried.filter, retried.counts) == (
+        "retry",
+        "jobs dead",
+        "KeyError",
+        {"moved": 1},
+    )
+    assert (deleted.action, deleted.filter, deleted.counts) == ("delete", "the first 1", {"moved": 1})
+
+
+def test_an_action_that_is_refused_by_redis_is_recorded_as_failed(jobs: Jobs, redis: Redis) -> None:
+    redis.zadd("retry", {failed(1): 1.0})
+    redis.set("dead", "x")
+    assert jobs("retry", "--kill", "--yes") != exits.OK
+    [record] = records(redis)
+    assert (record.result, record.action) == ("failed", "kill")
+    assert "RedisRefused" in record.error
 
 
 def test_where_nothing_matches_nothing_is_asked(jobs: Jobs, capsys: Captured) -> None:

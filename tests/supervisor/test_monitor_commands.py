@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from jobd.client import payload
+from jobd.client import audit, payload
 from jobd.supervisor import cli, exits
 from jobd.supervisor.commands import mon
 from jobd.supervisor.commands.output import Style, cut, table
@@ -74,6 +74,11 @@ def test_queues_are_listed_with_size_and_latency(jobd: Command, capsys: Captured
 def test_a_queue_is_paused_and_resumed(jobd: Command, redis: Redis, capsys: Captured) -> None:
     assert jobd("queues", "pause", "low") == exits.OK
     assert jobd("queues", "pause", "low") == exits.OK
+    found: Any = redis.xrange("jobd:audit")
+    assert [(each.action, each.target, each.counts) for each in audit.records(found)] == [
+        ("pause", "low", {"moved": 1}),
+        ("pause", "low", {}),
+    ]
     assert capsys.readouterr().out.splitlines() == ["paused low", "low was paused already"]
     assert redis.smembers("paused") == {b"low"}
     assert jobd("queues") == exits.OK

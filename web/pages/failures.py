@@ -1,0 +1,283 @@
+"""Failed jobs by their cause, and what can be done to all that failed of one: retry, in waves too, kill, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from jobd.client.bulk import BulkResult, chunks
+from jobd.client.errors import InvalidArguments
+from jobd.client.sets import DeadSet, RetrySet, SetEntry
+from jobd.client.waves import Waves
+from jobd.web.causes import Cause, Failure, Place, curve, group, normalise, since
+from jobd.web.context import BadRequest, Context, Done, NotFound, View
+from jobd.web.documents import call_text, cut, key_of, read_key
+from jobd.web.questions import Question
+
+MOST = 1_000
+"""Jobs that are grouped."""
+ROWS = 20
+"""Causes on a page."""
+SAMPLES = 3
+ACTIONS = ("retry", "waves", "kill", "delete")
+RIGHTS = {"retry": "retry", "waves": "retry", "kill": "kill", "delete": "delete"}
+SIZE, EVERY = 50, 30
+"""Jobs of a wave, and seconds from one to the next, unless others are given."""
+TYPED = "failures"
+ASK_FOR_THE_NAME = 1_000
+"""Jobs from which on a deletion asks to type this page's name."""
+_WINDOW = 8_000
+"""Characters of a message that are masked: more than are shown, so that no secret is cut into what is none."""
+_NAME = 200
+_LOOK_UPS = 100
+_EQUALS = 50
+"""Entries of one score that a look-up reads; Redis is asked again if there are more."""
+
+
+def show(ctx: Context) -> View:
+    """Show the causes, that of most jobs first."""
+    offset = ctx.number("offset")
+    [(failures, retries, dead)] = ctx.ask(_ask_failures(ctx))
+    now = ctx.access.now()
+    causes = group(failures)
+    begin = since(causes, now)
+    data = {
+        "causes": [_row(cause, ctx, begin, now) for cause in causes[offset : offset + ROWS]],
+        "count": len(causes),
+        "seen": len(failures),
+        "retries": retries,
+        "dead": dead,
+        "most": MOST,
+        "since": begin,
+        "until": _until(failures),
+        "actions": [each for each in ACTIONS if RIGHTS[each] in ctx.allowed],
+        "offset": offset,
+        "next": offset + ROWS if offset + ROWS < len(causes) else None,
+        "now": now,
+    }
+    return View("failures.html", data, "Failures")
+
+
+def _ask_failures(ctx: Context) -> Question[tuple[list[Failure], int, int]]:
+    """The failures that are looked at, and how many entries both sets have."""
+    keys = ctx.access.keys
+    retries, dead = yield lambda pipeline: pipeline.zcard(keys.retry).zcard(keys.dead)
+    front, back, died = _shares(retries or 0, dead or 0)
+
+    def ask(pipeline: Any) -> None:
+        for key, count, latest in ((keys.retry, front, False), (keys.retry, back, True), (keys.dead, died, True)):
+            ends = ("+inf", "-inf") if latest else ("-inf", "+inf")
+            pipeline.zrange(key, *ends, byscore=True, desc=latest, offset=0, num=count, withscores=True)
+
+    first, last, deaths = yield ask
+    owners = RetrySet(ctx.client), DeadSet(ctx.client)
+    waiting = dict.fromkeys((float(at), raw) for raw, at in [*(first or ()), *(last or ())])
+    found = [failure(entry, "retries", ctx) for entry in owners[0].entries(list(waiting))]
+    found += [
+        failure(entry, "dead", ctx) for entry in owners[1].entries([(float(at), raw) for raw, at in deaths or ()])
+    ]
+    return found, retries or 0, dead or 0
+
+
+def _shares(retries: int, dead: int) -> tuple[int, int, int]:
+    """How many are read: retries from the front and from the back, dead from the back, half of all if need be."""
+    died = min(dead, max(MOST // 2, MOST - retries))
+    waiting = min(retries, MOST - died)
+    front = waiting if waiting == retries else -(-waiting // 2)
+    return front, waiting - front, died
+
+
+def failure(entry: SetEntry, place: Place, ctx: Context) -> Failure:
+    """What is known of a failed job, its secrets hidden."""
+    mask, last = ctx.masker.text, entry.failed_at if entry.retried_at is None else entry.retried_at
+    message = entry.problem or entry.error_message
+    return Failure(
+        place,
+        key_of(entry.score, entry.raw),
+        entry,
+        cut(mask(entry.name[:_WINDOW]), _NAME),
+        cut(mask(entry.error_class[:_WINDOW]), _NAME),
+        normalise(mask(message[:_WINDOW])),
+        entry.failed_at,
+        last,
+    )
+
+
+def _entered(each: Failure) -> float | None:
+    return each.entry.owner.entered(each.entry)
+
+
+def _until(failures: Iterable[Failure]) -> float | None:
+    """The last failure that is shown, by the clock of the workers: what fails later is not meant."""
+    return max((at for each in failures if (at := _entered(each)) is not None), default=None)
+
+
+def _row(cause: Cause, ctx: Context, begin: float, now: float) -> dict[str, Any]:
+    return {
+        **_about(cause),
+        "count": len(cause.failures),
+        "retries": cause.count("retries"),
+        "dead": cause.count("dead"),
+        "first": cause.first,
+        "last": cause.last,
+        "queues": cause.queues[:5],
+        "more_queues": max(len(cause.queues) - 5, 0),
+        "curve": curve(cause, begin, now),
+        "q": cause.search,
+        "samples": [_sample(each, ctx) for each in cause.failures[:SAMPLES]],
+    }
+
+
+def _about(cause: Cause) -> dict[str, Any]:
+    return {"id": cause.id, "class": cause.name, "error_class": cause.error, "message": cause.message}
+
+
+def _sample(each: Failure, ctx: Context) -> dict[str, Any]:
+    jid = cut(each.entry.jid, 50)
+    return {"place": each.place, "key": each.key, "jid": jid, "args": call_text(each.entry, ctx.masker, 60)}
+
+
+def change(ctx: Context) -> View | Done:
+    """Ask about, or carry out, an action on the jobs of one cause."""
+    action = ctx.one("action")
+    if action not in ACTIONS:
+        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(ACTIONS)}")
+    ctx.require(RIGHTS[action])
+    waves = _waves(ctx) if action == "waves" else None
+    keys = " ".join(ctx.fields.get("jobs", ())).split()
+    found = _named(ctx, keys) if keys else _grouped(ctx, action)
+    cause = Cause(tuple(found))
+    asked = (
+        ctx.one("confirmed") != "yes"
+        or not keys
+        or (waves is not None and ctx.one("said") != _said(waves))
+        or (ctx.one("ask_typed") == "yes" and ctx.one("typed") != TYPED)
+    )
+    if asked:
+        return _confirmation(ctx, action, cause, waves)
+    result = _carry_out(ctx, action, found, waves)
+    counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
+    counts["gone"] += len(keys) - len(found)
+    target = ": ".join(filter(None, (cause.name, cause.error, cause.message)))
+    return Done(action, ctx.url("/failures"), counts, target)
+
+
+def _waves(ctx: Context) -> Waves:
+    """The waves that are asked for. Raises `BadRequest`."""
+    given = {name: ctx.one(name) or str(default) for name, default in (("size", SIZE), ("every", EVERY))}
+    for name, text in given.items():
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= 10**6 or len(text) > 7:
+            raise BadRequest(f"{name} is {text[:50]!r}; give a whole number from 1 to 1,000,000")
+    try:
+        return Waves.of(int(given["size"]), int(given["every"]), 0.0)
+    except InvalidArguments as error:
+        raise BadRequest(str(error)) from None
+
+
+def _said(waves: Waves) -> str:
+    return f"{waves.size} {waves.every:g}"
+
+
+def _grouped(ctx: Context, action: str) -> list[Failure]:
+    """The jobs of the cause that is named by its id, without those that failed after it was shown."""
+    [(failures, _, _)] = ctx.ask(_ask_failures(ctx))
+    text = ctx.one("until")
+    try:
+        until = float(text) if text else float("inf")
+    except ValueError:
+        raise BadRequest("until is no time; begin at the list again") from None
+    wanted = ctx.one("group")
+    for cause in group(failures):
+        if cause.id == wanted:
+            kept = [each for each in cause.failures if (at := _entered(each)) is None or at <= until]
+            kept = [each for each in kept if action != "kill" or each.place == "retries"]
+            if kept:
+                return kept
+    raise NotFound("no job of this cause is left here: they have run, or somebody has moved them")
+
+
+def _named(ctx: Context, keys: Sequence[str]) -> list[Failure]:
+    """The jobs with exactly the bytes that are named, those which are still there."""
+    if len(keys) > MOST:
+        raise BadRequest(f"{len(keys):,} jobs are named; name at most {MOST:,}")
+    wanted: dict[Place, dict[float, set[str]]] = {"retries": {}, "dead": {}}
+    for name in keys:
+        kind, _, key = name.partition(":")
+        place: Place | None = {"r": "retries", "d": "dead"}.get(kind)  # type: ignore[assignment]
+        named = read_key(key)
+        if place is None or named is None:
+            raise BadRequest(f"{name[:50]!r} names no failed job; begin at the list again")
+        wanted[place].setdefault(named[0], set()).add(f"{named[0]!r}~{named[1]}")
+    found = [failure(each, "retries", ctx) for each in _look_up(RetrySet(ctx.client), wanted["retries"])]
+    found += [failure(each, "dead", ctx) for each in _look_up(DeadSet(ctx.client), wanted["dead"])]
+    if not found:
+        raise NotFound("no job of this cause is left here: they have run, or somebody has moved them")
+    return found
+
+
+def _look_up(owner: RetrySet | DeadSet, wanted: dict[float, set[str]]) -> Iterator[SetEntry]:
+    for scores in chunks(wanted, _LOOK_UPS):
+
+        def ask(pipeline: Any, scores: Sequence[float] = scores) -> None:
+            for score in scores:
+                pipeline.zrange(owner.key, repr(score), repr(score), byscore=True, offset=0, num=_EQUALS)
+
+        for score, raws in zip(scores, owner.access.read_all(ask), strict=True):
+            first = owner.entries([(score, raw) for raw in raws or ()])
+            entries: Iterable[SetEntry] = first if len(first) < _EQUALS else owner.fetch(score)
+            yield from (each for each in entries if key_of(score, each.raw) in wanted[score])
+
+
+def _carry_out(ctx: Context, action: str, found: Sequence[Failure], waves: Waves | None) -> BulkResult:
+    retries, dead = RetrySet(ctx.client), DeadSet(ctx.client)
+    waiting = [each.entry for each in found if each.place == "retries"]
+    died = [each.entry for each in found if each.place == "dead"]
+    if action == "kill":
+        # What the limit drops was said before.
+        return retries.kill_all(only=waiting, drop=True)
+    if waves is not None:
+        start = retries.access.server_now()
+        given: dict[str, Any] = {"size": waves.size, "every": waves.every, "start": start}
+        first = retries.retry_in_waves(**given, only=waiting)
+        return _sum(first, dead.retry_in_waves(**given, only=died, placed=first.moved + first.gone))
+    if action == "retry":
+        return _sum(retries.retry_all(only=waiting), dead.retry_all(only=died))
+    return _sum(retries.delete_all(only=waiting), dead.delete_all(only=died))
+
+
+def _sum(one: BulkResult, other: BulkResult) -> BulkResult:
+    return BulkResult(
+        one.moved + other.moved, one.gone + other.gone, one.malformed + other.malformed, one.dropped + other.dropped
+    )
+
+
+def _confirmation(ctx: Context, action: str, cause: Cause, waves: Waves | None) -> View:
+    count = len(cause.failures)
+    keys = " ".join(f"{each.place[0]}:{each.key}" for each in cause.failures)
+    fields = [("action", action), ("jobs", keys)]
+    drops = room = 0
+    if action == "kill":
+        found = DeadSet(ctx.client).room()
+        drops, room = found.would_drop(count), found.max_jobs
+    typed = TYPED if action == "delete" and count >= ASK_FOR_THE_NAME else ""
+    if typed:
+        fields.append(("ask_typed", "yes"))
+    data: dict[str, Any] = {
+        "about": _about(cause),
+        "action": action,
+        "count": count,
+        "drops": drops,
+        "room": room,
+        "typed": typed,
+    }
+    if waves is not None:
+        try:
+            waves.check(count)
+        except InvalidArguments as error:
+            raise BadRequest(str(error)) from None
+        fields.append(("said", _said(waves)))
+        data |= {"size": waves.size, "every": waves.every, "waves": waves.count(count), "lasts": waves.lasts(count)}
+        if not ctx.for_people:
+            fields += [("size", str(waves.size)), ("every", f"{waves.every:g}")]
+    view = {**data, "post": ctx.url("/failures"), "back": ctx.url("/failures"), "fields": fields}
+    return View("failures_confirm.html", view, "Confirm", status=200 if ctx.for_people else 409)
