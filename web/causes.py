@@ -15,9 +15,11 @@ from jobd.client.sets import SetEntry
 
 Place: TypeAlias = Literal["retries", "dead"]
 
-MOST_READ = 1_000
-"""Characters of a message that are told apart."""
+MOST_READ = 500
+"""Characters of a message that are told apart; to mask more of a thousand would take too long."""
 MOST_SHOWN = 300
+MOST_SEARCHED = 200
+"""Characters that a list takes as a search."""
 BUCKETS = 24
 SHORTEST, LONGEST = 3600.0, 30 * 24 * 3600.0
 """Seconds that the curves of a page span at least and at most."""
@@ -31,70 +33,82 @@ _VARYING = re.compile(
 )
 
 
+def beginning(text: str) -> str:
+    """As much of a message as is read. It ends between words: half a secret would not be known as one."""
+    if len(text) <= MOST_READ:
+        return text
+    end = max(text.rfind(space, 0, MOST_READ) for space in " \n\t") + 1
+    return f"{text[:end].rstrip()} …".lstrip()
+
+
 def normalise(text: str) -> str:
     """A message without what differs from job to job; `<n>` stands for a number, and so on."""
-    flat = " ".join(text[:MOST_READ].split())
+    flat = " ".join(text.split())
     found = _VARYING.sub(lambda each: f"<{each.lastgroup}>", flat)
     return found if len(found) <= MOST_SHOWN else found[: MOST_SHOWN - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One failed job: where it is, the key of its bytes there, and of what it failed.
+class Told:
+    """What the bytes of a failed job tell, without secrets.
 
     `first` and `last` are its first and its last failure in epoch seconds, where it tells them.
     """
 
-    place: Place
-    key: str
-    entry: SetEntry
     name: str
     error: str
     message: str
+    queue: str
     first: float | None
     last: float | None
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed job: where it is, the key of its bytes there, and what they tell."""
+
+    place: Place
+    key: str
+    entry: SetEntry
+    told: Told
+
+    @property
+    def entered(self) -> float | None:
+        """When it came to its place, as far as that can be told."""
+        return self.told.last if self.place == "retries" else self.entry.score
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
-    """Jobs that failed of the same; the last failure comes first."""
+    """Jobs that failed of the same, the last failure first; `first` and `last` are the ends of their failures."""
 
     failures: tuple[Failure, ...]
+    first: float | None
+    last: float | None
+
+    @classmethod
+    def of(cls, failures: Sequence[Failure]) -> Cause:
+        """Those that are given."""
+        firsts = [each.told.first for each in failures if each.told.first is not None]
+        lasts = [each.told.last for each in failures if each.told.last is not None]
+        ordered = sorted(failures, key=lambda each: -(each.told.last or 0.0))
+        return cls(tuple(ordered), min(firsts, default=None), max(lasts, default=None))
+
+    @property
+    def told(self) -> Told:
+        """What one of the jobs tells: class, error and message are those of all."""
+        return self.failures[0].told
 
     @property
     def id(self) -> str:
         """Names the cause, wherever and whenever it is found."""
-        return cause_id(self.failures[0])
-
-    @property
-    def name(self) -> str:
-        """The class of the jobs."""
-        return self.failures[0].name
-
-    @property
-    def error(self) -> str:
-        """The class of the error."""
-        return self.failures[0].error
-
-    @property
-    def message(self) -> str:
-        """What the error says, normalised."""
-        return self.failures[0].message
-
-    @property
-    def first(self) -> float | None:
-        """When the first of the jobs failed first."""
-        return min((each.first for each in self.failures if each.first is not None), default=None)
-
-    @property
-    def last(self) -> float | None:
-        """When one of them last failed."""
-        return max((each.last for each in self.failures if each.last is not None), default=None)
+        said = "\0".join((self.told.name, self.told.error, self.told.message))
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def queues(self) -> list[str]:
         """The queues of the jobs, by name."""
-        return sorted({each.entry.queue for each in self.failures})
+        return sorted({each.told.queue for each in self.failures} - {""})
 
     def count(self, place: Place) -> int:
         """How many of the jobs are there."""
@@ -104,29 +118,27 @@ class Cause:
     def search(self) -> str:
         """The search that finds such jobs in a list, as far as the names are shown as they are and can be quoted."""
         entry = self.failures[0].entry
-        named = (("class", self.name, entry.name), ("error", self.error, entry.error_class))
-        plain = [(name, value) for name, shown, value in named if value and shown == value]
-        return " ".join(f'{name}:"{value}"' for name, value in plain if '"' not in value and "\\" not in value)
-
-
-def cause_id(failure: Failure) -> str:
-    """The id of the cause of a failure."""
-    told = "\0".join((failure.name, failure.error, failure.message))
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        named = (("class", self.told.name, entry.name), ("error", self.told.error, entry.error_class))
+        terms = [f'{name}:"{value}"' for name, shown, value in named if value and shown == value]
+        found = ""
+        for term in terms:
+            if term.count('"') == 2 and "\\" not in term and len(found) + len(term) < MOST_SEARCHED:
+                found = f"{found} {term}".lstrip()
+        return found
 
 
 def group(failures: Iterable[Failure]) -> list[Cause]:
     """The causes of failures, that of most jobs first, of several the last to be seen."""
     found: dict[tuple[str, str, str], list[Failure]] = {}
     for each in failures:
-        found.setdefault((each.name, each.error, each.message), []).append(each)
-    causes = [Cause(tuple(sorted(jobs, key=lambda job: -(job.last or 0.0)))) for jobs in found.values()]
-    return sorted(causes, key=lambda cause: (-len(cause.failures), -(cause.last or 0.0), cause.name, cause.id))
+        found.setdefault((each.told.name, each.told.error, each.told.message), []).append(each)
+    causes = [Cause.of(jobs) for jobs in found.values()]
+    return sorted(causes, key=lambda cause: (-len(cause.failures), -(cause.last or 0.0), cause.told.name, cause.id))
 
 
 def since(causes: Sequence[Cause], now: float) -> float:
     """Where the curves of a page begin: at the earliest failure, within bounds."""
-    earliest = min((first for cause in causes if (first := cause.first) is not None), default=now)
+    earliest = min((cause.first for cause in causes if cause.first is not None), default=now)
     return now - min(max(now - earliest, SHORTEST), LONGEST)
 
 
@@ -134,6 +146,7 @@ def curve(cause: Cause, begin: float, end: float) -> list[int]:
     """How many of the jobs failed first in each part of the time between."""
     counts, width = [0] * BUCKETS, (end - begin) / BUCKETS
     for each in cause.failures:
-        if each.first is not None and begin <= each.first <= end:
-            counts[min(int((each.first - begin) / width), BUCKETS - 1)] += 1
+        at = each.told.first
+        if at is not None and begin <= at <= end:
+            counts[min(int((at - begin) / width), BUCKETS - 1)] += 1
     return counts

@@ -249,7 +249,7 @@ VIETNAMESE = {
     ),
     "Jobs of a wave": "Số công việc mỗi đợt",
     "Seconds from wave to wave": "Số giây giữa hai đợt",
-    "Reckon": "Tính lại",
+    "Calculate again": "Tính lại",
     "{size} jobs every {time}: {waves} waves, the last runs in {lasts}.": (
         "Cứ {time} chạy {size} công việc: {waves} đợt, đợt cuối chạy sau {lasts}."
     ),

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jobd.client.sets import DeadSet
-from jobd.web.causes import BUCKETS, Cause, Failure, curve, group, normalise, since
+from jobd.web.causes import BUCKETS, Cause, Failure, Told, beginning, curve, group, normalise, since
 from tests.client.api import payload
 
 
@@ -48,19 +48,26 @@ def test_what_is_the_same_for_all_jobs_stays(text: str) -> None:
 )
 def test_a_message_made_to_be_slow_is_not(part: str) -> None:
     began = time.process_time()
-    assert len(normalise(part * 100_000)) <= 300
+    assert len(normalise(beginning(part * 100_000))) <= 300
     assert time.process_time() - began < 0.5
+
+
+def test_a_long_message_ends_between_words() -> None:
+    assert beginning("word " * 200) == "word " * 100 + "…"
+    assert beginning("a " + "x" * 600) == "a …"
+    assert beginning("x" * 600) == "…"
+    assert beginning("x" * 500) == "x" * 500
 
 
 def failed(name: str, message: str, at: float | None, place: str = "dead") -> Failure:
     entry = DeadSet().entries([(1.0, payload("j", **{"class": name}))])[0]
-    return Failure(place, "key", entry, name, "Error", message, at, at)  # type: ignore[arg-type]
+    return Failure(place, "key", entry, Told(name, "Error", message, "default", at, at))  # type: ignore[arg-type]
 
 
 def test_the_cause_of_most_jobs_comes_first_and_the_last_failure_of_each() -> None:
     causes = group([failed("A", "x", 1.0), failed("B", "x", 5.0), failed("B", "x", 9.0), failed("C", "x", 2.0)])
-    assert [(each.name, len(each.failures)) for each in causes] == [("B", 2), ("C", 1), ("A", 1)]
-    assert [each.last for each in causes[0].failures] == [9.0, 5.0]
+    assert [(each.told.name, len(each.failures)) for each in causes] == [("B", 2), ("C", 1), ("A", 1)]
+    assert [each.told.last for each in causes[0].failures] == [9.0, 5.0]
     assert (causes[0].first, causes[0].last, causes[0].count("dead"), causes[0].count("retries")) == (5.0, 9.0, 2, 0)
     assert causes[0].id == group([failed("B", "x", 70.0)])[0].id != group([failed("B", "y", 70.0)])[0].id
 
@@ -74,8 +81,9 @@ def test_a_cause_of_jobs_without_times_has_none() -> None:
 def test_the_search_for_a_cause_names_class_and_error_as_they_are() -> None:
     assert group([failed('A"B', "x", 1.0)])[0].search == ""
     entry = DeadSet().entries([(1.0, payload("j", **{"class": "A B", "error_class": "E"}))])[0]
-    cause = Cause((Failure("dead", "k", entry, "A B", "E", "", None, None),))
+    cause = Cause.of([Failure("dead", "k", entry, Told("A B", "E", "", "", None, None))])
     assert cause.search == 'class:"A B" error:"E"'
+    assert group([failed("x" * 195, "x", 1.0)])[0].search == ""
 
 
 def test_the_curve_has_every_failure_of_its_time_once() -> None:

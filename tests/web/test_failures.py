@@ -234,7 +234,7 @@ def test_secrets_are_hidden_before_messages_are_told_apart(browser: Browser, red
             "dead",
             1,
             f"J{i}",
-            f"login failed: password=hunter2-{i} " + "x" * 7_970 + f" token={i}hunter2hunter2",
+            f"login failed: password=hunter2-{i} " + "x " * 220 + f"redis://ann:hunter2{'hunter2' * 20}@host",
         )
     put(redis, "dead", 1, "Job password=", "Bearer hunter2hunter2", error_class="token=hunter2", args=["hunter2"][:0])
     for path in ("/failures", "/api/v1/failures"):

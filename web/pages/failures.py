@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jobd.client.bulk import BulkResult, chunks
 from jobd.client.errors import InvalidArguments
 from jobd.client.sets import DeadSet, RetrySet, SetEntry
 from jobd.client.waves import Waves
-from jobd.web.causes import Cause, Failure, Place, curve, group, normalise, since
+from jobd.web.causes import Cause, Failure, Place, Told, beginning, curve, group, normalise, since
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import call_text, cut, key_of, read_key
+from jobd.web.masking import Masker
 from jobd.web.questions import Question
 
 MOST = 1_000
@@ -26,9 +28,10 @@ SIZE, EVERY = 50, 30
 TYPED = "failures"
 ASK_FOR_THE_NAME = 1_000
 """Jobs from which on a deletion asks to type this page's name."""
-_WINDOW = 8_000
-"""Characters of a message that are masked: more than are shown, so that no secret is cut into what is none."""
 _NAME = 200
+_MOST_KNOWN = 5_000
+_known: WeakKeyDictionary[Masker, dict[str, Told]] = WeakKeyDictionary()
+"""What the last jobs have told, by the digest of their bytes: to mask a thousand messages takes its time."""
 _LOOK_UPS = 100
 _EQUALS = 50
 """Entries of one score that a look-up reads; Redis is asked again if there are more."""
@@ -88,28 +91,31 @@ def _shares(retries: int, dead: int) -> tuple[int, int, int]:
 
 
 def failure(entry: SetEntry, place: Place, ctx: Context) -> Failure:
-    """What is known of a failed job, its secrets hidden."""
-    mask, last = ctx.masker.text, entry.failed_at if entry.retried_at is None else entry.retried_at
-    message = entry.problem or entry.error_message
-    return Failure(
-        place,
-        key_of(entry.score, entry.raw),
-        entry,
-        cut(mask(entry.name[:_WINDOW]), _NAME),
-        cut(mask(entry.error_class[:_WINDOW]), _NAME),
-        normalise(mask(message[:_WINDOW])),
-        entry.failed_at,
-        last,
-    )
+    """A failed job with what is known of it, which for most is still known from the last look."""
+    known = _known.setdefault(ctx.masker, {})
+    key = key_of(entry.score, entry.raw)
+    digest = key.rpartition("~")[2]
+    told = known.get(digest)
+    if told is None:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        told = known[digest] = _told(entry, ctx)
+    return Failure(place, key, entry, told)
 
 
-def _entered(each: Failure) -> float | None:
-    return each.entry.owner.entered(each.entry)
+def _told(entry: SetEntry, ctx: Context) -> Told:
+    def name(text: str) -> str:
+        return cut(ctx.masker.text(beginning(text)), _NAME)
+
+    message = normalise(ctx.masker.text(beginning(entry.problem or entry.error_message)))
+    first, again = entry.failed_at, entry.retried_at
+    last = first if again is None else again
+    return Told(name(entry.name), name(entry.error_class), message, cut(entry.queue, _NAME), first, last)
 
 
 def _until(failures: Iterable[Failure]) -> float | None:
     """The last failure that is shown, by the clock of the workers: what fails later is not meant."""
-    return max((at for each in failures if (at := _entered(each)) is not None), default=None)
+    return max((at for each in failures if (at := each.entered) is not None), default=None)
 
 
 def _row(cause: Cause, ctx: Context, begin: float, now: float) -> dict[str, Any]:
@@ -129,7 +135,8 @@ def _row(cause: Cause, ctx: Context, begin: float, now: float) -> dict[str, Any]
 
 
 def _about(cause: Cause) -> dict[str, Any]:
-    return {"id": cause.id, "class": cause.name, "error_class": cause.error, "message": cause.message}
+    told = cause.told
+    return {"id": cause.id, "class": told.name, "error_class": told.error, "message": told.message}
 
 
 def _sample(each: Failure, ctx: Context) -> dict[str, Any]:
@@ -146,7 +153,7 @@ def change(ctx: Context) -> View | Done:
     waves = _waves(ctx) if action == "waves" else None
     keys = " ".join(ctx.fields.get("jobs", ())).split()
     found = _named(ctx, keys) if keys else _grouped(ctx, action)
-    cause = Cause(tuple(found))
+    cause = Cause.of(found)
     asked = (
         ctx.one("confirmed") != "yes"
         or not keys
@@ -158,7 +165,7 @@ def change(ctx: Context) -> View | Done:
     result = _carry_out(ctx, action, found, waves)
     counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
     counts["gone"] += len(keys) - len(found)
-    target = ": ".join(filter(None, (cause.name, cause.error, cause.message)))
+    target = ": ".join(filter(None, (cause.told.name, cause.told.error, cause.told.message)))
     return Done(action, ctx.url("/failures"), counts, target)
 
 
@@ -189,7 +196,7 @@ def _grouped(ctx: Context, action: str) -> list[Failure]:
     wanted = ctx.one("group")
     for cause in group(failures):
         if cause.id == wanted:
-            kept = [each for each in cause.failures if (at := _entered(each)) is None or at <= until]
+            kept = [each for each in cause.failures if (at := each.entered) is None or at <= until]
             kept = [each for each in kept if action != "kill" or each.place == "retries"]
             if kept:
                 return kept
