@@ -227,6 +227,8 @@ VIETNAMESE = {
     "Home": "Đầu",
     "Retries and dead jobs: {all}. Looked at: {seen}. Causes: {count}.": (
         "Công việc chờ thử lại và đã chết: {all}. Đã xem: {seen}. Số nguyên nhân: {count}."
+    "Retries: {retries}. Dead: {dead}. Looked at: {seen}. Causes: {count}.": (
+        "Chờ thử lại: {retries}. Đã chết: {dead}. Đã xem: {seen}. Số nguyên nhân: {count}."
     ),
     "At most {most} are looked at: those that died last, and the retries that run next and last.": (
         "Chỉ xem nhiều nhất {most}: những công việc chết gần đây nhất, và những lần thử lại sớm nhất và muộn nhất."
@@ -250,8 +252,8 @@ VIETNAMESE = {
     "Jobs of a wave": "Số công việc mỗi đợt",
     "Seconds from wave to wave": "Số giây giữa hai đợt",
     "Calculate again": "Tính lại",
-    "{size} jobs every {time}: {waves} waves, the last runs in {lasts}.": (
-        "Cứ {time} chạy {size} công việc: {waves} đợt, đợt cuối chạy sau {lasts}."
+    "{size} jobs every {time}: the last runs in {lasts}. Waves: {waves}.": (
+        "Cứ {time} chạy {size} công việc: đợt cuối chạy sau {lasts}. Số đợt: {waves}."
     ),
     "All of them wait among the retries until then; dead ones too.": (
         "Đến lúc đó tất cả, kể cả những công việc đã chết, nằm trong danh sách chờ thử lại."

@@ -35,7 +35,7 @@ def test_jobs_of_one_cause_are_one_row_whatever_is_in_their_messages(browser: Br
     assert (told["seen"], told["retries"], told["dead"], told["count"]) == (10, 5, 5, 2)
     first = told["causes"][0]
     assert (first["class"], first["error_class"], first["message"]) == ("PayJob", "LookupError", "no account <n>")
-    assert (first["count"], first["retries"], first["dead"], first["queues"]) == (8, 5, 3, ["default", "low"])
+    assert (first["count"], first["in_retries"], first["in_dead"], first["queues"]) == (8, 5, 3, ["default", "low"])
     assert [each["jid"] for each in first["samples"]][:2] == ["rPayJob4", "rPayJob3"]
     assert (sum(first["curve"]), first["last"] - first["first"]) == (8, 4)
     page = Page.of(browser.get("/failures").text)
@@ -54,7 +54,7 @@ def test_a_thousand_are_looked_at_and_the_page_says_so(browser: Browser, redis: 
     fill_set(redis, "retry", 1_500)
     fill_set(redis, "dead", 700)
     told = browser.data("/failures")
-    assert (told["seen"], told["causes"][0]["retries"], told["causes"][0]["dead"]) == (1_000, 500, 500)
+    assert (told["seen"], told["causes"][0]["in_retries"], told["causes"][0]["in_dead"]) == (1_000, 500, 500)
     assert "At most 1,000 are looked at" in browser.get("/failures").text
     assert [failures._shares(*sizes) for sizes in ((10, 5), (5_000, 0), (5_000, 10), (10, 5_000), (5_000, 5_000))] == [
         (10, 0, 5),
@@ -125,12 +125,13 @@ def test_waves_are_reckoned_before_they_begin_and_put_into_the_retries(browser: 
     put(redis, "dead", 4)
     group = browser.data("/failures")["causes"][0]["id"]
     first = Page.of(browser.post("/failures", {"action": "waves", "group": group}).text)
-    assert "50 jobs every 30 s: 1 waves, the last runs in 0.0 s." in first.text
+    assert "50 jobs every 30 s: the last runs in 0.0 s. Waves: 1." in first.text
     hidden = {str(each["name"]): str(each["value"]) for each in first.all("input") if each.get("type") == "hidden"}
     other = {**hidden, "size": "2", "every": "60"}
     again = Page.of(browser.post("/failures", {**other, "confirmed": "yes"}).text)
-    assert "2 jobs every 60 s: 4 waves, the last runs in 3 min." in again.text
+    assert "2 jobs every 60 s: the last runs in 3 min. Waves: 4." in again.text
     assert redis.zcard("dead") == 4
+    assert "2 jobs every 10 s" in browser.post("/failures", {**other, "every": "10", "again": "yes"}).text
     hidden = {str(each["name"]): str(each["value"]) for each in again.all("input") if each.get("type") == "hidden"}
     done = browser.post("/failures", {**hidden, "size": "2", "every": "60", "confirmed": "yes"})
     assert done.headers["location"] == "/failures?did=waves&moved=7"

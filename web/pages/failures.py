@@ -122,8 +122,8 @@ def _row(cause: Cause, ctx: Context, begin: float, now: float) -> dict[str, Any]
     return {
         **_about(cause),
         "count": len(cause.failures),
-        "retries": cause.count("retries"),
-        "dead": cause.count("dead"),
+        "in_retries": cause.count("retries"),
+        "in_dead": cause.count("dead"),
         "first": cause.first,
         "last": cause.last,
         "queues": cause.queues[:5],
@@ -156,6 +156,7 @@ def change(ctx: Context) -> View | Done:
     cause = Cause.of(found)
     asked = (
         ctx.one("confirmed") != "yes"
+        or ctx.one("again") == "yes"
         or not keys
         or (waves is not None and ctx.one("said") != _said(waves))
         or (ctx.one("ask_typed") == "yes" and ctx.one("typed") != TYPED)
