@@ -122,7 +122,7 @@ def of_command(
         yield counts.update
     except RedisUnavailable:
         raise
-    except Exception as error:
+    except BaseException as error:  # also one that a user interrupts half way
         write(access, replace(record, result="failed", error=mask(f"{type(error).__name__}: {error}")))
         raise
     write(access, replace(record, counts=counts))

@@ -78,3 +78,9 @@ def test_a_command_that_fails_is_recorded_without_the_password(access: Access, r
     assert (found.result, found.action, found.address[:12]) == ("failed", "retry", audit.COMMAND_LINE)
     assert "RedisRefused" in found.error
     assert "hunter2" not in found.error + found.filter
+
+
+def test_a_command_that_is_interrupted_is_recorded_too(access: Access, redis: Redis) -> None:
+    with pytest.raises(KeyboardInterrupt), audit.of_command(access, "delete", "jobs dead"):
+        raise KeyboardInterrupt
+    assert (last(redis)[0].result, last(redis)[0].error) == ("failed", "KeyboardInterrupt: ")
