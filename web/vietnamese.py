@@ -225,8 +225,6 @@ VIETNAMESE = {
         "{enqueued} công việc đang chờ, {busy} đang chạy, {retries} chờ thử lại, {dead} đã chết"
     ),
     "Home": "Đầu",
-    "Retries and dead jobs: {all}. Looked at: {seen}. Causes: {count}.": (
-        "Công việc chờ thử lại và đã chết: {all}. Đã xem: {seen}. Số nguyên nhân: {count}."
     "Retries: {retries}. Dead: {dead}. Looked at: {seen}. Causes: {count}.": (
         "Chờ thử lại: {retries}. Đã chết: {dead}. Đã xem: {seen}. Số nguyên nhân: {count}."
     ),

@@ -29,7 +29,7 @@ RANGES = {"lrange": 2, "zrange": 2, "xrange": 2, "xrevrange": 2}
 """Commands that take as long as what they return, and where their bounds stand."""
 FIGURES = frozenset({"info", "config", "slowlog", "memory", "scan", "dbsize", "client", "latency", "time", "lastsave"})
 """What the page on Redis itself may ask besides; what is refused there is left out."""
-MOST_OF_RANGE = {"/causes": 1_000}
+MOST_OF_RANGE = {"/failures": 1_000}
 MEMBERS = {"queues", "processes", "paused", "cron_jobs"}
 """Sets of which all members may be read."""
 
