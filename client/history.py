@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from jobd.client import defaults
 from jobd.client.access import Access
@@ -25,8 +25,7 @@ _AHEAD = 60.0
 """Seconds by which a reader's clock may be behind that of the server."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """The totals at one moment, `at` in epoch seconds.
 
     `processed` and `failed` count attempts since Redis was filled; `enqueued`, `retries`, `scheduled` and `dead` are
@@ -65,8 +64,8 @@ class Ring:
         whole = (raw or b"")[: self.slots * _RECORD.size]
         whole = whole[: len(whole) // _RECORD.size * _RECORD.size]
         oldest, newest = now - self.step * self.slots, now + _AHEAD
-        found = [Sample(*values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
-        return sorted((each for each in found if all(map(math.isfinite, astuple(each)))), key=lambda each: each.at)
+        found = [Sample._make(values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
+        return sorted(each for each in found if all(map(math.isfinite, each)))
 
 
 RINGS: dict[Step, Ring] = {
@@ -100,7 +99,7 @@ def key_of(keys: Keys, step: Step) -> str:
 
 def pack(sample: Sample) -> bytes:
     """A sample as it stands in a ring."""
-    return _RECORD.pack(*astuple(sample))
+    return _RECORD.pack(*sample)
 
 
 def increases(samples: Sequence[Sample], name: str, edges: Sequence[float], longest: float) -> list[float | None]:

@@ -235,6 +235,12 @@ class Context:
             return self.url(f"/queues/{name}", **query)
         return self.url("/queues/-", name=raw_bytes(name), **query)
 
+    def process_url(self, identity: str, **query: Any) -> str:
+        """The page of a worker process."""
+        if _is_plain(identity):
+            return self.url(f"/busy/{identity}", **query)
+        return self.url("/busy/-", name=raw_bytes(identity), **query)
+
     def job_url(self, jid: str, **query: Any) -> str:
         """The page of a job."""
         return self.url(f"/jobs/{quote(jid) if _is_plain(jid) else '-'}", **query)

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from jobd.client.entry import JobEntry
-from jobd.client.processes import Process, Work
+from jobd.client.processes import Process, Work, number
 from jobd.web.masking import Masker
 
 ROW_CHARACTERS = 200
@@ -17,6 +17,8 @@ ERROR_CHARACTERS = 300
 RAW_CHARACTERS = 4_000
 MOST_CHARACTERS = 200_000
 """Of the arguments of one job, as text."""
+MOST_CAPSULES, MOST_QUEUES = 20, 100
+"""Of one process."""
 _SHOWN_ELSEWHERE = frozenset(
     {
         *("class", "wrapped", "args", "kwargs", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at"),
@@ -116,8 +118,20 @@ def holds(entry: JobEntry, text: str, masker: Masker) -> bool:
 def process_row(process: Process, now: float) -> dict[str, Any]:
     """A worker process; `rss` in KiB, times in epoch seconds."""
     names = ("identity", "hostname", "pid", "tag", "version", "concurrency", "busy", "quiet", "rss", "rtt_us", "beat")
-    found = {name: getattr(process, name) for name in (*names, "started_at", "embedded")}
-    return {**found, "queues": list(process.queues), "labels": list(process.labels), "silent": now - process.beat}
+    found = {name: getattr(process, name) for name in (*names, "started_at", "embedded", "cpu", "skew", "shows_stacks")}
+    more = {"labels": list(process.labels), "silent": now - process.beat, "capsules": _capsules(process)}
+    return {**found, "queues": list(process.queues), **more}
+
+
+def _capsules(process: Process) -> list[dict[str, Any]]:
+    """Each pool of a process, with the queues that it takes from and their weights; 0 stands for a strict order."""
+    found = []
+    for name, told in list(process.capsules.items())[:MOST_CAPSULES]:
+        weights = told.get("weights")
+        pairs = list(weights.items())[:MOST_QUEUES] if isinstance(weights, dict) else []
+        queues = [{"name": str(queue), "weight": int(number(weight))} for queue, weight in pairs]
+        found.append({"name": name, "concurrency": int(number(told.get("concurrency"))), "queues": queues})
+    return found
 
 
 def work_row(work: Work, masker: Masker) -> dict[str, Any]:

@@ -27,7 +27,19 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
         "one job",
         {"in": "retries, scheduled, dead or queue", "key": "its key there", "name": "the queue"},
     ),
-    "/busy": ("processes and running jobs", {"offset": "`next` of the page before"}),
+    "/busy": (
+        "processes and running jobs",
+        {
+            "offset": "`next` of the page before",
+            "host": "only processes of this host",
+            "queue": "only processes that take from this queue",
+            "class": "part of the name of running jobs",
+        },
+    ),
+    "/busy/{name}": (
+        "one process and the stacks of its threads, once it was asked for them",
+        {"name": "its identity, where that is no word", "asked": "when it was asked, in epoch seconds"},
+    ),
     "/failures": ("failed jobs by their cause", {"offset": "`next` of the page before"}),
     "/cron": ("entries of the cron", {}),
     "/activity": (
@@ -67,7 +79,16 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/retries": (["retry", "kill", "delete"], _MANY),
     "/scheduled": (["enqueue", "kill", "delete"], _MANY),
     "/dead": (["retry", "delete"], _MANY),
-    "/busy": (["quiet", "stop", "dump"], {"identity": _TEXT}),
+    "/busy": (
+        ["quiet", "stop", "dump"],
+        {
+            "identity": _TEXT,
+            "all": {"enum": ["yes"], "description": "all processes, or those of `host` and `queue`, instead"},
+            **dict.fromkeys(("host", "queue", "until"), _TEXT),
+            "confirmed": {"enum": ["yes"], "description": "without it all are counted, and the answer is 409"},
+        },
+    ),
+    "/busy/{name}": (["stacks"], {}),
     "/failures": (["retry", "waves", "kill", "delete"], _CAUSE),
     "/cron": (["enable", "disable", "run"], {"name": _TEXT}),
 }

@@ -20,7 +20,6 @@ from jobd.web import assets
 from jobd.web.charts import plot, spark
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
-from jobd.web.pages.overview import bars
 from jobd.web.settings import SETTINGS
 from jobd.web.text import LANGUAGES, printable
 from jobd.web.totals import attention
@@ -67,6 +66,7 @@ MESSAGES = {
     "quiet": "Told to take no more jobs, with the next heartbeat.",
     "stop": "Told to stop, with the next heartbeat.",
     "dump": "Told to log what its threads do, with the next heartbeat.",
+    "stacks": "Asked for its stacks.",
     "enable": "The entry is enabled.",
     "disable": "The entry is disabled.",
     "run": "The job was pushed.",
@@ -219,7 +219,6 @@ def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "", p
             message="" if part else message(ctx),
             problem=problem,
             moment_now=time.time(),
-            bars=bars,
             languages=LANGUAGES,
             choices=SETTINGS,
             version=VERSION,

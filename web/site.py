@@ -25,7 +25,7 @@ from jobd.web.headers import SecurityHeaders
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
-from jobd.web.pages import activity, busy, cron, failures, jobs, metrics, overview, queues, sets
+from jobd.web.pages import activity, busy, cron, failures, jobs, metrics, overview, queues, sets, stacks
 from jobd.web.render import PAGES as MENU
 from jobd.web.render import RESULTS, digest, heading_figures, page, part
 from jobd.web.text import choose
@@ -57,6 +57,7 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     _of_set("dead"),
     ("/jobs/{jid:path}", jobs.job, None),
     ("/busy", busy.busy, busy.change),
+    ("/busy/{name:path}", stacks.show, stacks.change),
     ("/failures", failures.show, failures.change),
     ("/cron", cron.show, cron.change),
     ("/metrics", metrics.show, None),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,6 +25,8 @@ _BEAT = ("busy", "beat", "quiet", "rss", "cpu")
 """Fields of a heartbeat that are read each time."""
 _ANEW = 60.0
 """Seconds after which the others are, which change never or hardly."""
+SAME = 5
+"""Things of one kind that are named before the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +73,60 @@ class _Seen:
     """The processes as read last, since most of what they tell never changes: that is read anew only now and then."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[float, dict[str, Any], Process]] = {}
+        self._found: dict[str, _Beat] = {}
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter([beat.process for beat in self._found.values()])
 
     def known(self, identities: Collection[str], now: float) -> frozenset[str]:
         """Those of which the heartbeat alone is to be read. What is forgotten by Redis is forgotten here too."""
         # Another dictionary, since other requests read at the same time.
         self._found = {name: self._found[name] for name in identities if name in self._found}
-        return frozenset(name for name, (read_at, _, _) in self._found.items() if 0 <= now - read_at < _ANEW)
+        return frozenset(name for name, beat in self._found.items() if 0 <= now - beat.read_at < _ANEW)
 
     def processes(
-        self, identities: list[str], told: list[Any], known: Collection[str], now: float
+        self, identities: Sequence[str], told: Sequence[Any], known: Collection[str], now: float
     ) -> Iterator[Process]:
         """The processes with these answers to `HMGET`."""
         found = self._found
         for identity, values in zip(identities, told, strict=True):
             if not values or all(value is None for value in values):
+                found.pop(identity, None)
                 continue
-            if identity not in known:
-                fields: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
-                if (process := parse(identity, fields)) is not None:
-                    found[identity] = (now, fields, process)
-                    yield process
-            elif (before := found.get(identity)) is not None:
-                read_at, fields, process = before
-                if any(fields[name] != value for name, value in zip(_BEAT, values, strict=True)):
-                    fields = {**fields, **dict(zip(_BEAT, values, strict=True))}
-                    process = renewed(process, fields)
-                    found[identity] = (read_at, fields, process)
-                yield process
+            beat = _read(identity, _BEAT if identity in known else FIELDS, values, found.get(identity), now)
+            if beat is not None:
+                found[identity] = beat
+                yield beat.process
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """A process as it was read, all of it at `read_at`; `values` are those of its last heartbeat."""
+
+    read_at: float
+    fields: dict[str, Any]
+    process: Process
+    values: list[Any]
+
+
+def _read(identity: str, names: Sequence[str], values: list[Any], last: _Beat | None, now: float) -> _Beat | None:
+    """A process after an answer; None when it describes none."""
+    if names is FIELDS:
+        told = dict(zip(names, values, strict=True))
+        process = parse(identity, told)
+        return None if process is None else _Beat(now, told, process, [told[name] for name in _BEAT])
+    if last is None or last.values == values:
+        return last
+    fields = {**last.fields, **dict(zip(names, values, strict=True))}
+    return _Beat(last.read_at, fields, renewed(last.process, fields), values)
 
 
 _SEEN: WeakKeyDictionary[Access, _Seen] = WeakKeyDictionary()
+
+
+def remembered(access: Access) -> dict[str, Process]:
+    """The processes that were read last, however long ago, by identity."""
+    return {process.identity: process for process in _SEEN.get(access, _Seen())}
 
 
 def ask_totals(access: Access) -> Question[Totals]:
@@ -152,17 +178,44 @@ class Attention:
     values: dict[str, Any]
 
 
+def served(processes: Iterable[Process]) -> frozenset[str]:
+    """The queues from which somebody takes."""
+    # Many processes have the same queues.
+    return frozenset(name for queues in {each.queues for each in processes if not each.quiet} for name in queues)
+
+
+_BESIDES = {
+    "Queue {queue} is paused with {count} jobs.": "Queues that are paused with jobs, besides: {count}.",
+    "No process takes from queue {queue}: {count} jobs wait.": "Queues from which no process takes, besides: {count}.",
+    "Queue {queue}: the next job has waited {seconds}.": "Queues whose next job has waited long, besides: {count}.",
+    "Process {process} has not shown itself for {seconds}.": "Processes not seen for long, besides: {count}.",
+}
+
+
+def summed(found: Iterable[Attention]) -> list[Attention]:
+    """The first of each kind, and how many there are besides."""
+    kept, seen = list[Attention](), Counter[str]()
+    pages: dict[str, str] = {}
+    for each in found:
+        seen[each.text] += 1
+        if seen[each.text] <= SAME or each.text not in _BESIDES:
+            kept.append(each)
+        pages[each.text] = each.page
+    more = [(text, count - SAME) for text, count in seen.items() if count > SAME and text in _BESIDES]
+    return kept + [Attention(pages[text], _BESIDES[text], {"count": count}) for text, count in more]
+
+
 def attention(totals: Totals) -> list[Attention]:
     """What needs attention, the worst first."""
     found = []
     if totals.enqueued and not totals.processes:
         found.append(Attention("/busy", "No worker is running: {count} jobs wait.", {"count": totals.enqueued}))
-    served = {name for process in totals.processes for name in process.queues if not process.quiet}
+    takers = served(totals.processes)
     for queue in totals.queues:
         values = {"queue": queue.name, "count": queue.size, "seconds": queue.latency}
         if queue.paused and queue.size:
             found.append(Attention("/queues", "Queue {queue} is paused with {count} jobs.", values))
-        elif queue.size and totals.processes and queue.name not in served:
+        elif queue.size and totals.processes and queue.name not in takers:
             found.append(Attention("/queues", "No process takes from queue {queue}: {count} jobs wait.", values))
         elif queue.latency > SLOW:
             found.append(Attention("/queues", "Queue {queue}: the next job has waited {seconds}.", values))
@@ -171,14 +224,16 @@ def attention(totals: Totals) -> list[Attention]:
         if silent > LATE:
             values = {"process": process.identity, "seconds": silent}
             found.append(Attention("/busy", "Process {process} has not shown itself for {seconds}.", values))
+    found = summed(found)
     if totals.dead >= NEARLY_FULL * totals.dead_limit:
         values = {"count": totals.dead, "limit": totals.dead_limit}
         found.append(Attention("/dead", "The dead set holds {count} of {limit}: its oldest jobs go next.", values))
     return found
 
 
-def health(totals: Totals) -> tuple[str, dict[str, Any]]:
-    """The state of the whole in one sentence, and the values in it."""
+def health(totals: Totals, found: Sequence[Attention] | None = None) -> tuple[str, dict[str, Any]]:
+    """The state of the whole in one sentence, and the values in it. `found` needs attention [what `totals` tell]."""
+    found = attention(totals) if found is None else found
     values = {
         "busy": totals.busy,
         "threads": totals.threads,
@@ -188,7 +243,7 @@ def health(totals: Totals) -> tuple[str, dict[str, Any]]:
     }
     if not totals.processes:
         return ("No worker is running." if totals.enqueued else "No worker is running, and no job waits."), values
-    if attention(totals):
+    if found:
         return "Needs attention: {busy} of {threads} threads busy, {enqueued} jobs wait.", values
     if totals.enqueued:
         return "Healthy: {busy} of {threads} threads busy, the next job has waited {seconds}.", values

@@ -275,4 +275,83 @@ VIETNAMESE = {
     "gone: {count}": "không còn nữa: {count}",
     "no jobs: {count}": "không phải công việc: {count}",
     "dropped: {count}": "bị bỏ: {count}",
+    "A process of Sidekiq only writes the stacks of its threads to its own log: ask it to log them.": (
+        "Tiến trình của Sidekiq chỉ ghi ngăn xếp các luồng vào nhật ký của nó: hãy yêu cầu nó ghi."
+    ),
+    "All of this host": "Mọi tiến trình trên máy này",
+    "All processes": "Mọi tiến trình",
+    "All {count} that match:": "Tất cả {count} tiến trình khớp:",
+    "All {count}:": "Tất cả {count}:",
+    "As of": "Tính đến",
+    "As the figures of classes tell it. How much waited is recorded only while a process of jobd runs.": (
+        "Theo số liệu của từng lớp. Lượng công việc chờ chỉ được ghi lại khi có tiến trình jobd chạy."
+    ),
+    "Asked": "Đã hỏi",
+    "Asked for its stacks.": "Đã yêu cầu ngăn xếp.",
+    "Capsule": "Nhóm luồng",
+    "Clock ahead of that of Redis": "Đồng hồ nhanh hơn của Redis",
+    "Cron entries that are late besides: {count}.": "Các lịch định kỳ khác cũng bị trễ: {count}.",
+    "Cron entry {name} is late.": "Lịch định kỳ {name} bị trễ.",
+    "Different versions run beside each other:": "Nhiều phiên bản đang chạy cùng lúc:",
+    "Each ends its jobs, or gives them back after its timeout.": "Mỗi tiến trình xong việc, hay trả lại khi hết hạn.",
+    "A master of jobd starts new processes in their place.": "Tiến trình chính của jobd sẽ chạy tiến trình mới thay.",
+    "Fail most in the last hour": "Thất bại nhiều nhất trong giờ qua",
+    "Host": "Máy",
+    "It has not answered. Ask again, or look whether it still has heartbeats.": (
+        "Nó chưa trả lời. Hãy hỏi lại, hoặc xem nó còn tín hiệu nhịp không."
+    ),
+    "Jobs that died within {seconds}: {count}.": "Số công việc đã chết trong {seconds}: {count}.",
+    "Left out, as they run inside other programs: {count}.": "Bỏ qua vì chạy bên trong chương trình khác: {count}.",
+    "No job has failed.": "Không có công việc nào thất bại.",
+    "No job of this class runs in the processes of this page.": (
+        "Không có công việc nào của lớp này chạy trong các tiến trình của trang này."
+    ),
+    "No process matches.": "Không có tiến trình nào khớp.",
+    "Nobody has asked in the last minutes. The stacks are shown here, without values of variables.": (
+        "Mấy phút qua chưa ai hỏi. Ngăn xếp sẽ hiện ở đây, không kèm giá trị của biến."
+    ),
+    "Of the jobs of the last 5 minutes {percent} failed, before {before}.": (
+        "Trong 5 phút qua {percent} công việc thất bại, trước đó là {before}."
+    ),
+    "One mark for each thread, by the age of its job:": "Mỗi luồng một ô, theo thời gian chạy của công việc:",
+    "Processed and failed, each {time}": "Đã xử lý và thất bại, mỗi {time}",
+    "Processes not seen for long, besides: {count}.": "Các tiến trình khác cũng lâu không xuất hiện: {count}.",
+    "Processor": "Bộ xử lý",
+    "Queues from which no process takes, besides: {count}.": (
+        "Các hàng đợi khác cũng không có tiến trình nào lấy việc: {count}."
+    ),
+    "Queues that are paused with jobs, besides: {count}.": (
+        "Các hàng đợi khác cũng tạm dừng khi còn công việc: {count}."
+    ),
+    "Queues whose next job has waited long, besides: {count}.": "Các hàng đợi khác cũng có công việc chờ lâu: {count}.",
+    "Redis uses {percent} of the memory that it may use.": "Redis đang dùng {percent} bộ nhớ được phép.",
+    "Show stacks": "Xem ngăn xếp",
+    "Slowest queue: its next job has waited": "Hàng đợi chậm nhất: công việc kế tiếp đã chờ",
+    "The last hour": "Một giờ qua",
+    "The last {time}": "{time} qua",
+    "They take no more jobs until they are restarted, or resumed by jobd ctl on their machine.": (
+        "Chúng không nhận thêm công việc cho tới khi được khởi động lại, hoặc được jobd ctl trên máy đó cho chạy tiếp."
+    ),
+    "Threads": "Các luồng",
+    "Version": "Phiên bản",
+    "What its threads do": "Các luồng đang làm gì",
+    "clock off by {seconds} s": "đồng hồ lệch {seconds} giây",
+    "day": "ngày",
+    "empty": "trống",
+    "has ended since": "nay đã kết thúc",
+    "heartbeat": "tín hiệu nhịp",
+    "idle": "rảnh",
+    "it answers with its next heartbeat, within {count} s. This page looks again by itself.": (
+        "nó trả lời ở nhịp kế tiếp, trong vòng {count} giây. Trang này tự xem lại."
+    ),
+    "nobody takes from it": "không ai lấy việc",
+    "older": "lâu hơn",
+    "on host {name}": "trên máy {name}",
+    "the longest for {time}": "lâu nhất {time}",
+    "which take from queue {name}": "lấy việc từ hàng đợi {name}",
+    "{count} outer calls": "{count} lời gọi bên ngoài",
+    "{count} processes, which run {busy} jobs": "{count} tiến trình, đang chạy {busy} công việc",
+    "{count} threads": "{count} luồng",
+    "{done} jobs/s, of which {failed} fail.": "{done} công việc/giây, trong đó {failed} thất bại.",
+    "{times} × its p95": "gấp {times} lần p95 của nó",
 }

@@ -360,7 +360,7 @@ def test_a_dead_redis_is_said_at_once_and_no_password_with_it() -> None:
 def test_a_defect_shows_no_details_and_is_logged(
     browser: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("jobd.web.pages.overview.health", lambda totals: 1 / 0)
+    monkeypatch.setattr("jobd.web.pages.overview.health", lambda *totals: 1 / 0)
     answer = browser.get("/")
     assert (answer.status_code, "ZeroDivisionError" in answer.text) == (500, False)
     assert "ZeroDivisionError" in caplog.text

@@ -1,44 +1,90 @@
-"""Worker processes and what they run; the signals that can be left for them."""
+"""Worker processes and what they run; the signals that can be left for one of them, or for all that are meant.
+
+What the threads of one process do is on a page of its own: `stacks.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jobd.client.access import Access
 from jobd.client.errors import NotControllable
-from jobd.client.processes import ProcessSet, Work, parse_work
+from jobd.client.processes import Process, ProcessSet, Work, parse_work
 from jobd.client.scripts import raw_bytes
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import process_row, work_row
 from jobd.web.masking import Masker
 from jobd.web.questions import Question, answer, name_of
+from jobd.web.totals import LATE, remembered
+from jobd.web.usual import usual_of
 
-PROCESSES = 50
+PROCESSES = 25
 """Processes on one page, those with what they run."""
-MOST_RUNNING = 100
+MOST_RUNNING = 50
 """Running jobs on one page, those that have run longest."""
+MOST_UNKNOWN = 200
+"""Processes whose jobs are read while it is not known yet from which queues they take."""
+CELLS = 50
+"""Threads of one process that are drawn."""
+CHOICES = 50
+"""Hosts, and queues, that are offered to choose from."""
 SIGNALS = ("quiet", "stop", "dump")
+AGES = (10.0, 60.0, 600.0)
+"""Seconds from which on a job is drawn as older."""
+SKEWED = 2.0
+"""Seconds by which a clock may be wrong without being pointed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which processes are meant: on a host, taking from a queue. Empty: any."""
+
+    host: str = ""
+    queue: str = ""
+
+    def takes(self, process: Process) -> bool:
+        """Whether a process is meant."""
+        return self.may_take(process.identity) and (not self.queue or self.queue in process.queues)
+
+    def may_take(self, identity: str) -> bool:
+        """The same as far as an identity tells it, which begins with the host."""
+        return not self.host or identity.partition(":")[0] == self.host
 
 
 def busy(ctx: Context) -> View:
     """Show the processes, and the jobs that those on this page run, the longest running first."""
-    first = ctx.number("offset")
-    [running] = ctx.ask(_ask_page(ctx.access, first))
+    first, wanted, name = ctx.number("offset"), _filter(ctx), ctx.text("class")
+    usual, now = usual_of(ctx.access), ctx.access.now()
+    running, _ = ctx.ask(_ask_page(ctx.access, wanted, first), usual.ask(ctx.access, now))
     totals = ctx.read_totals()
-    shown = totals.processes[first : first + PROCESSES]
+    meant = [process for process in totals.processes if wanted.takes(process)]
+    shown = meant[first : first + PROCESSES]
     seen = {process.identity for process in shown}
     works = sorted((work for work in running if work.process in seen), key=lambda work: work.run_at)
+    matching = [work for work in works if name in work.entry.name] if name else works
+    listed = [_running(work, ctx, totals.now) for work in matching[:MOST_RUNNING]]
+    usual.note(row["class"] for row in listed)
+    by_process: dict[str, list[Work]] = {identity: [] for identity in seen}
+    for work in works:
+        by_process[work.process].append(work)
     data = {
-        "processes": [process_row(process, totals.now) for process in shown],
-        "running": [document(work, ctx.masker) for work in works[:MOST_RUNNING]],
-        "left_out": max(len(works) - MOST_RUNNING, 0),
+        "processes": [_process(process, by_process[process.identity], totals.now) for process in shown],
+        "running": listed,
+        "left_out": max(len(matching) - MOST_RUNNING, 0),
         "count": len(totals.processes),
+        "meant": len(meant),
         "busy": totals.busy,
         "threads": totals.threads,
         "offset": first,
-        "next": first + PROCESSES if first + PROCESSES < len(totals.processes) else None,
-        "actions": [name for name in SIGNALS if name in ctx.allowed],
+        "next": first + PROCESSES if first + PROCESSES < len(meant) else None,
+        "actions": [each for each in SIGNALS if each in ctx.allowed],
+        "filters": {"host": wanted.host, "queue": wanted.queue, "class": name},
+        "choices": _choices(totals.processes),
+        "versions": versions(totals.processes),
+        "ages": list(AGES),
         "now": totals.now,
     }
     return View("busy.html", data, "Busy")
@@ -49,14 +95,67 @@ def document(work: Work, masker: Masker) -> dict[str, Any]:
     return work_row(work, masker)
 
 
-def _ask_page(access: Access, first: int) -> Question[list[Work]]:
+def _running(work: Work, ctx: Context, now: float) -> dict[str, Any]:
+    """The same with how long it has run, and that as a multiple of what is usual for its class."""
+    row, seconds = document(work, ctx.masker), max(now - work.run_at, 0.0) if work.run_at else None
+    usual = usual_of(ctx.access).seconds(row["class"])
+    times = round(seconds / usual, 1) if seconds and usual else None
+    return {**row, "seconds": seconds, "p95": usual, "times": times}
+
+
+def _process(process: Process, works: Sequence[Work], now: float) -> dict[str, Any]:
+    """A process with a figure for each of its threads: 0 idle, 1 to 4 by the age of its job, the oldest first."""
+    ages = sorted((max(now - work.run_at, 0.0) for work in works), reverse=True)
+    cells = [1 + sum(age >= bound for bound in AGES) for age in ages]
+    threads = max(process.concurrency, len(cells))
+    cells = (cells + [0] * min(threads - len(cells), CELLS))[:CELLS]
+    found = {"threads": cells, "more_threads": threads - len(cells), "oldest": ages[0] if ages else None}
+    skewed = process.skew is not None and abs(process.skew) >= SKEWED
+    return {**process_row(process, now), **found, "skewed": skewed, "late": now - process.beat > LATE}
+
+
+def _choices(processes: Iterable[Process]) -> dict[str, list[str]]:
+    """Hosts and queues, those of most processes first, to choose from."""
+    hosts = Counter(process.identity.partition(":")[0] for process in processes)
+    queues = Counter(name for process in processes for name in process.queues)
+    return {
+        "host": [name for name, _ in hosts.most_common(CHOICES)],
+        "queue": [n for n, _ in queues.most_common(CHOICES)],
+    }
+
+
+def versions(processes: Iterable[Process]) -> list[dict[str, Any]]:
+    """Versions of one product that run beside each other, with how many processes of each; empty without any."""
+    products: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for process in processes:
+        if process.version:
+            products[process.shows_stacks][process.version] += 1
+    return [
+        {"version": version, "count": count}
+        for found in products.values()
+        for version, count in (sorted(found.items())[:10] if len(found) > 1 else ())
+    ]
+
+
+def _filter(ctx: Context) -> Filter:
+    return Filter(ctx.text("host"), ctx.text("queue"))
+
+
+def _ask_page(access: Access, wanted: Filter, first: int) -> Question[list[Work]]:
     [names] = yield lambda pipeline: pipeline.smembers(access.keys.processes)
-    identities = sorted(map(name_of, names or ()))
+    identities = [name for name in sorted(map(name_of, names or ())) if wanted.may_take(name)]
+    most = PROCESSES
+    if wanted.queue:
+        known = remembered(access)
+        if any(identity not in known for identity in identities):
+            most = MOST_UNKNOWN
+        identities = [each for each in identities if each not in known or wanted.takes(known[each])]
     # Some may be gone, in which case the page shows fewer jobs for the length of a heartbeat.
-    return (yield from _ask_running(access, identities[first : first + PROCESSES]))
+    return (yield from ask_running(access, identities[first : first + most]))
 
 
-def _ask_running(access: Access, identities: Sequence[str]) -> Question[list[Work]]:
+def ask_running(access: Access, identities: Sequence[str]) -> Question[list[Work]]:
+    """What these processes run."""
     keys = access.keys
 
     def ask(pipeline: Any) -> None:
@@ -75,22 +174,58 @@ def _ask_running(access: Access, identities: Sequence[str]) -> Question[list[Wor
 
 def running(access: Access, identities: Sequence[str]) -> Iterator[Work]:
     """What these processes run, read 50 processes at a time."""
-    for first in range(0, len(identities), PROCESSES):
-        yield from answer(access, _ask_running(access, identities[first : first + PROCESSES]))[0]
+    for first in range(0, len(identities), 50):
+        yield from answer(access, ask_running(access, identities[first : first + 50]))[0]
 
 
-def change(ctx: Context) -> Done:
-    """Leave a signal for one process, or for all."""
+def change(ctx: Context) -> View | Done:
+    """Leave a signal for one process, or for all that are meant."""
     action, identity = ctx.one("action"), ctx.one("identity")
     if action not in SIGNALS:
         raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(SIGNALS)}")
     ctx.require(action)
     processes = ProcessSet(ctx.client)
+    if ctx.one("all") == "yes" and not identity:
+        return _change_all(ctx, processes, action)
     if not identity:
-        raise BadRequest("name the process in identity")
+        raise BadRequest("name the process in identity, or send all=yes")
     send = {"quiet": processes.quiet, "stop": processes.stop, "dump": processes.dump}[action]
     try:
         done = send(identity)
     except NotControllable as error:
         raise BadRequest(str(error)) from None
-    return Done(action, ctx.url("/busy"), {"moved": int(done), "gone": int(not done)})
+    back = ctx.process_url(identity) if ctx.one("from") == "process" else ctx.url("/busy")
+    return Done(action, back, {"moved": int(done), "gone": int(not done)})
+
+
+def _change_all(ctx: Context, processes: ProcessSet, action: str) -> View | Done:
+    """Those that were there when the question was asked; embedded ones take no signals."""
+    wanted, now = _filter(ctx), processes.access.server_now()
+    try:
+        until = min(float(ctx.one("until") or now), now)
+    except ValueError:
+        raise BadRequest("until is no time; begin at the list again") from None
+    found = [each for each in processes if wanted.takes(each) and each.started_at <= until]
+    told = [each.identity for each in found if not each.embedded]
+    back = ctx.url("/busy", host=wanted.host, queue=wanted.queue)
+    if ctx.one("confirmed") == "yes":
+        send = {"quiet": processes.quiet_all, "stop": processes.stop_all, "dump": processes.dump_all}[action]
+        return Done(action, back, {"moved": send(told)})
+    fields = [
+        ("action", action),
+        ("all", "yes"),
+        ("host", wanted.host),
+        ("queue", wanted.queue),
+        ("until", repr(until)),
+    ]
+    data = {
+        "action": action,
+        "count": len(told),
+        "busy": sum(each.busy for each in found if not each.embedded),
+        "embedded": len(found) - len(told),
+        "filters": {"host": wanted.host, "queue": wanted.queue},
+        "post": ctx.url("/busy"),
+        "back": back,
+        "fields": fields,
+    }
+    return View("confirm_processes.html", data, "Confirm", status=200 if ctx.for_people else 409)

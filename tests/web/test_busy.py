@@ -1,0 +1,217 @@
+"""Processes and their jobs: found by filters, told to quiet or stop, one or all, and asked what their threads do."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from redis import Redis
+
+import jobd.web
+from jobd.client import payload as wire
+from jobd.client.push import Client
+from jobd.client.stacks import Frame, ThreadStack
+from jobd.web.pages import busy
+from jobd.worker import stacks
+from tests.web.browser import PROCESS, Browser, Page, fill
+
+
+def process(redis: Redis, identity: str, *, running: dict[str, float] | None = None, **more: Any) -> str:
+    """A process of jobd that runs jobs of these classes for so many seconds."""
+    now, given = time.time(), {"queues": ["default"], "concurrency": 5, "version": "jobd-1.0", **more}
+    beat = {name: given.pop(name) for name in ("cpu", "skew_ms", "beat") if name in given}
+    info = {"hostname": identity.partition(":")[0], "pid": 1, "identity": identity, "started_at": now - 60, **given}
+    fields = {"busy": len(running or ()), "beat": now, "quiet": "false", "rss": 2048, "concurrency": 5, **beat}
+    redis.sadd("processes", identity)
+    redis.hset(identity, mapping={"info": json.dumps(info), **fields})
+    for number, (name, seconds) in enumerate((running or {}).items()):
+        job = wire.encode({"class": name, "args": [], "jid": f"{name}-{number}", "queue": "default"}).decode()
+        work = {"queue": "default", "run_at": int(now - seconds), "payload": job}
+        redis.hset(f"{identity}:work", f"t{number}", json.dumps(work))
+    return identity
+
+
+def test_each_thread_has_a_mark_by_the_age_of_its_job(browser: Browser, redis: Redis) -> None:
+    process(redis, "a:1:x", running={"New": 5, "Young": 30, "Old": 300, "Stuck": 3600})
+    [row] = browser.data("/busy")["processes"]
+    assert row["threads"] == [4, 3, 2, 1, 0]
+    page = Page.of(browser.get("/busy").text)
+    marks = [each["class"] for each in page.all("i")][:5]
+    assert marks == ["h4", "h3", "h2", "h1", "h0"]
+    [told] = [each["aria-label"] for each in page.all("span") if each.get("role") == "img"]
+    assert told == "4 / 5, the longest for 60 min"
+
+
+def test_jobs_stand_in_the_order_of_their_age_and_only_so_many(browser: Browser, redis: Redis) -> None:
+    process(redis, "a:1:x", running={f"J{n}": n for n in range(60)})
+    data = browser.data("/busy")
+    assert [job["class"] for job in data["running"]] == [f"J{n}" for n in range(59, 9, -1)]
+    assert data["left_out"] == 10
+    assert len(data["processes"][0]["threads"]) == busy.CELLS
+
+
+def test_processes_are_filtered_by_host_and_queue_and_jobs_by_class(browser: Browser, redis: Redis) -> None:
+    process(redis, "a:1:x", running={"Mail": 5, "Report": 6}, queues=["mails"])
+    process(redis, "ab:1:x", running={"Other": 5})
+    process(redis, "a:2:y")
+
+    def found(query: str) -> tuple[list[str], list[str]]:
+        data = browser.data(f"/busy?{query}")
+        return [each["identity"] for each in data["processes"]], [each["class"] for each in data["running"]]
+
+    assert found("queue=mails") == (["a:1:x"], ["Report", "Mail"])
+    assert found("host=a") == (["a:1:x", "a:2:y"], ["Report", "Mail"])
+    assert found("host=a&queue=default") == (["a:2:y"], [])
+    assert found("class=epo")[1] == ["Report"]
+    assert found("host=none") == ([], [])
+    assert "No process matches." in browser.get("/busy?host=none").text
+
+
+def test_the_jobs_of_a_filtered_process_are_there_at_once(client: Client, redis: Redis) -> None:
+    for number in range(70):
+        process(redis, f"h{number:03}:1:x", running={f"J{number}": 5}, queues=[f"q{number}"])
+    fresh = Browser(jobd.web.app(client, read_only=True))
+    assert [job["class"] for job in fresh.data("/busy?queue=q69")["running"]] == ["J69"]
+    assert [job["class"] for job in fresh.data("/busy?queue=q69")["running"]] == ["J69"]
+
+
+def test_a_job_that_takes_longer_than_usual_is_marked_the_second_time(browser: Browser, redis: Redis) -> None:
+    process(redis, "a:1:x", running={"Slow": 400, "Rare": 400})
+    minute = time.gmtime(time.time() - 120)
+    slot = f"h|Slow-{minute.tm_mday}-{minute.tm_hour}:{minute.tm_min}"
+    redis.execute_command("BITFIELD", slot, "SET", "u16", "#12", "100")
+    assert {job["times"] for job in browser.data("/busy")["running"]} == {None}
+    by_class = {job["class"]: job for job in browser.data("/busy")["running"]}
+    assert 1.7 <= by_class["Slow"]["p95"] <= 2.5
+    assert 160 <= by_class["Slow"]["times"] < 240
+    assert by_class["Rare"]["times"] is None
+    assert "× its p95" in browser.get("/busy").text
+
+
+def test_a_clock_that_is_off_and_versions_that_differ_are_pointed_out(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    process(redis, "a:1:x", skew_ms=-3500, cpu=87)
+    text = Page.of(browser.get("/busy").text).text
+    assert "clock off by -3.5 s" in text
+    assert "87 %" in text
+    assert "Different versions" not in text
+    process(redis, "b:1:x", version="jobd-1.1", skew_ms=1)
+    process(redis, "c:1:x", version="7.3.10")
+    data = browser.data("/busy")
+    assert data["versions"] == [{"version": "jobd-1.0", "count": 1}, {"version": "jobd-1.1", "count": 1}]
+    assert [each["skewed"] for each in data["processes"]] == [True, False, False]
+
+
+def test_capsules_are_shown_with_their_weights(browser: Browser, redis: Redis) -> None:
+    capsules = {"default": {"concurrency": 4, "weights": {"critical": 3, "low": 1}}, "one": {"weights": "?"}}
+    process(redis, "a:1:x", capsules=capsules)
+    text = Page.of(browser.get("/busy").text).text
+    assert "default: critical\xa0×3, low; one:" in text
+
+
+def test_all_are_told_after_a_question_with_their_number(browser: Browser, redis: Redis) -> None:
+    names = [process(redis, f"a:{number}:x", running={"J": 5}) for number in range(3)]
+    other, inside = process(redis, "b:1:x"), process(redis, "a:9:x", embedded=True)
+    asked = browser.post("/busy", {"action": "stop", "all": "yes", "host": "a"})
+    text = Page.of(asked.text).text
+    assert "3 processes, which run 3 jobs, on host a" in text
+    assert "Left out, as they run inside other programs: 1." in text
+    assert not redis.exists(*(f"{name}-signals" for name in names))
+    late = process(redis, "a:5:x", started_at=time.time() + 60)
+    form = [(each["name"], each["value"]) for each in Page.of(asked.text).all("input") if each.get("name")]
+    done = browser.post("/busy", form)
+    assert done.headers["location"] == "/busy?host=a&did=stop&moved=3"
+    assert [redis.lrange(f"{name}-signals", 0, -1) for name in names] == [[b"TERM"]] * 3
+    assert not redis.exists(*(f"{name}-signals" for name in (other, inside, late)))
+
+
+@pytest.mark.parametrize(("action", "sent"), [("quiet", b"TSTP"), ("dump", b"TTIN")])
+def test_programs_are_asked_with_409_first(action: str, sent: bytes, browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x")
+    asked = browser.act("/busy", action=action, all="yes")
+    assert (asked.status_code, asked.json()["count"]) == (409, 1)
+    done = browser.act("/busy", **dict(asked.json()["fields"]), confirmed="yes")
+    assert done.json() == {"action": action, "moved": 1}
+    assert redis.lrange(f"{name}-signals", 0, -1) == [sent]
+    assert browser.act("/busy", action=action).status_code == 400
+    assert browser.act("/busy", action=action, all="yes", until="x").status_code == 400
+
+
+def test_a_process_is_asked_for_its_stacks_and_shows_them(browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x", running={"Mail": 5})
+    page = f"/busy/{name}"
+    assert "Nobody has asked" in browser.get(page).text
+    asked = browser.post(page, {"action": "stacks"})
+    assert redis.lrange(f"{name}-signals", 0, -1) == [b"STACKS"]
+    waiting = browser.get(asked.headers["location"])
+    assert "within 10 s. This page looks again by itself." in waiting.text
+    assert [each["content"] for each in Page.of(waiting.text).all("meta") if each.get("http-equiv")] == ["2"]
+    frames = (Frame("/app/mails.py", 7, "send", 'connect("x", password="hunter2") # <b>'),)
+    threads = [ThreadStack("t0", "jobd-default-1", "Mail-0", "Mail", time.time() - 5, frames, left_out=3)]
+    redis.set(f"jobd:stacks:{name}", stacks.within(threads, time.time(), 10_000))
+    shown = browser.get(asked.headers["location"]).text
+    text = Page.of(shown).text
+    assert "/app/mails.py:7 send" in text
+    assert "3 outer calls" in text
+    assert "hunter2" not in shown
+    assert "has ended since" not in text
+    assert not [each for each in Page.of(shown).all("meta") if each.get("http-equiv")]
+    assert browser.data(page)["stacks"]["threads"][0]["frames"][0]["function"] == "send"
+
+
+def test_who_has_not_answered_is_said_to_be_silent(browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x")
+    assert "It has not answered." in browser.get(f"/busy/{name}?asked={int(time.time()) - 60}").text
+
+
+def test_a_process_of_ruby_only_logs_and_one_that_is_gone_is_not_found(browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x", version="7.3.10")
+    text = browser.get(f"/busy/{name}").text
+    assert "only writes the stacks of its threads to its own log" in text
+    assert "Show stacks" not in text
+    assert browser.post(f"/busy/{name}", {"action": "stacks"}).status_code == 400
+    assert browser.get("/busy/none").status_code == browser.post("/busy/none", {"action": "stacks"}).status_code == 404
+    assert browser.post(f"/busy/{name}", {"action": "explode"}).status_code == 400
+
+
+def test_a_process_whose_name_is_no_word_has_a_page_too(browser: Browser, redis: Redis) -> None:
+    name = process(redis, 'a/../"é:1:x')
+    [link] = {each["href"] for each in Page.of(browser.get("/busy").text).all("a") if "/busy/-" in str(each["href"])}
+    assert name in Page.of(browser.get(str(link)).text).text
+
+
+def test_only_who_may_dump_asks_for_stacks(client: Client, redis: Redis) -> None:
+    name = process(redis, "a:1:x")
+    site = jobd.web.app(client, authorize=lambda user, action: action in ("view", "stop"))
+    browser = Browser(site)
+    assert browser.get(f"/busy/{name}").status_code == 200
+    assert "Show stacks" not in browser.get(f"/busy/{name}").text
+    assert browser.post(f"/busy/{name}", {"action": "stacks"}).status_code == 403
+    assert browser.post("/busy", {"action": "quiet", "all": "yes"}).status_code == 403
+    assert not redis.exists(f"{name}-signals")
+
+
+def test_what_a_heartbeat_tells_is_seen_though_its_description_is_not_read_again(
+    browser: Browser, redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    fill(redis, client)
+    assert browser.data("/totals")["busy"] == 1
+    redis.config_resetstat()
+    redis.hset(PROCESS, mapping={"busy": 4, "quiet": "true", "rss": 4096})
+    [row] = browser.data("/busy")["processes"]
+    assert (row["busy"], row["quiet"], row["rss"], row["tag"]) == (4, True, 4096, "plain")
+    redis.delete(PROCESS)
+    assert browser.data("/busy")["processes"] == []
+    redis.hset(PROCESS, mapping={"info": json.dumps({"tag": "new"}), "busy": 1, "beat": 1})
+    assert [each["tag"] for each in browser.data("/busy")["processes"]] == ["new"]
+
+
+def test_a_page_of_many_busy_processes_is_small(browser: Browser, redis: Redis) -> None:
+    for number in range(30):
+        process(redis, f"web-{number}:4711:0123456789ab", running={f"HardJob{n}": n for n in range(10)})
+    assert len(browser.get("/busy").content) < 60_000

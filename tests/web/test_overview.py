@@ -1,0 +1,170 @@
+"""The first page: the last hours as they were recorded, what needs attention, what stands in for missing figures."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from jobd.client.cron_set import CronSet
+from jobd.client.history import RINGS, Sample, Step, pack
+from jobd.client.push import Client
+from jobd.web.recent import Slow, edges, failing
+from jobd.web.totals import Attention, summed
+from jobd.web.trends import trends
+from tests.client.api import fill_queue
+from tests.web.browser import Browser, Page
+from tests.web.test_busy import process
+
+NOW = 1_800_000_000.0
+
+
+def record(redis: Redis, step: Step, count: int, **rates: float) -> None:
+    """Samples up to now, in which each figure has grown by so much a second."""
+    ring, now = RINGS[step], time.time()
+    keys = {"10s": "jobd:history:10s", "5m": "jobd:history:5m"}
+    with redis.pipeline() as pipeline:
+        for nth in range(count):
+            at = now - ring.step * nth
+            figures = {name: 1e6 + rate * (at - now) for name, rate in rates.items()}
+            pipeline.setrange(keys[step], ring.offset(at), pack(Sample(at, **figures)))
+        pipeline.execute()
+
+
+def series(data: Any, chart: str, nth: int = 0) -> list[Any]:
+    found: list[Any] = data["charts"][chart]["series"][nth]["values"]
+    return found
+
+
+@pytest.mark.parametrize(("name", "step", "points"), [("5m", "10s", 30), ("1h", "10s", 60), ("6h", "5m", 72)])
+@pytest.mark.parametrize("rate", [3.0])
+def test_a_range_is_drawn_of_what_was_recorded(
+    name: str, step: Step, points: int, rate: float, browser: Browser, redis: Redis
+) -> None:
+    record(redis, step, RINGS[step].slots, processed=rate, failed=rate / 10, enqueued=-1.0)
+    data = browser.data(f"/overview?range={name}")
+    assert data["source"] == "samples"
+    assert len(data["charts"]["done"]["x"]) == points
+    whole = [value for value in series(data, "done")[1:-1] if value is not None]
+    assert len(whole) == points - 2
+    assert {round(value / data["width"]) for value in whole} == {3}
+    waiting = [value for value in series(data, "enqueued") if value is not None]
+    assert waiting == sorted(waiting, reverse=True)
+
+
+@pytest.mark.parametrize(("name", "points"), [("24h", 96), ("3d", 72)])
+def test_three_days_have_few_points(name: str, points: int, browser: Browser, redis: Redis) -> None:
+    record(redis, "5m", RINGS["5m"].slots, processed=1.0)
+    data = browser.data(f"/overview?range={name}")
+    assert len(series(data, "done")) == points
+    assert len(browser.get(f"/?range={name}").content) < 60_000
+
+
+def test_an_hour_without_a_process_of_jobd_is_drawn_of_the_figures_of_classes(browser: Browser, redis: Redis) -> None:
+    for back in range(5):
+        minute = time.gmtime(time.time() - 60 * back)
+        slot = f"j|{time.strftime('%y%m%d', minute)}|{minute.tm_hour}:{minute.tm_min:02d}"
+        redis.hset(slot, mapping={"A|p": 7, "A|f": 2, "B|p": 1, "A|ms": 5})
+    data = browser.data("/overview")
+    assert data["source"] == "counters"
+    assert [value for value in series(data, "done") if value] == [8] * 5
+    assert sum(series(data, "done", 1)) == 10
+    assert list(data["charts"]) == ["done"]
+    assert "How much waited is recorded only while a process of jobd runs." in browser.get("/").text
+
+
+def test_without_any_figures_the_page_stands(browser: Browser) -> None:
+    assert browser.data("/overview?range=3d")["rates"] is None
+    assert browser.get("/?range=5m").status_code == 200
+    assert browser.get("/?range=2y").status_code == browser.get("/?days=5").status_code == 400
+
+
+def test_days_are_drawn_of_their_totals(browser: Browser, redis: Redis) -> None:
+    redis.mset({f"stat:processed:{time.strftime('%Y-%m-%d', time.gmtime())}": 12})
+    data = browser.data("/overview?days=7")
+    assert (data["source"], data["days"], series(data, "done")) == ("days", 7, [0] * 6 + [12])
+    assert data["history"][-1]["processed"] == 12
+
+
+def test_the_totals_show_how_they_have_changed(browser: Browser, redis: Redis) -> None:
+    record(redis, "10s", 100, processed=5.0, failed=0.5, dead=1.0)
+    redis.mset({"stat:processed": 1_000_010, "stat:failed": 1_000_000})
+    data = browser.data("/overview")
+    by_name = {each["name"]: each for each in data["courses"]}
+    assert by_name["processed"]["change"] == 10 + 5 * 990
+    assert 4.5 < data["rates"]["processed"] <= 5.0
+    page = Page.of(browser.get("/").text)
+    assert "jobs/s, of which" in page.text
+    assert len([each for each in page.all("svg") if each.get("class") == "spark"]) == 7
+
+
+def test_the_fullest_queues_and_the_classes_that_fail_most_are_named(browser: Browser, redis: Redis) -> None:
+    process(redis, "a:1:x")
+    fill_queue(redis, 4)
+    redis.sadd("queues", "other")
+    redis.lpush("queue:other", "{}", "{}")
+    ten = time.gmtime()
+    slot = f"j|{time.strftime('%y%m%d', ten)}|{ten.tm_hour}:{ten.tm_min // 10}"
+    redis.hset(slot, mapping={f"C{n}|f": n for n in range(8)} | {"C7|p": 9})
+    data = browser.data("/overview")
+    queues = [(each["name"], each["size"], each["share"], each["served"]) for each in data["queues"]]
+    assert queues == [("default", 4, 1.0, True), ("other", 2, 0.5, False)]
+    assert [each["class"] for each in data["failing"]] == ["C7", "C6", "C5", "C4", "C3"]
+    links = [str(each["href"]) for each in Page.of(browser.get("/").text).all("a")]
+    assert "/retries?q=class%3A%22C7%22" in links
+    assert "nobody takes from it" in browser.get("/").text
+
+
+def test_a_cron_entry_that_nobody_has_run_is_late(redis: Redis, client: Client, browser: Browser) -> None:
+    entries = CronSet(client)
+    for name in ("late", "off", "fresh"):
+        entries.create(name, "* * * * *", "HardJob", status="disabled" if name == "off" else "enabled")
+    for name in ("late", "off"):
+        redis.hset(f"cron_job:{name}", mapping={"since": time.time() - 600, "caught_up": "", "last_enqueue_time": ""})
+    found = [each for each in browser.data("/overview")["attention"] if each["page"] == "/cron"]
+    assert [each["values"] for each in found] == [{"name": "late"}]
+
+
+def steady(failed: int, recent: int) -> list[Sample]:
+    """An hour in which 10 jobs a second ended, of which so many failed each 10 s, and so many in the last 5 minutes."""
+    found, failures = [], 0
+    for nth in range(361):
+        failures += recent if nth > 330 else failed
+        found.append(Sample(NOW - 3600 + 10 * nth, processed=100.0 * nth, failed=failures))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("failed", "recent", "told"),
+    [(1, 20, True), (0, 20, True), (10, 20, False), (1, 2, False), (0, 0, False), (20, 20, False)],
+)
+def test_failures_that_rise_need_attention(failed: int, recent: int, told: bool) -> None:
+    found = trends(steady(failed, recent), Slow(), NOW)
+    assert [each.page for each in found] == ["/retries"] * told
+    assert trends(steady(failed, recent), Slow(), NOW + 120) == []
+
+
+def test_a_dead_set_that_grows_and_a_full_memory_need_attention() -> None:
+    samples = [Sample(NOW - 600, dead=5.0), Sample(NOW, dead=205.0, memory=9e8, memory_limit=1e9)]
+    assert [each.values for each in trends(samples, Slow(), NOW)] == [
+        {"count": 200, "seconds": 600.0},
+        {"percent": 0.9},
+    ]
+    assert trends([], Slow(late=(("a", NOW),) * 7), NOW)[-1].values == {"count": 2}
+
+
+def test_things_of_one_kind_are_summed_up() -> None:
+    text = "Queue {queue}: the next job has waited {seconds}."
+    found = summed([Attention("/queues", text, {"queue": str(n)}) for n in range(9)])
+    assert [each.values.get("count") for each in found] == [None] * 5 + [4]
+
+
+def test_points_end_now_and_begin_at_whole_widths() -> None:
+    between = edges(300.0, 60.0, NOW + 7)
+    assert between == [NOW - 240 + 60 * nth for nth in range(5)] + [NOW + 7]
+
+
+def test_only_classes_that_fail_are_named() -> None:
+    assert failing([{b"A|p": b"5"}, None, {b"B|f": b"x"}]) == ()

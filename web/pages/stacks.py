@@ -1,0 +1,114 @@
+"""One worker process: what it is, and what each of its threads does, as it answers when it is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobd.client.errors import NotControllable
+from jobd.client.processes import ProcessSet, Work
+from jobd.client.scripts import raw_bytes
+from jobd.client.stacks import Stacks, ThreadStack, read_stacks
+from jobd.web.context import BadRequest, Context, Done, NotFound, View
+from jobd.web.documents import process_row, work_row
+from jobd.web.pages import busy
+from jobd.web.questions import Question
+
+ANSWERS_WITHIN = 10.0
+"""Seconds between two heartbeats, with which the answer comes."""
+WAITS = 30.0
+"""Seconds for which a page that has asked looks again and again."""
+REFRESH = 2
+
+
+def show(ctx: Context) -> View:
+    """Show a process with its jobs and, if it was asked for them, its stacks."""
+    identity = _identity(ctx)
+    raw, works = ctx.ask(_ask_stacks(ctx, identity), busy.ask_running(ctx.access, [identity]))
+    totals = ctx.read_totals()
+    process = next((each for each in totals.processes if each.identity == identity), None)
+    if process is None:
+        raise NotFound(f"there is no process {identity}")
+    asked, now = float(ctx.number("asked", 10**11)), totals.now
+    found = read_stacks(raw)
+    waiting = found is None and 0 <= now - asked < WAITS
+    data = {
+        "process": process_row(process, now),
+        "running": [work_row(work, ctx.masker) for work in sorted(works, key=lambda work: work.run_at)],
+        "stacks": _document(found, ctx, works) if found else None,
+        "asked": asked or None,
+        "waiting": waiting,
+        "silent": found is None and asked > 0 and not waiting,
+        "answers_within": ANSWERS_WITHIN,
+        "refresh": REFRESH if waiting else 0,
+        "may_ask": "dump" in ctx.allowed,
+        "actions": [each for each in busy.SIGNALS if each in ctx.allowed and not process.embedded],
+        "now": now,
+    }
+    return View("stacks.html", data, "Process")
+
+
+def change(ctx: Context) -> Done:
+    """Ask the process for its stacks."""
+    action, identity = ctx.one("action"), _identity(ctx)
+    if action != "stacks":
+        raise BadRequest(f"action is {action[:50]!r}; give stacks")
+    ctx.require("dump")
+    try:
+        done = ProcessSet(ctx.client).ask_stacks(identity)
+    except NotControllable as error:
+        raise BadRequest(str(error)) from None
+    if not done:
+        raise NotFound(f"there is no process {identity}")
+    return Done(action, ctx.process_url(identity, asked=int(ctx.access.now())), {"moved": 1})
+
+
+def _identity(ctx: Context) -> str:
+    name = ctx.query.get("name") or ctx.path.get("name", "")
+    if not name or len(name) > 1_000:
+        raise BadRequest("give the identity of a process")
+    return name
+
+
+def _ask_stacks(ctx: Context, identity: str) -> Question[bytes | None]:
+    key = raw_bytes(ctx.access.keys.stacks(identity))
+    [raw] = yield lambda pipeline: pipeline.get(key)
+    return raw if isinstance(raw, bytes) else None
+
+
+def _document(found: Stacks, ctx: Context, works: list[Work]) -> dict[str, Any]:
+    """Stacks for pages and programs, without secrets; jobs that have ended since are told."""
+    running = {work.entry.jid for work in works}
+    masked: dict[str, str] = {}
+
+    def clean(text: str) -> str:
+        # Threads that wait stand in the same lines.
+        if text not in masked:
+            masked[text] = ctx.masker.text(text)
+        return masked[text]
+
+    def frames(thread: ThreadStack) -> list[dict[str, Any]]:
+        return [
+            {
+                "file": clean(each.file),
+                "line": each.line,
+                "function": clean(each.function),
+                "source": clean(each.source),
+            }
+            for each in thread.frames
+        ]
+
+    threads = [
+        {
+            "thread": each.thread,
+            "name": each.name,
+            "jid": each.jid,
+            "class": each.job,
+            "since": each.since or None,
+            "seconds": max(found.at - each.since, 0.0) if each.since else None,
+            "runs_still": each.jid in running,
+            "frames": frames(each),
+            "left_out": each.left_out,
+        }
+        for each in found.threads
+    ]
+    return {"at": found.at, "threads": threads, "left_out": found.left_out}

@@ -1,0 +1,214 @@
+"""The last hours for the dashboard: recorded totals, or where there are none the figures of classes.
+
+Also what changes slowly and costs more to read, kept for ten seconds: which classes fail most, which cron entries are
+late.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
+
+from jobd.client import cron
+from jobd.client import payload as wire
+from jobd.client.access import Access
+from jobd.client.cron_push import CronRun
+from jobd.client.cron_set import decoded
+from jobd.client.history import RINGS, Sample, Step, highest, increases, key_of
+from jobd.client.metric_keys import MINUTE, TEN_MINUTES
+from jobd.client.metrics import counter_keys, counters
+from jobd.web.questions import Question, name_of
+
+Source: TypeAlias = Literal["samples", "counters", "days"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A period that ends now, in points of `width` seconds, from one of the rings; `longest` bridges a gap there."""
+
+    span: float
+    width: float
+    step: Step
+    longest: float
+
+
+RANGES = {
+    "5m": Range(300.0, 10.0, "10s", 60.0),
+    "1h": Range(3600.0, 60.0, "10s", 60.0),
+    "6h": Range(6 * 3600.0, 300.0, "5m", 900.0),
+    "24h": Range(24 * 3600.0, 900.0, "5m", 900.0),
+    "3d": Range(72 * 3600.0, 3600.0, "5m", 900.0),
+}
+FAILING = 5
+"""Classes that are named as those that fail most."""
+FAILING_BUCKETS = 6
+"""The tens of minutes of the last hour."""
+CRON_ENTRIES = 100
+"""Entries of which is told whether they are late."""
+CRON_LATE = 90.0
+"""Seconds after its tick at which an entry is; one that jobd cannot run is given up after a minute."""
+SLOW_LASTS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A class and how often it ran and failed in the last hour."""
+
+    name: str
+    executed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """What is read each ten seconds at most. `late` are names of cron entries with the tick that they missed."""
+
+    at: float = 0.0
+    failing: tuple[Failing, ...] = ()
+    late: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """What was processed and failed, and what waited, from each of `starts` (epoch seconds) on for `width` seconds."""
+
+    source: Source
+    width: float
+    starts: Sequence[float]
+    processed: Sequence[float | None]
+    failed: Sequence[float | None]
+    enqueued: Sequence[float | None] = ()
+    latency: Sequence[float | None] = ()
+
+
+def edges(span: float, width: float, now: float) -> list[float]:
+    """The times between which points stand: the last one is not complete and ends now."""
+    first = (now // width + 1 - span // width) * width
+    return [*(first + width * nth for nth in range(int(span // width))), now]
+
+
+def ask_samples(access: Access, now: float, *more: Step) -> Question[dict[Step, list[Sample]]]:
+    """The samples of the last hour, and those of `more`."""
+    wanted = list(dict.fromkeys(("10s", *more)))
+    [raws] = yield lambda pipeline: pipeline.mget([key_of(access.keys, step) for step in wanted])
+    raws = raws or [None] * len(wanted)
+    return {step: RINGS[step].read(raw, now) for step, raw in zip(wanted, raws, strict=True)}
+
+
+def ask_trend(access: Access, now: float, name: str) -> Question[tuple[list[Sample], Trend]]:
+    """The samples of the last hour, and what is drawn of a range: of samples if they reach back half of it."""
+    wanted = RANGES[name]
+    found = yield from ask_samples(access, now, wanted.step)
+    drawn = of_samples(found[wanted.step], wanted, now)
+    samples = found[wanted.step]
+    if samples and samples[0].at <= now - wanted.span / 2:
+        return found["10s"], drawn
+    counted = yield from _ask_counters(access, now, wanted)
+    return found["10s"], counted if any(counted.processed) else drawn
+
+
+def of_samples(samples: Sequence[Sample], wanted: Range, now: float) -> Trend:
+    """A range as samples tell it."""
+    between = edges(wanted.span, wanted.width, now)
+    return Trend(
+        "samples",
+        wanted.width,
+        between[:-1],
+        increases(samples, "processed", between, wanted.longest),
+        increases(samples, "failed", between, wanted.longest),
+        highest(samples, "enqueued", between),
+        highest(samples, "latency", between),
+    )
+
+
+def _ask_counters(access: Access, now: float, wanted: Range) -> Question[Trend]:
+    """A range as the figures of classes tell it: by the minute for an hour, else by ten minutes."""
+    kept = MINUTE if wanted.span <= 3600 else TEN_MINUTES
+    width = max(wanted.width, kept)
+    width -= width % kept
+    starts = edges(wanted.span, width, now)[:-1]
+    slots = [start + kept * nth for start in starts for nth in range(int(width // kept))]
+    named = list(counter_keys(access.keys, kept, slots))
+
+    def ask(pipeline: Any) -> None:
+        for _, key in named:
+            pipeline.hgetall(key)
+
+    told = yield ask
+    sums = [[0, 0] for _ in starts]
+    for (place, _), answer in zip(named, told, strict=True):
+        for _, kind, value in counters(answer or {}):
+            if kind < 2:
+                sums[int(place * kept // width)][kind] += value
+    return Trend("counters", width, starts, [ran for ran, _ in sums], [failed for _, failed in sums])
+
+
+class _Kept:
+    """What was read last of one Redis. Safe across threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.found = threading.Lock(), Slow()
+
+
+_KEPT: WeakKeyDictionary[Access, _Kept] = WeakKeyDictionary()
+
+
+def ask_slow(access: Access, now: float) -> Question[Slow]:
+    """What changes slowly; without a command where it was read within ten seconds."""
+    kept = _KEPT.setdefault(access, _Kept())
+    with kept.lock:
+        found = kept.found
+    if 0 <= now - found.at < SLOW_LASTS:
+        yield lambda pipeline: None
+        return found
+    keys = access.keys
+    first = (now // TEN_MINUTES - FAILING_BUCKETS + 1) * TEN_MINUTES
+    named = list(counter_keys(keys, TEN_MINUTES, [first + TEN_MINUTES * nth for nth in range(FAILING_BUCKETS)]))
+
+    def ask(pipeline: Any) -> None:
+        for _, key in named:
+            pipeline.hgetall(key)
+        pipeline.smembers(keys.cron_jobs)
+
+    *hashes, members = yield ask
+    prefix = keys.cron_entry("")
+    names = sorted(name_of(member).removeprefix(prefix) for member in members or ())
+    entries = [name for name in names if name.isprintable()][:CRON_ENTRIES]
+
+    def ask_entries(pipeline: Any) -> None:
+        for name in entries:
+            pipeline.hgetall(keys.cron_entry(name)).lindex(keys.cron_runs(name), 0)
+
+    told = yield ask_entries
+    late = tuple(_late(entries, told[::2], told[1::2], now))
+    found = Slow(now, failing(hashes), late)
+    with kept.lock:
+        kept.found = found
+    return found
+
+
+def failing(hashes: Sequence[Any]) -> tuple[Failing, ...]:
+    """The classes with most failures in these hashes of counters."""
+    totals: dict[str, list[int]] = {}
+    for answer in hashes:
+        for name, kind, value in counters(answer or {}):
+            totals.setdefault(name, [0, 0, 0])[kind] += value
+    found = [Failing(name, ran, failed) for name, (ran, failed, _) in totals.items() if failed > 0]
+    return tuple(sorted(found, key=lambda each: (-each.failed, each.name))[:FAILING])
+
+
+def _late(names: Sequence[str], entries: Sequence[Any], runs: Sequence[Any], now: float) -> Iterator[tuple[str, float]]:
+    """The entries whose last run, or what else is known to have been dealt with, lies before a tick that is over."""
+    for name, fields, raw in zip(names, entries, runs, strict=True):
+        if not fields:
+            continue
+        entry = cron.from_fields(name, decoded(fields))
+        run = CronRun.from_json(raw) if isinstance(raw, bytes) else None
+        stored = [wire.read_time(entry.stored.get(each)) for each in ("since", "caught_up")]
+        known = [at for at in (entry.last_time, *stored, *((run.tick, run.at) if run else ())) if at]
+        tick = entry.next_time(max(known)) if known else None
+        if tick is not None and tick + CRON_LATE < now:
+            yield name, tick
