@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -73,13 +73,17 @@ class Slow:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """What was processed and failed, and what waited, from each of `starts` (epoch seconds) on for `width` seconds."""
+    """What was processed and failed from each of `starts` (epoch seconds) on for `width` seconds.
+
+    What waited has `waiting_starts` of its own, as it may come from elsewhere; without any it is not known.
+    """
 
     source: Source
     width: float
     starts: Sequence[float]
     processed: Sequence[float | None]
     failed: Sequence[float | None]
+    waiting_starts: Sequence[float] = ()
     enqueued: Sequence[float | None] = ()
     latency: Sequence[float | None] = ()
 
@@ -107,7 +111,10 @@ def ask_trend(access: Access, now: float, name: str) -> Question[tuple[list[Samp
     if samples and samples[0].at <= now - wanted.span / 2:
         return found["10s"], drawn
     counted = yield from _ask_counters(access, now, wanted)
-    return found["10s"], counted if any(counted.processed) else drawn
+    if not any(counted.processed):
+        return found["10s"], drawn
+    waiting = {name: getattr(drawn, name) for name in ("waiting_starts", "enqueued", "latency")}
+    return found["10s"], replace(counted, **waiting)
 
 
 def of_samples(samples: Sequence[Sample], wanted: Range, now: float) -> Trend:
@@ -119,6 +126,7 @@ def of_samples(samples: Sequence[Sample], wanted: Range, now: float) -> Trend:
         between[:-1],
         increases(samples, "processed", between, wanted.longest),
         increases(samples, "failed", between, wanted.longest),
+        between[:-1] if samples else (),
         highest(samples, "enqueued", between),
         highest(samples, "latency", between),
     )

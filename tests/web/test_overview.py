@@ -75,6 +75,18 @@ def test_an_hour_without_a_process_of_jobd_is_drawn_of_the_figures_of_classes(br
     assert "How much waited is recorded only while a process of jobd runs." in browser.get("/").text
 
 
+def test_what_waited_is_drawn_as_far_as_it_was_recorded(browser: Browser, redis: Redis) -> None:
+    minute = time.gmtime(time.time())
+    redis.hset(f"j|{time.strftime('%y%m%d', minute)}|{minute.tm_hour}:{minute.tm_min:02d}", "A|p", 7)
+    record(redis, "10s", 12, processed=1.0, enqueued=-1.0)
+    data = browser.data("/overview")
+    assert (data["source"], sorted(data["charts"])) == ("counters", ["done", "enqueued", "latency"])
+    assert 2 <= len([value for value in series(data, "enqueued") if value is not None]) <= 3
+    values = data["courses"][3]["values"]
+    assert len(values) <= 3
+    assert None not in values
+
+
 def test_without_any_figures_the_page_stands(browser: Browser) -> None:
     assert browser.data("/overview?range=3d")["rates"] is None
     assert browser.get("/?range=5m").status_code == 200

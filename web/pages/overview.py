@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import dropwhile
 from typing import Any
 
 from jobd.client.history import Sample, highest, increases
@@ -120,7 +121,7 @@ def _course(name: str, totals: Totals, samples: Sequence[Sample], now: float) ->
         "value": value,
         "change": None if change is None else int(change),
         "since": within[0].at if within else None,
-        "values": values[:-1] if name in _COUNTERS else values,
+        "values": list(dropwhile(lambda value: value is None, values[:-1] if name in _COUNTERS else values)),
     }
 
 
@@ -135,9 +136,9 @@ def _charts(trend: Trend, ctx: Context) -> dict[str, Any]:
         ("enqueued", "Enqueued", "enqueued", "count"),
         ("latency", "Next job has waited", "retry", "seconds"),
     ):
-        if trend.source == "samples":
+        if trend.waiting_starts:
             series = [{"label": ctx.t(label), "state": state, "values": list(getattr(trend, name))}]
-            found[name] = {"x": list(trend.starts), "series": series, "unit": unit, "unfinished": False}
+            found[name] = {"x": list(trend.waiting_starts), "series": series, "unit": unit, "unfinished": False}
     return found
 
 
