@@ -124,12 +124,16 @@ def of_samples(samples: Sequence[Sample], wanted: Range, now: float) -> Trend:
         "samples",
         wanted.width,
         between[:-1],
-        increases(samples, "processed", between, wanted.longest),
-        increases(samples, "failed", between, wanted.longest),
+        _whole(increases(samples, "processed", between, wanted.longest)),
+        _whole(increases(samples, "failed", between, wanted.longest)),
         between[:-1] if samples else (),
         highest(samples, "enqueued", between),
         highest(samples, "latency", between),
     )
+
+
+def _whole(values: Sequence[float | None]) -> list[float | None]:
+    return [None if value is None else round(value) for value in values]
 
 
 def _ask_counters(access: Access, now: float, wanted: Range) -> Question[Trend]:
