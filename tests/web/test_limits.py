@@ -16,7 +16,7 @@ from jobd.client.access import Access
 from jobd.client.push import Client
 from jobd.web import site
 from tests.client.api import fill_queue, fill_set
-from tests.web.browser import Browser, fill
+from tests.web.browser import PROCESS, Browser, fill
 
 FREE = frozenset(
     {
@@ -46,7 +46,8 @@ def addresses() -> Iterator[str]:
 def filled(path: str, browser: Browser) -> str:
     """An address with its parts named, each of something that is there."""
     key = quote(browser.data("/retries")["jobs"][0]["key"])
-    known = {"name": "default", "jid": f"rplain?in=retries&key={key}", "class": "HardJob"}
+    name = {"busy": PROCESS}.get(path.removeprefix("/api/v1").split("/")[1], "default")
+    known = {"name": name, "jid": f"rplain?in=retries&key={key}", "class": "HardJob"}
     for part in re.findall(r"\{(\w+)(?::path)?\}", path):
         assert part in known, f"the test does not know what {path} names: add it"
         path = re.sub(rf"\{{{part}(:path)?\}}", known[part], path)

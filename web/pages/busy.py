@@ -23,7 +23,7 @@ from jobd.web.usual import usual_of
 
 PROCESSES = 25
 """Processes on one page, those with what they run."""
-MOST_RUNNING = 50
+MOST_RUNNING = 40
 """Running jobs on one page, those that have run longest."""
 MOST_UNKNOWN = 200
 """Processes whose jobs are read while it is not known yet from which queues they take."""
