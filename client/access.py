@@ -72,6 +72,10 @@ class Access:
 
     def read_all(self, commands: Callable[[Any], object]) -> list[Any]:
         """Return the answers to what `commands` puts into a pipeline; that of a key of a wrong type is None."""
+        return [self.judged(answer) for answer in self.read_each(commands)]
+
+    def read_each(self, commands: Callable[[Any], object]) -> list[Any]:
+        """The same with refusals as they are: `ResponseError`s among the answers."""
 
         def ask(redis: Any) -> list[Any]:
             reads = Reads(redis.connection_pool, redis.response_callbacks, transaction=False, shard_hint=None)
@@ -80,13 +84,18 @@ class Access:
 
         answers = self.read(ask)
         for answer in answers:
-            if isinstance(answer, ResponseError):
-                # Without the right to ask, say, an empty answer would pass for an empty Redis.
-                if not str(answer).startswith("WRONGTYPE"):
-                    raise RedisRefused(f"Redis refused to answer: {answer}") from answer
-            elif isinstance(answer, Exception):
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
                 raise self.client.connector.unavailable(answer) from answer
-        return [None if isinstance(answer, Exception) else answer for answer in answers]
+        return answers
+
+    def judged(self, answer: Any) -> Any:
+        """An answer of `read_each`; None for a key of a wrong type. Raises `RedisRefused` for other refusals."""
+        if not isinstance(answer, ResponseError):
+            return answer
+        # Without the right to ask, say, an empty answer would pass for an empty Redis.
+        if not str(answer).startswith("WRONGTYPE"):
+            raise RedisRefused(f"Redis refused to answer: {answer}") from answer
+        return None
 
     def change(self, call: Call[T]) -> T:
         """Carry out a script once."""

@@ -6,6 +6,7 @@ key's type, owner, cap or expiry, and who deletes it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -137,6 +138,35 @@ class Keys:
     def stacks(self, identity: str) -> str:
         """STRING, what the threads of a process do, as it was asked to show; expires."""
         return f"{self.namespace}jobd:stacks:{identity}"
+
+
+_FAMILIES = {
+    "retry": "retry",
+    "schedule": "schedule",
+    "dead": "dead",
+    "queues": "queues",
+    "paused": "queues",
+    "processes": "processes",
+    "cron_jobs": "cron",
+}
+_SHAPES = (
+    ("queues", re.compile(r"queue:|jobd:paused-by$")),
+    ("statistics", re.compile(r"stat:")),
+    ("cron", re.compile(r"cron_job:|jobd:cron:")),
+    ("metrics", re.compile(r"[jh]\||jobd:metrics:|.*-\d{1,2}-\d{1,2}:\d{1,2}$", re.DOTALL)),
+    ("jobd", re.compile(r"jobd:")),
+    ("processes", re.compile(r".+:\d+:[0-9a-f]+(:work|:workers|-signals)?$")),
+)
+
+
+def family(keys: Keys, key: str) -> str:
+    """To what a key belongs, as people count memory: `queues`, `metrics`, …; `others` for what is not of jobd."""
+    if not key.startswith(keys.namespace):
+        return "others"
+    name = key.removeprefix(keys.namespace)
+    if name in _FAMILIES:
+        return _FAMILIES[name]
+    return next((found for found, shape in _SHAPES if shape.match(name)), "others")
 
 
 def _utc_day(now: float) -> str:

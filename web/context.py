@@ -6,7 +6,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,9 +15,11 @@ from jobd.client.access import Access
 from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
 from jobd.web.auth import LOOKING, User
+from jobd.web.figures import Figures
 from jobd.web.masking import Masker
 from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
+from jobd.web.server import Watch
 from jobd.web.text import translate
 from jobd.web.threads import MOST_CHANGES, Threads
 from jobd.web.totals import Totals, ask_totals
@@ -68,6 +70,15 @@ class Done:
     target: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What is sent as a file: its name, and its lines as they come."""
+
+    name: str
+    lines: Iterator[bytes]
+    media_type: str = "application/x-ndjson"
+
+
 class Shared:
     """What the requests of one site share: its Redis, masker, name and threads, and what was read last.
 
@@ -80,6 +91,7 @@ class Shared:
         self.title, self.environment = title, environment
         self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
         self.outage, self.views = Outage(), Views()
+        self.figures, self.watch = Figures(), Watch()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
         self._read_until = self._answers_until = 0.0
@@ -184,7 +196,7 @@ class Context:
         self.totals = self.shared.totals()
         if self.totals is not None:
             return answer(self.access, *questions)
-        *found, totals = answer(self.access, *questions, ask_totals(self.access))
+        *found, totals = answer(self.access, *questions, ask_totals(self.access, self.shared.watch))
         self.shared.keep(totals)
         self.totals = totals
         return found
@@ -237,9 +249,20 @@ class Context:
 
     def process_url(self, identity: str, **query: Any) -> str:
         """The page of a worker process."""
-        if _is_plain(identity):
-            return self.url(f"/busy/{identity}", **query)
-        return self.url("/busy/-", name=raw_bytes(identity), **query)
+        return self._named_url("/busy", identity, query)
+
+    def class_url(self, name: str, **query: Any) -> str:
+        """The page of the figures of a class, whatever its name is."""
+        return self._named_url("/metrics", name, query)
+
+    def cron_url(self, name: str, **query: Any) -> str:
+        """The page of an entry of the cron."""
+        return self._named_url("/cron", name, query)
+
+    def _named_url(self, page: str, name: str, query: Mapping[str, Any]) -> str:
+        if _is_plain(name):
+            return self.url(f"{page}/{name}", **query)
+        return self.url(f"{page}/-", **{"name": raw_bytes(name), **query})
 
     def job_url(self, jid: str, **query: Any) -> str:
         """The page of a job."""

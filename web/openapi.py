@@ -12,6 +12,7 @@ _SET_QUERY = {
     "cursor": "`cursor` of the step of a search before",
     "seen": "`seen` of that step",
 }
+_PERIOD = "1h, 4h, 8h, 24h, 72h, 7d, 30d or 90d"
 _READS: dict[str, tuple[str, dict[str, str]]] = {
     "/totals": ("the totals", {}),
     "/overview": ("totals, history, what needs attention", {"days": "7, 30, 90 or 180"}),
@@ -41,12 +42,27 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
         {"name": "its identity, where that is no word", "asked": "when it was asked, in epoch seconds"},
     ),
     "/failures": ("failed jobs by their cause", {"offset": "`next` of the page before"}),
-    "/cron": ("entries of the cron", {}),
+    "/cron": ("entries of the cron", {"q": "part of a name", "offset": "`next` of the page before"}),
+    "/cron/{name}": ("one entry of the cron", {"name": "the entry, where its name is no word"}),
+    "/metrics": (
+        "figures of each class",
+        {
+            "period": _PERIOD,
+            "q": "part of a name",
+            "sort": "class, ran, failed, rate, time, share, average, p50, p95 or p99; with - before it downwards",
+            "compare": "1: with the period before",
+            "offset": "`next` of the page before",
+        },
+    ),
+    "/metrics/{name}": (
+        "figures of one class over time",
+        {"period": _PERIOD, "name": "the class, where its name is no word"},
+    ),
+    "/redis": ("Redis itself", {"sample": "1: looks at keys for 60 ms to tell what takes memory"}),
     "/activity": (
         "who did what, the last first",
         {"user": "only of this user", "action": "only this action", "before": "`next` of the page before"},
     ),
-    "/metrics": ("figures of each class", {"period": "1h, 4h, 8h, 24h, 72h, 7d, 30d or 90d", "q": "part of a name"}),
 }
 _KEYS = {
     "type": "array",
@@ -90,7 +106,14 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     ),
     "/busy/{name}": (["stacks"], {}),
     "/failures": (["retry", "waves", "kill", "delete"], _CAUSE),
-    "/cron": (["enable", "disable", "run"], {"name": _TEXT}),
+    "/cron": (
+        ["enable", "disable", "run", "delete", "enable_all", "disable_all"],
+        {
+            "name": _TEXT,
+            "confirmed": {"enum": ["yes"], "description": "of delete and all; without it the answer is 409"},
+        },
+    ),
+    "/cron/{name}": (["enable", "disable", "run", "delete"], {"confirmed": _TEXT}),
 }
 
 

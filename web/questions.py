@@ -7,6 +7,7 @@ returns what it makes of them. All questions of a page share their round trips, 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from jobd.client.access import Access
@@ -15,6 +16,18 @@ T = TypeVar("T")
 
 Ask: TypeAlias = Callable[[Any], object]
 """Puts commands into a pipeline of redis-py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearing:
+    """An `Ask` that bears refusals: they are exceptions among its answers, and the page is shown without them."""
+
+    ask: Ask
+
+    def __call__(self, pipeline: Any) -> object:
+        return self.ask(pipeline)
+
+
 Question: TypeAlias = Generator[Ask, list[Any], T]
 
 
@@ -46,8 +59,12 @@ def _together(access: Access, waiting: dict[int, Ask]) -> dict[int, list[Any]]:
             commands(pipeline)
             ends[place] = (before, len(pipeline))
 
-    answers = access.read_all(ask)
-    return {place: answers[first:last] for place, (first, last) in ends.items()}
+    answers = access.read_each(ask)
+    found = {}
+    for place, (first, last) in ends.items():
+        told = answers[first:last]
+        found[place] = told if isinstance(waiting[place], Bearing) else [access.judged(each) for each in told]
+    return found
 
 
 def name_of(raw: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ PAGES = (
     ("/failures", "Failures", "", "⚑"),
     ("/cron", "Cron", "", "⟳"),
     ("/metrics", "Metrics", "", "∿"),
+    ("/redis", "Redis", "", "▦"),
     ("/activity", "Activity", "", "✎"),
 )
 """Of the menu: path, title, which total stands beside it, and its glyph."""
@@ -71,6 +73,9 @@ MESSAGES = {
     "disable": "The entry is disabled.",
     "run": "The job was pushed.",
     "waves": "Put into waves: {moved}.",
+    "delete_entry": "The entry is deleted.",
+    "enable_all": "Entries enabled: {moved}.",
+    "disable_all": "Entries disabled: {moved}.",
 }
 COUNTS = {
     "gone": "Gone by then: {gone}.",
@@ -122,19 +127,29 @@ def _environment() -> Environment:
         "digest": digest,
         "json": lambda value: as_json(value, indent=2),
         "size": size,
-        "percent": lambda share: f"{share:.1%}",
+        "percent": percent,
+        "short": short,
+        "change": change,
     }
     return environment
 
 
 def duration(seconds: float) -> str:
-    """About how long, for people."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    for unit, length, below in (("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0)):
-        if seconds < below:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86_400:,.0f} d"
+    """About how long, for people: to two digits at least, and never as nothing what is something."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 0.9995:
+        return "0 s" if seconds == 0 else "<1 ms" if seconds < 0.001 else f"{seconds * 1000:.0f} ms"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    for unit, length, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= length:
+            rest = whole % length // part
+            return f"{whole // length:,} {unit}" + (f" {rest} {smaller}" if rest and whole < 100 * length else "")
+    return f"{whole} s"
 
 
 def moment(at: float) -> str:
@@ -154,12 +169,34 @@ def iso(at: float) -> str:
 
 
 def size(count: float) -> str:
-    """So many bytes."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}"
+    """So many bytes, in powers of 1,024, to two digits at least."""
+    if abs(count) < 1024:
+        return f"{count:,.0f} B"
+    for unit in ("KB", "MB", "GB", "TB"):
         count /= 1024
-    return f"{count:,.1f} GB"
+        if abs(count) < 1023.5 or unit == "TB":
+            break
+    return f"{count:,.1f} {unit}" if abs(count) < 99.95 else f"{count:,.0f} {unit}"
+
+
+def percent(share: float) -> str:
+    """A share of 1; what is not none, or not all, is not shown as if it were."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def change(now: float | None, before: float | None) -> str:
+    """By how much of it something has changed; a dash where there was nothing."""
+    if now is None or not before:
+        return "–"
+    changed = round((now - before) / before * 100)
+    return f"{changed:+,} %" if changed else "±0 %"
+
+
+def short(text: str) -> str:
+    """A short name of a text that can stand in an id: the same for the same text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def message(ctx: Context) -> str:

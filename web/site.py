@@ -20,12 +20,12 @@ from jobd.client.push import Client
 from jobd.web import assets, audit, csrf, finder, settings
 from jobd.web import auth as who
 from jobd.web.auth import Authenticator, Authorize, User
-from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound, Shared, View
+from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, NotFound, Shared, View
 from jobd.web.headers import SecurityHeaders
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
-from jobd.web.pages import activity, busy, cron, failures, jobs, metrics, overview, queues, sets, stacks
+from jobd.web.pages import activity, busy, cron, failures, jobs, metrics, overview, queues, redis, sets, stacks
 from jobd.web.render import PAGES as MENU
 from jobd.web.render import RESULTS, digest, heading_figures, page, part
 from jobd.web.text import choose
@@ -35,12 +35,12 @@ logger = logging.getLogger("jobd")
 
 MOST_BYTES = 1_000_000
 """Of what is sent with a change."""
-_STILL = ("q", "after", "offset", "cursor")
-"""Parameters of a page that is searched or deep in a list: its rows stay as they are until they are asked for again."""
+_STILL = ("q", "after", "offset", "cursor", "sample")
+"""Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
 _MOST_PAGE = 4_000
 """Characters of the path and query of a page that is kept up to date."""
 
-Show: TypeAlias = Callable[[Context], View]
+Show: TypeAlias = Callable[[Context], "View | Download"]
 Change: TypeAlias = Callable[[Context], "View | Done"]
 
 
@@ -60,7 +60,10 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/busy/{name:path}", stacks.show, stacks.change),
     ("/failures", failures.show, failures.change),
     ("/cron", cron.show, cron.change),
+    ("/cron/{name:path}", cron.show_entry, cron.change),
     ("/metrics", metrics.show, None),
+    ("/metrics/{name:path}", metrics.show_class, None),
+    ("/redis", redis.show, None),
     ("/activity", activity.show, None),
 )
 """Each page is at its address for people, and below `/api/v1` for programs."""
@@ -68,6 +71,7 @@ FOR_PROGRAMS: tuple[tuple[str, Show], ...] = (
     ("/stats", overview.stats),
     ("/stats/queues", overview.stats_queues),
     ("/api/v1/totals", overview.totals_only),
+    ("/metrics.csv", metrics.table),
 )
 
 
@@ -227,6 +231,8 @@ class Site:
     def _shown(self, show: Show, ctx: Context, kept_as: Hashable) -> Response:
         with self._shared.outage.noticed():
             view = show(ctx)
+            if isinstance(view, Download):
+                return _file(view)
             if ctx.for_people:
                 ctx.read_totals()
         if view.status == 200:
@@ -336,7 +342,10 @@ class Site:
 
     def _content(self, show: Show, ctx: Context) -> str:
         try:
-            return part(show(ctx), ctx)
+            view = show(ctx)
+            if isinstance(view, Download):
+                raise NotFound("this address has a file, and nothing to look at")
+            return part(view, ctx)
         except RedisUnavailable:
             raise
         except Exception as error:
@@ -383,6 +392,11 @@ def _kept_as(request: Request, ctx: Context) -> Hashable:
 def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:
     """Whether a page has to look through a set or a queue, which takes as long as it may."""
     return bool(ctx.query.get("q")) or (endpoint.show is jobs.job and "key" not in ctx.query)
+
+
+def _file(found: Download) -> Response:
+    named = {"content-disposition": f'attachment; filename="{found.name}"'}
+    return StreamingResponse(found.lines, media_type=found.media_type, headers=named)
 
 
 def _response(view: View, ctx: Context) -> Response:

@@ -13,7 +13,8 @@ from jobd.client.entry import JobEntry
 from jobd.client.processes import FIELDS, Process, number, parse, renewed
 from jobd.client.scripts import raw_bytes
 from jobd.client.stats import QueueSummary
-from jobd.web.questions import Question, name_of
+from jobd.web.questions import Bearing, Question, name_of
+from jobd.web.server import Server, Watch
 
 LATE = 30.0
 """Seconds without a heartbeat after which a process is pointed out; one is due every 10 s."""
@@ -42,6 +43,8 @@ class Totals:
     queues: tuple[QueueSummary, ...]
     processes: tuple[Process, ...]
     dead_limit: int
+    server: Server | None = None
+    """What Redis says of its memory and of its disk; None where it was not asked or refuses."""
 
     @property
     def enqueued(self) -> int:
@@ -129,20 +132,27 @@ def remembered(access: Access) -> dict[str, Process]:
     return {process.identity: process for process in _SEEN.get(access, _Seen())}
 
 
-def ask_totals(access: Access) -> Question[Totals]:
+def _ask_head(access: Access, watch: Watch | None) -> Question[list[Any]]:
+    """What does not depend on the names of queues and processes; now and then what Redis says of itself."""
+    keys, looks = access.keys, watch is not None and watch.is_due
+
+    def ask(pipeline: Any) -> None:
+        pipeline.mget(keys.stat_processed, keys.stat_failed)
+        pipeline.zcard(keys.schedule).zcard(keys.retry).zcard(keys.dead)
+        pipeline.smembers(keys.queues).smembers(keys.paused).smembers(keys.processes)
+        if looks:
+            Watch.ask(pipeline)
+
+    told = yield Bearing(ask)
+    if watch is not None and looks:
+        watch.note(told[7:])
+    return [access.judged(each) for each in told[:7]]
+
+
+def ask_totals(access: Access, watch: Watch | None = None) -> Question[Totals]:
     """Read them in two steps: so many commands as there are queues and processes, none of which grows with jobs."""
     keys, now = access.keys, access.now()
-    counted, scheduled, retries, dead, queues, paused, processes = (
-        yield lambda pipeline: (
-            pipeline.mget(keys.stat_processed, keys.stat_failed)
-            .zcard(keys.schedule)
-            .zcard(keys.retry)
-            .zcard(keys.dead)
-            .smembers(keys.queues)
-            .smembers(keys.paused)
-            .smembers(keys.processes)
-        )
-    )
+    counted, scheduled, retries, dead, queues, paused, processes = yield from _ask_head(access, watch)
     names = sorted(name_of(name) for name in queues or ())
     identities = sorted(name_of(name) for name in processes or ())
     waits = {name_of(name) for name in paused or ()}
@@ -166,7 +176,8 @@ def ask_totals(access: Access) -> Question[Totals]:
     processed, failed = (int(number(value)) for value in counted or (0, 0))
     limit = max((each.dead_limits.max_jobs for each in alive if each.dead_limits), default=10_000)
     ordered = tuple(sorted(found, key=lambda queue: (-queue.size, queue.name)))
-    return Totals(now, processed, failed, scheduled or 0, retries or 0, dead or 0, ordered, alive, limit)
+    server = watch.server if watch is not None else None
+    return Totals(now, processed, failed, scheduled or 0, retries or 0, dead or 0, ordered, alive, limit, server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +239,7 @@ def attention(totals: Totals) -> list[Attention]:
     if totals.dead >= NEARLY_FULL * totals.dead_limit:
         values = {"count": totals.dead, "limit": totals.dead_limit}
         found.append(Attention("/dead", "The dead set holds {count} of {limit}: its oldest jobs go next.", values))
-    return found
+    return [*found, *(Attention("/redis", text, values) for text, values in (totals.server or Server()).warnings())]
 
 
 def health(totals: Totals, found: Sequence[Attention] | None = None) -> tuple[str, dict[str, Any]]:

@@ -195,6 +195,7 @@ VIETNAMESE = {
     "Main pages": "Trang chính",
     "More": "Thêm",
     "Keys": "Phím tắt",
+    "Keys seen": "Số khoá đã xem",
     "and a letter: go to a page": "rồi một chữ cái: đến một trang",
     "next and previous row": "dòng sau và dòng trước",
     "tick the row": "chọn dòng",
@@ -354,4 +355,191 @@ VIETNAMESE = {
     "{count} threads": "{count} luồng",
     "{done} jobs/s, of which {failed} fail.": "{done} công việc/giây, trong đó {failed} thất bại.",
     "{times} × its p95": "gấp {times} lần p95 của nó",
+    "A percentile lies within its range; it is estimated as if the jobs of a range were spread evenly.": (
+        "Bách phân vị nằm trong khoảng của nó; ước lượng như thể công việc trong một khoảng được rải đều."
+    ),
+    "Address": "Địa chỉ",
+    "All classes": "Mọi lớp",
+    "All entries": "Mọi mục",
+    "All entries:": "Mọi mục:",
+    "All {count} keys were looked at, large ones by a sample of their entries.": (
+        "Đã xem cả {count} khoá, khoá lớn thì theo mẫu các phần tử."
+    ),
+    "An estimate from a sample: {seen} of {count} keys were looked at, large ones by a sample of their entries.": (
+        "Ước lượng từ một mẫu: đã xem {seen} trên {count} khoá, khoá lớn thì theo mẫu các phần tử."
+    ),
+    "Append-only file": "Tệp chỉ ghi thêm (AOF)",
+    "Behind": "Chậm hơn",
+    "Below": "Dưới",
+    "Change": "Thay đổi",
+    "Changes since": "Thay đổi từ đó",
+    "Clients": "Kết nối",
+    "Clients and commands": "Kết nối và lệnh",
+    "Comes from": "Nguồn",
+    "Command": "Lệnh",
+    "Commands a second": "Lệnh mỗi giây",
+    "Compare with the period before": "So với kỳ trước",
+    "Delete the cron entry {name}": "Xoá mục lịch {name}",
+    "Disable all": "Tắt tất cả",
+    "Disable {count} cron entries": "Tắt {count} mục lịch",
+    "Disk": "Đĩa",
+    "Do not compare": "Không so sánh",
+    "Enable all": "Bật tất cả",
+    "Enable {count} cron entries": "Bật {count} mục lịch",
+    "Entries": "Số mục",
+    "Entries disabled: {moved}.": "Số mục đã tắt: {moved}.",
+    "Entries enabled: {moved}.": "Số mục đã bật: {moved}.",
+    "Export as CSV": "Xuất ra CSV",
+    "Failure rate": "Tỷ lệ lỗi",
+    "Family": "Nhóm",
+    "From": "Từ",
+    "From {time} UTC.": "Từ {time} UTC.",
+    "How long they took": "Chạy mất bao lâu",
+    "How many took how long": "Bao nhiêu công việc mất bao lâu",
+    "It does not run.": "Mục này không chạy.",
+    "It has not run yet.": "Mục này chưa chạy lần nào.",
+    "It looks at keys for 60 ms at most.": "Chỉ xem các khoá trong tối đa 60 ms.",
+    "It runs no more, and what is known of its last runs is gone.": (
+        "Mục sẽ không chạy nữa, thông tin về các lần chạy cũng mất."
+    ),
+    "Its dead jobs": "Công việc đã chết của lớp",
+    "Its master": "Máy chủ chính",
+    "Its retries": "Công việc chờ thử lại của lớp",
+    "Its scheduled jobs": "Công việc đã lên lịch của lớp",
+    "Jobs": "Công việc",
+    "Keys evicted": "Khoá bị loại bỏ",
+    "Keys expired": "Khoá hết hạn",
+    "Keys found": "Tỷ lệ tìm thấy khoá",
+    "Keys of database {db}": "Khoá của cơ sở dữ liệu {db}",
+    "Last heard of": "Tin gần nhất",
+    "Last pushed": "Lần đẩy gần nhất",
+    "Last runs, the latest on the right": "Các lần chạy gần đây, mới nhất bên phải",
+    "Last snapshot": "Bản chụp gần nhất",
+    "Late by": "Trễ",
+    "Limit": "Giới hạn",
+    "Looked at": "Đã xem",
+    "Memory by family of keys": "Bộ nhớ theo nhóm khoá",
+    "Memory in use": "Bộ nhớ đang dùng",
+    "Minutes in which several run: {count}": "Số phút có nhiều mục cùng chạy: {count}",
+    "Next runs": "Các lần chạy tới",
+    "No entry of this name.": "Không có mục nào mang tên này.",
+    "No job of this class ran in this period.": "Không có công việc nào của lớp này chạy trong khoảng này.",
+    "No job runs by the clock. Give one a time:": "Chưa có công việc nào chạy theo giờ. Hãy đặt giờ cho một công việc:",
+    "No run is to come.": "Không còn lần chạy nào.",
+    "No two entries run in the same minute.": "Không có hai mục nào chạy trong cùng một phút.",
+    "None is noted.": "Không có lệnh nào được ghi lại.",
+    "None of them runs until it is enabled, after a restart neither.": (
+        "Không mục nào chạy cho tới khi được bật lại, kể cả sau khi khởi động lại."
+    ),
+    "Not drawn, as they run every half hour or more often: {names}": (
+        "Không vẽ vì chạy nửa giờ một lần hoặc dày hơn: {names}"
+    ),
+    "Of the first {count} entries by name.": "Của {count} mục đầu theo tên.",
+    "Of the system": "Bộ nhớ của hệ thống",
+    "Others": "Khác",
+    "Peak": "Cao nhất",
+    "Redis": "Redis",
+    "Redis cannot write its append-only file: what it holds may be lost when it stops.": (
+        "Redis không ghi được tệp AOF: dữ liệu có thể mất khi Redis dừng."
+    ),
+    "Redis could not save to its disk: what it holds may be lost when it stops.": (
+        "Redis không lưu được xuống đĩa: dữ liệu có thể mất khi Redis dừng."
+    ),
+    "Redis has deleted {count} keys for want of memory: jobs may be lost.": (
+        "Redis đã xoá {count} khoá vì thiếu bộ nhớ: công việc có thể đã mất."
+    ),
+    "Redis has turned away {count} connections: maxclients is too low.": (
+        "Redis đã từ chối {count} kết nối: maxclients quá thấp."
+    ),
+    "Redis is set to delete keys when its memory is full ({policy}): jobs may be lost. Set noeviction.": (
+        "Redis được đặt để xoá khoá khi đầy bộ nhớ ({policy}): công việc có thể mất. Hãy đặt noeviction."
+    ),
+    "Redis uses {percent} % of its memory: when it is full, jobs cannot be pushed.": (
+        "Redis dùng {percent} % bộ nhớ: khi đầy sẽ không đẩy được công việc."
+    ),
+    "Redis uses {percent} % of its memory.": "Redis dùng {percent} % bộ nhớ.",
+    "Redis writes nothing to its disk: all jobs are lost when it stops.": (
+        "Redis không ghi gì xuống đĩa: mọi công việc sẽ mất khi Redis dừng."
+    ),
+    "Replicas": "Bản sao",
+    "Role": "Vai trò",
+    "Ruby made it: if its schedule file holds it, it comes back when Ruby starts.": (
+        "Mục do Ruby tạo: nếu có trong tệp lịch của Ruby, nó trở lại khi Ruby khởi động."
+    ),
+    "Running jobs and bookkeeping": "Công việc đang chạy và sổ sách",
+    "Runs and failures": "Lần chạy và lỗi",
+    "Runs over time": "Lần chạy theo thời gian",
+    "Server": "Máy chủ",
+    "Share of time": "Phần thời gian",
+    "Show again": "Hiện lại",
+    "Slow commands": "Lệnh chậm",
+    "Snapshots": "Bản chụp",
+    "So far {known} of {points} points of the period are read, the latest; the others are being read.": (
+        "Mới đọc {known} trên {points} điểm của khoảng này, từ mới nhất; các điểm khác đang được đọc."
+    ),
+    "Take a sample": "Lấy mẫu",
+    "Take a sample again": "Lấy mẫu lại",
+    "The clock changes before it, from {before} to {after}.": "Đồng hồ đổi trước lần này, từ {before} sang {after}.",
+    "The entry is deleted.": "Đã xoá mục.",
+    "The largest queues and sets": "Hàng đợi và tập lớn nhất",
+    "The last {count} that took longer than {time}.": "{count} lệnh gần đây lâu hơn {time}.",
+    "The next 24 hours (UTC)": "24 giờ tới (UTC)",
+    "The period before": "Kỳ trước",
+    "The user of Redis may not ask for all that is shown here; missing: {rights}": (
+        "Người dùng Redis không được hỏi mọi thứ ở đây; còn thiếu: {rights}"
+    ),
+    "They run at their next tick; what was missed meanwhile is not made up for.": (
+        "Các mục chạy ở lần kế tiếp; những lần đã lỡ không được chạy bù."
+    ),
+    "This is a replica: what it shows may be late, and it cannot be changed.": (
+        "Đây là bản sao: dữ liệu có thể trễ và không sửa được."
+    ),
+    "This period": "Kỳ này",
+    "Tick (UTC)": "Lần (UTC)",
+    "Time zone": "Múi giờ",
+    "Took": "Mất",
+    "Totals": "Tổng số",
+    "Up for": "Đã chạy",
+    "When it is full": "Khi đầy",
+    "When the last one still runs": "Khi lần trước còn chạy",
+    "When ticks were missed": "Khi lỡ các lần chạy",
+    "a configuration: it is set back at the next start, and comes back if it is deleted": (
+        "cấu hình: được đặt lại khi khởi động, và trở lại nếu bị xoá"
+    ),
+    "all of them run late": "chạy bù tất cả",
+    "and the time of the tick": "và thời điểm của lần chạy",
+    "by hand": "chạy tay",
+    "cannot be written": "không ghi được",
+    "client middleware stopped it": "middleware phía client đã chặn",
+    "entries that run": "mục chạy",
+    "found: {count}": "tìm thấy: {count}",
+    "it is skipped": "bỏ qua lần này",
+    "it runs all the same": "vẫn chạy",
+    "it was too late to run it": "đã quá trễ để chạy",
+    "linked": "đã nối",
+    "loading its data": "đang nạp dữ liệu",
+    "missed": "lỡ",
+    "none": "không có",
+    "not allowed: {right}": "không được phép: {right}",
+    "not linked": "chưa nối",
+    "of {size}": "trên {size}",
+    "off": "tắt",
+    "on": "bật",
+    "one is being written": "đang ghi một bản",
+    "ran": "đã chạy",
+    "run time": "lúc chạy chương trình",
+    "several in the same minute": "nhiều mục trong cùng một phút",
+    "sidekiq-cron: a schedule file of Ruby may set it back": "sidekiq-cron: tệp lịch của Ruby có thể đặt lại",
+    "skipped": "bỏ qua",
+    "that of the job": "hàng đợi của công việc",
+    "the code: it is set back at the next start, and comes back if it is deleted": (
+        "mã nguồn: được đặt lại khi khởi động, và trở lại nếu bị xoá"
+    ),
+    "the last job had not ended": "công việc trước chưa xong",
+    "the last of them runs late": "chạy bù lần cuối",
+    "the machine has {size}": "máy có {size}",
+    "they are left out": "bỏ qua các lần đó",
+    "{count} expire": "{count} có hạn",
+    "{count} ticks before it were missed": "{count} lần trước đó đã lỡ",
+    "{count} wait": "{count} đang đợi",
 }

@@ -8,8 +8,13 @@ from typing import Any
 from jobd.web import site
 from tests.browser.dashboards import Dashboard
 
-OF_PARTS = {"{name:path}": "reports", "{jid:path}": "{jid}"}
-"""What stands for the part of an address that names a queue or a job."""
+OF_PARTS = {
+    "/cron/{name:path}": "/cron/stock_sync",
+    "/metrics/{name:path}": "/metrics/SyncStock",
+    "{name:path}": "reports",
+    "{jid:path}": "{jid}",
+}
+"""What stands for the part of an address that names a queue, a job, an entry of the cron, or a class."""
 SAID = frozenset(
     {
         *(

@@ -238,6 +238,25 @@ class TestCron:
         expect(row_of(page, "nightly_report")).to_contain_text("enabled")
         assert enabled(entries)
 
+    def test_all_are_disabled_and_enabled_after_a_question(self, dashboard: Dashboard, page: Page) -> None:
+        entries = CronSet(dashboard.client)
+        for action, wanted in (("disable_all", False), ("enable_all", True)):
+            page.goto("/cron")
+            press(page.locator("main"), action)
+            page.locator("main form button").first.click()
+            expect(told(page)).to_be_visible()
+            assert {entry.enabled for entry in entries} == {wanted}
+
+    def test_one_of_run_time_is_deleted_from_its_page(self, dashboard: Dashboard, page: Page) -> None:
+        entries = CronSet(dashboard.client)
+        entries.create("by hand", "@daily", "SyncStock", args=[1])
+        page.goto("/cron")
+        page.get_by_role("link", name="by hand").first.click()
+        press(page.locator("main"), "delete")
+        page.locator("main form button").first.click()
+        expect(told(page)).to_be_visible()
+        assert "by hand" not in entries
+
     def test_one_runs_now(self, dashboard: Dashboard, page: Page) -> None:
         before, _ = dashboard.jobd.statistics()
         page.goto("/cron")

@@ -38,6 +38,10 @@ GET_PAGES = (
     "/metrics",
     "/metrics?period=8h",
     "/metrics?period=90d",
+    "/metrics?compare=1&sort=-ran",
+    "/metrics/Hardplain",
+    "/metrics/Hardplain?period=72h",
+    "/redis",
 )
 PROCESS = "web-1:42:abc"
 

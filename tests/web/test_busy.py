@@ -41,7 +41,7 @@ def test_each_thread_has_a_mark_by_the_age_of_its_job(browser: Browser, redis: R
     marks = [each["class"] for each in page.all("i")][:5]
     assert marks == ["h4", "h3", "h2", "h1", "h0"]
     [told] = [each["aria-label"] for each in page.all("span") if each.get("role") == "img"]
-    assert told == "4 / 5, the longest for 60 min"
+    assert told == "4 / 5, the longest for 1 h"
 
 
 def test_jobs_stand_in_the_order_of_their_age_and_only_so_many(browser: Browser, redis: Redis) -> None:

@@ -125,11 +125,11 @@ def test_waves_are_reckoned_before_they_begin_and_put_into_the_retries(browser: 
     put(redis, "dead", 4)
     group = browser.data("/failures")["causes"][0]["id"]
     first = Page.of(browser.post("/failures", {"action": "waves", "group": group}).text)
-    assert "50 jobs every 30 s: the last runs in 0.0 s. Waves: 1." in first.text
+    assert "50 jobs every 30 s: the last runs in 0 s. Waves: 1." in first.text
     hidden = {str(each["name"]): str(each["value"]) for each in first.all("input") if each.get("type") == "hidden"}
     other = {**hidden, "size": "2", "every": "60"}
     again = Page.of(browser.post("/failures", {**other, "confirmed": "yes"}).text)
-    assert "2 jobs every 60 s: the last runs in 3 min. Waves: 4." in again.text
+    assert "2 jobs every 1 min: the last runs in 3 min. Waves: 4." in again.text
     assert redis.zcard("dead") == 4
     assert "2 jobs every 10 s" in browser.post("/failures", {**other, "every": "10", "again": "yes"}).text
     hidden = {str(each["name"]): str(each["value"]) for each in again.all("input") if each.get("type") == "hidden"}

@@ -21,13 +21,13 @@ from tests.web.browser import PROCESS, Browser, fill
 FREE = frozenset(
     {
         *("get", "mget", "exists", "strlen", "llen", "lindex", "zcard", "zscore", "zmscore", "zcount", "scard", "hlen"),
-        *("hget", "hmget", "hgetall", "sismember", "smismember", "smembers", "xlen"),
+        *("hget", "hmget", "hgetall", "sismember", "smismember", "smembers", "xlen", "info"),
     }
 )
 """Commands that take the same time however many jobs there are."""
 RANGES = {"lrange": 2, "zrange": 2, "xrange": 2, "xrevrange": 2}
 """Commands that take as long as what they return, and where their bounds stand."""
-FIGURES = frozenset({"info", "config", "slowlog", "memory", "scan", "dbsize", "client", "latency", "time", "lastsave"})
+FIGURES = frozenset({"config", "slowlog", "memory", "scan", "dbsize", "client", "latency", "time", "lastsave"})
 """What the page on Redis itself may ask besides; what is refused there is left out."""
 MOST_OF_RANGE = {"/failures": 1_000}
 MEMBERS = {"queues", "processes", "paused", "cron_jobs"}
@@ -46,7 +46,8 @@ def addresses() -> Iterator[str]:
 def filled(path: str, browser: Browser) -> str:
     """An address with its parts named, each of something that is there."""
     key = quote(browser.data("/retries")["jobs"][0]["key"])
-    name = {"busy": PROCESS}.get(path.removeprefix("/api/v1").split("/")[1], "default")
+    entry = browser.data("/cron")["entries"][0]["name"]
+    name = {"busy": PROCESS, "cron": entry}.get(path.removeprefix("/api/v1").split("/")[1], "default")
     known = {"name": name, "jid": f"rplain?in=retries&key={key}", "class": "HardJob"}
     for part in re.findall(r"\{(\w+)(?::path)?\}", path):
         assert part in known, f"the test does not know what {path} names: add it"

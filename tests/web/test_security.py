@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis import Redis
@@ -105,7 +106,9 @@ def test_text_from_redis_stays_text_on_every_page(text: str, browser: Browser, r
         for job in browser.data(f"/{place}")["jobs"]
     ]
     assert len(jobs) == 5
-    for path in (*GET_PAGES, *jobs, "/queues/-?name=raw%FF%FE", "/retries?q=%3Cscript%3Ealert(1)"):
+    entry = "".join(char for char in text if char.isprintable())
+    named = [f"/cron/-?{urlencode({'name': entry})}", f"/metrics/-?{urlencode({'name': f'Hard{text}'})}"]
+    for path in (*GET_PAGES, *jobs, *named, "/queues/-?name=raw%FF%FE", "/retries?q=%3Cscript%3Ealert(1)"):
         answer = browser.get(path)
         assert answer.status_code == 200, (path, answer.text)
         page = Page.of(answer.text)

@@ -1,11 +1,17 @@
-"""Entries of the cron: when they run next, what became of the last runs; enable, disable, run now."""
+"""Entries of the cron: when they run next, what became of the last runs, what runs at the same time; and changes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from jobd.client import cron, cron_push
 from jobd.client.cron import CronEntry
+from jobd.client.cron_expression import Schedule, parse
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet, decoded
 from jobd.client.errors import InvalidCron
@@ -13,55 +19,99 @@ from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import as_json, cut
 from jobd.web.questions import Question, name_of
 
+ROWS = 40
 MOST = 200
-"""Entries on the page."""
+"""Entries of which the calendar tells."""
 NEXT_RUNS = 3
+NEXT_RUNS_OF_ONE = 5
 RUNS = 30
+LATE = 10.0
+"""Seconds after its tick from which on a run is called late."""
+DAY = 24 * 3600
+SLOT = 900
+"""Seconds of a bar of the calendar."""
+OFTEN = 48
+"""Runs a day from which on an entry is not drawn: it would be in every bar."""
+CLASHES = 20
+CLASH_NAMES = 10
+ONE = ("enable", "disable", "run", "delete")
+ALL = ("enable_all", "disable_all")
 _HISTORY = 10
+_MOST_KNOWN = 2_000
+_AHEAD: dict[str, tuple[float, tuple[float, ...]]] = {}
+"""Of each expression its next ticks, and after when they come."""
 
 
 def show(ctx: Context) -> View:
-    """Show all entries by name."""
-    entries, count = ctx.ask(_ask_entries(ctx))[0]
+    """Show the entries by name, and what of them comes together in the next 24 hours."""
+    offset, text = ctx.number("offset"), ctx.text()
+    rows, expressions, count, found = ctx.ask(_ask_entries(ctx, offset, text))[0]
     now = ctx.read_totals().now
     data = {
-        "entries": [_row(entry, runs, ctx, now) for entry, runs in entries],
+        "entries": [_row(entry, runs, ctx, now) for entry, runs in rows],
+        "q": text,
         "count": count,
+        "found": found,
+        "offset": offset,
+        "next": offset + ROWS if offset + ROWS < found else None,
+        "calendar": calendar(expressions, now),
+        "calendar_limit": MOST,
         "may_change": "cron" in ctx.allowed,
         "now": now,
     }
     return View("cron.html", data, "Cron")
 
 
-def _ask_entries(ctx: Context) -> Question[tuple[list[tuple[CronEntry, list[CronRun]]], int]]:
+_Found = tuple[list[tuple[CronEntry, list[CronRun]]], dict[str, str], int, int]
+"""The entries of the page, the expressions of those that are enabled, how many entries there are and match."""
+
+
+def _ask_entries(ctx: Context, offset: int, text: str) -> Question[_Found]:
     keys = ctx.access.keys
     prefix = keys.cron_entry("")
     [members] = yield lambda pipeline: pipeline.smembers(keys.cron_jobs)
-    names = sorted(name_of(member).removeprefix(prefix) for member in members or ())
-    shown = [name for name in names if name.isprintable()][:MOST]
+    names = sorted(name for member in members or () if (name := name_of(member).removeprefix(prefix)).isprintable())
+    matching = [name for name in names if text.lower() in name.lower()]
+    shown, drawn = matching[offset : offset + ROWS], names[:MOST]
 
     def ask(pipeline: Any) -> None:
         for name in shown:
-            pipeline.hgetall(keys.cron_entry(name))
-            pipeline.lrange(keys.cron_runs(name), 0, RUNS - 1).lrange(keys.cron_history(name), 0, _HISTORY - 1)
+            _ask_one(pipeline, ctx, name)
+        for name in drawn:
+            pipeline.hmget(keys.cron_entry(name), "cron", "status")
 
     told = yield ask
-    found = []
-    for name, fields, runs, history in zip(shown, told[::3], told[1::3], told[2::3], strict=True):
-        if fields:
-            merged = cron_push.merged(runs or (), history or ())
-            found.append((cron.from_fields(name, decoded(fields)), merged))
-    return found, len(names)
+    split = 3 * len(shown)
+    rows = [
+        each
+        for name, *parts in zip(shown, told[0:split:3], told[1:split:3], told[2:split:3], strict=True)
+        if (each := _read(name, *parts))
+    ]
+    expressions = {
+        name: fields[0].decode("utf-8", "replace")
+        for name, fields in zip(drawn, told[split:], strict=True)
+        if fields and fields[0] and fields[1] != b"disabled"
+    }
+    return rows, expressions, len(members or ()), len(matching)
 
 
-def _row(entry: CronEntry, runs: list[CronRun], ctx: Context, now: float) -> dict[str, Any]:
-    words, ahead, zone = "", list[float](), ""
+def _ask_one(pipeline: Any, ctx: Context, name: str) -> None:
+    keys = ctx.access.keys
+    pipeline.hgetall(keys.cron_entry(name))
+    pipeline.lrange(keys.cron_runs(name), 0, RUNS - 1).lrange(keys.cron_history(name), 0, _HISTORY - 1)
+
+
+def _read(name: str, fields: Any, runs: Any, history: Any) -> tuple[CronEntry, list[CronRun]] | None:
+    if not fields:
+        return None
+    return cron.from_fields(name, decoded(fields)), cron_push.merged(runs or (), history or ())
+
+
+def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) -> dict[str, Any]:
+    words, zone, ahead = "", "", list[float]()
     if entry.problem is None:
         words, zone = entry.schedule.words, entry.timezone
-        moment = now
-        while entry.enabled and len(ahead) < NEXT_RUNS and (tick := entry.next_time(moment)) is not None:
-            moment = tick
-            ahead.append(tick)
+        ahead = _ahead(entry, now, NEXT_RUNS)
     return {
         "name": entry.name,
         "cron": entry.cron,
@@ -78,20 +128,161 @@ def _row(entry: CronEntry, runs: list[CronRun], ctx: Context, now: float) -> dic
         "problem": entry.problem or "",
         "next": ahead,
         "last": entry.last_time,
-        "runs": [
-            {"tick": run.tick, "at": run.at, "jid": run.jid or "", "skipped": run.skipped or "", "missed": run.missed}
-            for run in runs
-        ],
+        "runs": [_run(run) for run in runs],
     }
 
 
-def change(ctx: Context) -> Done:
-    """Enable, disable or run an entry now."""
-    action, name = ctx.one("action"), ctx.one("name")
+def _ahead(entry: CronEntry, now: float, count: int) -> list[float]:
+    """The next ticks of an entry that can be used. They stay the same until the first of them comes."""
+    if not entry.enabled:
+        return []
+    before, ticks = _AHEAD.get(entry.cron, (now, (now,)))
+    if not before <= now < ticks[0] or len(ticks) < count:
+        ticks = tuple(islice(entry.schedule.between(now, math.inf), NEXT_RUNS_OF_ONE))
+        if len(_AHEAD) >= _MOST_KNOWN:
+            _AHEAD.clear()
+        if ticks:
+            _AHEAD[entry.cron] = now, ticks
+    return list(ticks[:count])
+
+
+def _run(run: CronRun) -> dict[str, Any]:
+    """One run: `state` is ran, late, skipped, missed or by hand; `late` how many seconds after its tick it came."""
+    late = None if run.tick is None else max(run.at - run.tick, 0.0)
+    if run.skipped == "late":
+        state = "missed"
+    elif run.skipped:
+        state = "skipped"
+    elif late is None:
+        state = "by hand"
+    else:
+        state = "late" if late > LATE else "ran"
+    return {
+        "tick": run.tick,
+        "at": run.at,
+        "jid": run.jid or "",
+        "skipped": run.skipped or "",
+        "missed": run.missed,
+        "late": late,
+        "state": state,
+    }
+
+
+def name_in(ctx: Context) -> str:
+    """The entry that a request is about; empty without any."""
+    return ctx.one("name") or ctx.query.get("name") or ctx.path.get("name", "")
+
+
+def show_entry(ctx: Context) -> View:
+    """Show one entry: when it runs, in UTC and by its own clock, and what became of its last runs."""
+    name = name_in(ctx)
+    [found] = ctx.ask(_ask_entry(ctx, name))
+    if found is None:
+        raise NotFound(f"there is no cron entry {name}")
+    entry, runs = found
+    now = ctx.read_totals().now
+    row = _row(entry, runs, ctx, now)
+    if entry.problem is None:
+        row["next"] = upcoming(entry.schedule, _ahead(entry, now, NEXT_RUNS_OF_ONE), now)
+    data = {
+        **row,
+        "kwargs": as_json(ctx.masker.value(dict(entry.kwargs))) if entry.kwargs else "",
+        "date_as_argument": entry.date_as_argument,
+        "may_change": "cron" in ctx.allowed,
+        "may_delete": "cron" in ctx.allowed and is_deletable(entry),
+        "now": now,
+    }
+    return View("cron_entry.html", data, "Cron")
+
+
+def _ask_entry(ctx: Context, name: str) -> Question[tuple[CronEntry, list[CronRun]] | None]:
+    if not name or not name.isprintable() or len(name) > 1_000:
+        raise NotFound("there is no cron entry of this name")
+    told = yield lambda pipeline: _ask_one(pipeline, ctx, name)
+    return _read(name, *told)
+
+
+def upcoming(schedule: Schedule, ticks: Sequence[float], now: float) -> list[dict[str, Any]]:
+    """Runs with the time that the clock of the entry's zone shows then, and by how much that was changed before."""
+    found, before = [], _offset(schedule, now)
+    for tick in ticks:
+        local, offset = datetime.fromtimestamp(tick, schedule.zone), _offset(schedule, tick)
+        changed = {"before": _hours(before), "after": _hours(offset)} if offset != before else None
+        shown = local.strftime("%a %Y-%m-%d %H:%M:%S")
+        found.append({"at": tick, "local": shown, "offset": _hours(offset), "changed": changed})
+        before = offset
+    return found
+
+
+def _offset(schedule: Schedule, at: float) -> timedelta:
+    return datetime.fromtimestamp(at, schedule.zone).utcoffset() or timedelta()
+
+
+def _hours(offset: timedelta) -> str:
+    minutes = round(offset.total_seconds() / 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+@lru_cache(maxsize=2_000)
+def _ticks(expression: str, start: int) -> tuple[float, ...] | None:
+    """The ticks of a day; None where there are too many to draw."""
+    try:
+        found = tuple(islice(parse(expression).between(start - 1, start + DAY - 1), OFTEN))
+    except InvalidCron:
+        return ()
+    return None if len(found) >= OFTEN else found
+
+
+def calendar(expressions: dict[str, str], now: float) -> dict[str, Any]:
+    """What runs in the 24 hours from the beginning of this hour on: bars, and the minutes that several entries share.
+
+    `often` are entries that run too often to be drawn.
+    """
+    start = int(now // 3600 * 3600)
+    minutes: dict[int, set[str]] = {}
+    slots: dict[int, set[str]] = {}
+    often = []
+    for name, expression in expressions.items():
+        ticks = _ticks(expression, start)
+        if ticks is None:
+            often.append(name)
+        for tick in ticks or ():
+            minutes.setdefault(int(tick // 60 * 60), set()).add(name)
+            slots.setdefault(int((tick - start) // SLOT), set()).add(name)
+    shared = sorted((minute for minute in minutes if len(minutes[minute]) > 1), key=lambda at: (-len(minutes[at]), at))
+    clashing = {(minute - start) // SLOT for minute in shared}
+    return {
+        "start": start,
+        "slots": [
+            {"place": place, "at": start + place * SLOT, "entries": len(names), "clash": place in clashing}
+            for place, names in sorted(slots.items())
+        ],
+        "most": max((len(names) for names in slots.values()), default=0),
+        "clashes": [
+            {"at": at, "entries": len(minutes[at]), "names": sorted(minutes[at])[:CLASH_NAMES]}
+            for at in shared[:CLASHES]
+        ],
+        "clash_count": len(shared),
+        "often": sorted(often),
+    }
+
+
+def is_deletable(entry: CronEntry) -> bool:
+    """Whether deleting an entry is of use: one of the code or of a configuration comes back with the next start."""
+    return entry.source not in ("code", "config")
+
+
+def change(ctx: Context) -> View | Done:
+    """Enable, disable, run now or delete an entry; enable or disable all of them."""
+    action = ctx.one("action")
     ctx.require("cron")
-    entries = CronSet(ctx.client)
-    if action not in ("enable", "disable", "run"):
-        raise BadRequest(f"action is {action[:50]!r}; give one of enable, disable, run")
+    if action in ALL:
+        return _change_all(ctx, action)
+    if action not in ONE:
+        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join((*ONE, *ALL))}")
+    name, entries = name_in(ctx), CronSet(ctx.client)
+    if action == "delete":
+        return _delete(ctx, entries, name)
     if action != "run":
         done = entries.enable(name) if action == "enable" else entries.disable(name)
     else:
@@ -101,4 +292,40 @@ def change(ctx: Context) -> Done:
             raise BadRequest(str(error)) from None
     if not done:
         raise NotFound(f"there is no cron entry {name}, or its job was stopped by middleware")
-    return Done(action, ctx.url("/cron"), {"moved": 1})
+    return Done(action, ctx.cron_url(name) if ctx.path else ctx.url("/cron"), {"moved": 1})
+
+
+def _delete(ctx: Context, entries: CronSet, name: str) -> View | Done:
+    entry = entries.find(name)
+    if entry is None:
+        raise NotFound(f"there is no cron entry {name}")
+    if not is_deletable(entry):
+        raise BadRequest(
+            f"cron entry {name} stands in the {entry.source}: a worker process that starts would make it again; "
+            "take it out there, or disable it here"
+        )
+    if ctx.one("confirmed") != "yes":
+        return _confirm(ctx, "delete", 1, name, entry.source)
+    return Done("delete_entry", ctx.url("/cron"), {"moved": int(entries.destroy(name))})
+
+
+def _change_all(ctx: Context, action: str) -> View | Done:
+    entries, enabling = CronSet(ctx.client), action == "enable_all"
+    names = [entry.name for entry in entries if entry.enabled != enabling and entry.name.isprintable()]
+    if ctx.one("confirmed") != "yes":
+        return _confirm(ctx, action, len(names))
+    moved = sum(entries.enable(name) if enabling else entries.disable(name) for name in names)
+    return Done(action, ctx.url("/cron"), {"moved": moved, "gone": len(names) - moved})
+
+
+def _confirm(ctx: Context, action: str, count: int, name: str = "", source: str = "") -> View:
+    data = {
+        "action": action,
+        "count": count,
+        "target": name,
+        "source": source,
+        "post": ctx.url("/cron"),
+        "back": ctx.cron_url(name) if name else ctx.url("/cron"),
+        "fields": [("action", action), *([("name", name)] if name else [])],
+    }
+    return View("cron_confirm.html", data, "Confirm", status=200 if ctx.for_people else 409)

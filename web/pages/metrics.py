@@ -1,103 +1,294 @@
-"""Figures of each class over a period: how often it ran, failed, how long it took, with percentiles."""
+"""Figures of each class over a period, and of one class over time: runs, failures, how long they took, percentiles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jobd.client import metric_keys
-from jobd.client.metric_keys import BUCKETS, MINUTE
-from jobd.client.metrics import JobMetrics, buckets, counter_keys, counters, unpack
-from jobd.client.scripts import raw_bytes
-from jobd.web.context import BadRequest, Context, View
+from jobd.client.metric_keys import range_of
+from jobd.client.metrics import estimate
+from jobd.web.context import BadRequest, Context, Download, View
+from jobd.web.figures import SPANS, Point, Rows
 from jobd.web.questions import Question
 
-PERIODS = ("1h", "4h", "8h", "24h", "72h", "7d", "30d", "90d")
-ROWS = 100
+PERIODS = tuple(SPANS)
+ROWS = 50
+TREND = 24
+"""Steps in which the runs of a class are drawn beside it."""
 WITH_PERCENTILES = 20
 """Classes, those that took most time, whose histograms are read."""
 PERCENTILE_PERIODS = ("1h", "4h", "8h")
 """Periods for which histograms are kept."""
+_BOTH_PERIODS = ("1h", "4h")
+"""Those of them for which the histograms of the period before are kept too."""
 _PERCENTS = (50, 95, 99)
+_COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
+    "class": lambda row: row["class"],
+    "ran": lambda row: row["executed"],
+    "failed": lambda row: row["failed"],
+    "rate": lambda row: row["failure_rate"],
+    "time": lambda row: row["milliseconds"],
+    "share": lambda row: row["share"],
+    "average": lambda row: row["average"],
+    "p50": lambda row: row["p50"],
+    "p95": lambda row: row["p95"],
+    "p99": lambda row: row["p99"],
+}
+_CSV = (
+    *("class", "executed", "failed", "failure_rate", "milliseconds", "share", "average"),
+    *(f"p{percent}" for percent in _PERCENTS),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""With these a cell begins that a spreadsheet would calculate."""
+
+Counted = tuple[Sequence[Point], list[Rows | None], list[Rows | None]]
+"""Points of a period, their rows, and those of the points of the period before."""
 
 
 def show(ctx: Context) -> View:
-    """Show the classes that took most time."""
-    period, match = ctx.query.get("period", "1h"), ctx.text()
-    if period not in PERIODS:
-        raise BadRequest(f"period is {period[:50]!r}; give one of {', '.join(PERIODS)}")
-    [(starts, jobs)] = ctx.ask(_ask_figures(ctx, period, match))
-    ctx.read_totals()
+    """Show the classes, those that took most time first."""
+    period, offset, compare = _period(ctx), ctx.number("offset"), bool(ctx.number("compare", 1))
+    (points, told, _), rows = _rows(ctx, period, compare=compare)
     data = {
         "period": period,
         "periods": list(PERIODS),
-        "q": match,
-        "count": len(jobs),
-        "classes": [_row(job, period) for job in jobs[:ROWS]],
-        "since": starts[0],
+        "q": ctx.text(),
+        "sort": _sort(ctx),
+        "columns": [name for name in _COLUMNS if name[0] != "p" or period in PERCENTILE_PERIODS],
+        "compare": compare,
+        "comparable": SPANS[period].before is not None,
+        "count": len(rows),
+        "offset": offset,
+        "next": offset + ROWS if offset + ROWS < len(rows) else None,
+        "classes": rows[offset : offset + ROWS],
+        "since": points[0].start,
         "percentiles": period in PERCENTILE_PERIODS,
         "with_percentiles": WITH_PERCENTILES,
+        **_completeness(told),
     }
     return View("metrics.html", data, "Metrics")
 
 
-def _ask_figures(ctx: Context, period: str, match: str) -> Question[tuple[list[float], list[JobMetrics]]]:
-    width, starts = buckets(period, ctx.access.now())
-    named = list(counter_keys(ctx.access.keys, width, starts))
-
-    def ask(pipeline: Any) -> None:
-        for _, key in named:
-            pipeline.hgetall(key)
-
-    told = yield ask
-    totals: dict[str, list[int]] = {}
-    for answer in told:
-        for name, kind, value in counters(answer or {}):
-            if match in name:
-                totals.setdefault(name, [0, 0, 0])[kind] += value
-    jobs = [JobMetrics(name, [ran], [failed], [ms]) for name, (ran, failed, ms) in totals.items()]
-    jobs.sort(key=lambda job: (-job.total_milliseconds, -job.total_executed, job.name))
-    if period not in PERCENTILE_PERIODS or not jobs:
-        return starts, jobs
-    return starts, (yield from _ask_histograms(ctx, width, starts, jobs))
+def table(ctx: Context) -> Download:
+    """The same as a table for spreadsheets, with all classes."""
+    period = _period(ctx)
+    _, rows = _rows(ctx, period, compare=False)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_CSV)
+    for row in rows:
+        writer.writerow("" if row[name] is None else _cell(row[name]) for name in _CSV)
+    return Download(f"metrics-{period}.csv", iter([text.getvalue().encode("utf-8", "replace")]), "text/csv")
 
 
-def _ask_histograms(ctx: Context, width: int, starts: Sequence[float], jobs: list[JobMetrics]) -> Question[Any]:
-    """The same with the histograms of the first of them."""
-    assert width == MINUTE
-    keys, first = ctx.access.keys, jobs[:WITH_PERCENTILES]
-
-    def ask(pipeline: Any) -> None:
-        for job in first:
-            names = [keys.histogram(metric_keys.histogram_slot(job.name, start)) for start in starts]
-            names += [
-                keys.old_histogram(slot)
-                for start in starts
-                for slot in metric_keys.old_histogram_slots(job.name, start)
-            ]
-            pipeline.mget([raw_bytes(name) for name in names])
-
-    told = yield ask
-    found = []
-    for job, values in zip(first, told, strict=True):
-        counts = [0] * BUCKETS
-        for value in filter(None, values or ()):
-            counts = [before + more for before, more in zip(counts, unpack(value), strict=True)]
-        found.append(JobMetrics(job.name, job.executed, job.failed, job.milliseconds, [counts]))
-    return found + jobs[WITH_PERCENTILES:]
+def _cell(value: Any) -> Any:
+    """A value that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _row(job: JobMetrics, period: str) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "class": job.name,
-        "executed": job.total_executed,
-        "failed": job.total_failed,
-        "failure_rate": job.total_failed / job.total_executed if job.total_executed else 0.0,
-        "milliseconds": job.total_milliseconds,
-        "average": job.average_milliseconds,
+def _period(ctx: Context) -> str:
+    period = ctx.query.get("period", "1h")
+    if period not in PERIODS:
+        raise BadRequest(f"period is {period[:50]!r}; give one of {', '.join(PERIODS)}")
+    return period
+
+
+def _sort(ctx: Context) -> str:
+    given = ctx.query.get("sort", "") or "-time"
+    if given.removeprefix("-") not in _COLUMNS:
+        raise BadRequest(f"sort is {given[:50]!r}; give one of {', '.join(_COLUMNS)}, with - before it downwards")
+    return given
+
+
+def _rows(ctx: Context, period: str, *, compare: bool) -> tuple[Counted, list[dict[str, Any]]]:
+    """What was counted, and a row of each class whose name is searched for, sorted as was asked for."""
+    sort, match = _sort(ctx), ctx.text()
+    counted, histograms = ctx.ask(_ask_all(ctx, period, match, compare=compare))[0]
+    ctx.read_totals()
+    _, told, earlier = counted
+    totals, before = total(told), total(earlier) if compare and None not in earlier else {}
+    whole = sum(counts[2] for counts in totals.values())
+    rows = []
+    for name in (name for name in totals if match in name):
+        row = {"class": name, **_figures(totals[name], whole, histograms.get(name))}
+        row["trend"] = _trend(told, name)
+        if before or compare:
+            row["before"] = _figures(before[name], 0, None) if name in before else None
+        rows.append(row)
+    return counted, _sorted(rows, sort)
+
+
+def _trend(told: Sequence[Rows | None], name: str) -> list[int]:
+    """The runs of a class over time, in few steps."""
+    width = -(-len(told) // TREND)
+    runs = [rows[name][0] if rows and name in rows else 0 for rows in told]
+    return [sum(runs[first : first + width]) for first in range(0, len(runs), width)]
+
+
+def _sorted(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """In the order that was asked for; what has no value comes last in both directions."""
+    value, down = _COLUMNS[sort.removeprefix("-")], sort.startswith("-")
+    ordered = sorted(rows, key=lambda row: row["class"])
+    known = sorted((row for row in ordered if value(row) is not None), key=value, reverse=down)
+    return known + [row for row in ordered if value(row) is None]
+
+
+def _ask_all(
+    ctx: Context, period: str, match: str, *, compare: bool
+) -> Question[tuple[Counted, dict[str, Sequence[int]]]]:
+    counted = yield from _ask_counted(ctx, period, compare=compare)
+    points, told, _ = counted
+    if period not in PERCENTILE_PERIODS:
+        return counted, {}
+    found = {name: counts for name, counts in total(told).items() if match in name}
+    first = sorted(found, key=lambda name: (-found[name][2], -found[name][0], name))[:WITH_PERCENTILES]
+    keys, now = ctx.access.keys, ctx.access.now()
+    histograms = yield from ctx.shared.figures.ask_histograms(keys, now, first, points)
+    return counted, {name: _added(each) for name, each in histograms.items()}
+
+
+def _ask_counted(ctx: Context, period: str, *, compare: bool) -> Question[Counted]:
+    keys, now, span = ctx.access.keys, ctx.access.now(), SPANS[period]
+    points = span.now(now)
+    both = points + (span.earlier(now) if compare else [])
+    told = yield from ctx.shared.figures.ask(keys, now, both, hurried=ctx.for_people)
+    ctx.shared.figures.read_on(ctx.access, both)
+    return points, told[: len(points)], told[len(points) :]
+
+
+def total(told: Iterable[Rows | None]) -> dict[str, list[int]]:
+    """The figures of each class over all points."""
+    found: dict[str, list[int]] = {}
+    for rows in told:
+        for name, counts in (rows or {}).items():
+            known = found.get(name)
+            found[name] = [a + b for a, b in zip(known, counts, strict=True)] if known else list(counts)
+    return found
+
+
+def _added(histograms: Sequence[Sequence[int]]) -> Sequence[int]:
+    return [sum(counts) for counts in zip(*histograms, strict=True)]
+
+
+def _figures(counts: Sequence[int], whole: int, histogram: Sequence[int] | None) -> dict[str, Any]:
+    """What the counts of a class say; percentiles are None where no histogram tells them."""
+    executed, failed, milliseconds = counts
+    succeeded = executed - failed
+    return {
+        "executed": executed,
+        "failed": failed,
+        "failure_rate": failed / executed if executed > 0 else 0.0,
+        "milliseconds": milliseconds,
+        "share": milliseconds / whole if whole else 0.0,
+        "average": milliseconds / succeeded if succeeded > 0 else None,
+        **_percentiles(histogram),
     }
-    known = bool(job.histograms) and sum(job.histogram) > 0
-    for percent in _PERCENTS:
-        estimate = job.percentile(percent) if known else None
-        row[f"p{percent}"] = None if estimate is None else estimate.milliseconds
-    return row
+
+
+def _percentiles(histogram: Sequence[int] | None) -> dict[str, float | None]:
+    known = histogram is not None and sum(histogram) > 0
+    return {
+        f"p{percent}": estimate(histogram, percent).milliseconds if known and histogram else None
+        for percent in _PERCENTS
+    }
+
+
+def _completeness(told: Sequence[Rows | None]) -> dict[str, Any]:
+    known = sum(1 for rows in told if rows is not None)
+    return {"complete": known == len(told), "points": len(told), "known": known}
+
+
+def name_in(ctx: Context) -> str:
+    """The class that a request is about. Raises `BadRequest` without any."""
+    name = ctx.query.get("name") or ctx.path.get("name", "")
+    if not name or len(name) > 1_000:
+        raise BadRequest("give the name of a class")
+    return name
+
+
+def show_class(ctx: Context) -> View:
+    """Show one class over time, beside the period before."""
+    period, name = _period(ctx), name_in(ctx)
+    (points, told, earlier), now, before = ctx.ask(_ask_class(ctx, period, name))[0]
+    ctx.read_totals()
+    nothing = (0, 0, 0)
+    before_that = _figures(total(earlier).get(name, nothing), 0, _added(before) if before else None)
+    percentiles = period in PERCENTILE_PERIODS
+    series = [
+        _moment(point, rows, name, now[place] if now else None)
+        for place, (point, rows) in enumerate(zip(points, told, strict=True))
+    ]
+    data = {
+        "class_name": name,
+        "period": period,
+        "periods": list(PERIODS),
+        "since": points[0].start,
+        "now_figures": _figures(total(told).get(name, nothing), 0, _added(now) if now else None),
+        "before": before_that if SPANS[period].before is not None and None not in earlier else None,
+        "percentiles": percentiles,
+        "histogram": _histogram(_added(now)) if now else None,
+        "series": series,
+        "links": f'class:"{name}"' if name.isprintable() and '"' not in name else "",
+        **_completeness(told),
+    }
+    drawn = _charts(ctx, series, percentiles=percentiles) if ctx.for_people else {}
+    return View("metrics_class.html", {**data, **drawn}, "Metrics")
+
+
+def _ask_class(
+    ctx: Context, period: str, name: str
+) -> Question[tuple[Counted, list[Sequence[int]], list[Sequence[int]]]]:
+    """What was counted, and the histograms of the points of the period and of the one before."""
+    counted = yield from _ask_counted(ctx, period, compare=True)
+    if period not in PERCENTILE_PERIODS:
+        return counted, [], []
+    keys, now = ctx.access.keys, ctx.access.now()
+    points = counted[0]
+    earlier = SPANS[period].earlier(points[-1].start) if period in _BOTH_PERIODS else []
+    found = yield from ctx.shared.figures.ask_histograms(keys, now, [name], [*points, *earlier])
+    return counted, found[name][: len(points)], found[name][len(points) :]
+
+
+def _moment(point: Point, rows: Rows | None, name: str, histogram: Sequence[int] | None) -> dict[str, Any]:
+    """One point of a class; all None while it is not read."""
+    if rows is None:
+        empty = dict.fromkeys(("executed", "failed", "average", "p50", "p95", "p99"))
+        return {"start": point.start, **empty}
+    found = _figures(rows.get(name, (0, 0, 0)), 0, histogram)
+    return {"start": point.start, **{key: found[key] for key in ("executed", "failed", "average", "p50", "p95", "p99")}}
+
+
+def _histogram(counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Each bucket with its bounds in milliseconds; the last one has no upper bound."""
+    found = []
+    for bucket, count in enumerate(counts):
+        low, high = range_of(bucket)
+        found.append({"low": low, "high": None if math.isinf(high) else high, "count": count})
+    return found
+
+
+def _charts(ctx: Context, series: Sequence[dict[str, Any]], *, percentiles: bool) -> dict[str, Any]:
+    """The same as the drawings of the page take it."""
+    x = [each["start"] for each in series]
+    runs = [("executed", "Ran", "done"), ("failed", "Failed", "dead")]
+    lengths = [("average", "Average", "done")]
+    if percentiles:
+        lengths = [("p50", "p50", "running"), ("p95", "p95", "scheduled"), ("p99", "p99", "retry"), *lengths]
+
+    def lines(named: Sequence[tuple[str, str, str]], factor: float) -> list[dict[str, Any]]:
+        return [
+            {
+                "label": ctx.t(label),
+                "state": state,
+                "values": [None if each[key] is None else each[key] * factor for each in series],
+            }
+            for key, label, state in named
+        ]
+
+    return {
+        "runs_chart": {"x": x, "series": lines(runs, 1), "unit": "count", "unfinished": True},
+        "length_chart": {"x": x, "series": lines(lengths, 0.001), "unit": "seconds", "unfinished": True},
+    }

@@ -1,0 +1,261 @@
+"""Figures of the classes: the table of all, the page of one, what is read of them and how often."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import pytest
+from redis import Redis
+
+import jobd.web
+from jobd.client import metric_keys
+from jobd.client.access import Access
+from jobd.client.keys import Keys
+from jobd.client.metric_keys import HOUR, MINUTE, TEN_MINUTES
+from jobd.client.push import Client
+from jobd.web import figures
+from jobd.web.figures import SPANS, Figures, Kept, Point
+from jobd.web.pages import metrics
+from jobd.web.questions import answer
+from tests.waiting import wait_until
+from tests.web.browser import Browser, Page
+
+KEYS = Keys()
+
+
+def count(
+    redis: Redis, name: str, at: float, ran: int, failed: int = 0, ms: int = 0, took: Mapping[int, int] | None = None
+) -> None:
+    """Write the figures of a class as a worker does; `took` is how many fell into which bucket of the histogram."""
+    slots = (
+        KEYS.metrics(metric_keys.slot(at, MINUTE)),
+        KEYS.metrics(metric_keys.slot(at, TEN_MINUTES)),
+        KEYS.metrics_hour(metric_keys.hour_slot(at)),
+    )
+    for key in slots:
+        for field, by in zip(metric_keys.fields(name), (ran, failed, ms), strict=True):
+            redis.hincrby(key, field, by)
+    for bucket, by in (took or {}).items():
+        histogram = KEYS.histogram(metric_keys.histogram_slot(name, at))
+        redis.execute_command("BITFIELD", histogram, "INCRBY", "u16", f"#{bucket}", by)
+
+
+def columns(browser: Browser, query: str) -> list[str]:
+    """The names of the classes in the order of the table."""
+    return [row["class"] for row in browser.data(f"/metrics?{query}")["classes"]]
+
+
+@pytest.mark.parametrize("period", list(SPANS))
+def test_every_period_counts_what_ran_in_it_and_nothing_before(period: str, browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    seconds = int(period[:-1]) * {"h": 3_600, "d": 86_400}[period[-1]]
+    count(redis, "Now", now, 2, 1, 30)
+    count(redis, "Then", now - seconds + 2 * SPANS[period].length, 3, 0, 30)
+    count(redis, "Before", now - seconds - SPANS[period].length, 5)
+    found = {row["class"]: row["executed"] for row in browser.data(f"/metrics?period={period}")["classes"]}
+    assert found == {"Now": 2, "Then": 3}
+    [row] = browser.data(f"/metrics?period={period}&q=Now")["classes"]
+    assert (row["failed"], row["failure_rate"], row["average"]) == (1, 0.5, 30.0)
+
+
+def test_the_table_is_sorted_by_any_column_in_both_directions(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    count(redis, "B", now, 10, 5, 100, {3: 5})
+    count(redis, "a", now, 30, 1, 50, {1: 29})
+    count(redis, "C", now, 20, 20)
+    assert columns(browser, "") == ["B", "a", "C"]
+    assert columns(browser, "sort=-ran") == ["a", "C", "B"]
+    assert columns(browser, "sort=ran") == ["B", "C", "a"]
+    assert columns(browser, "sort=class") == ["B", "C", "a"]
+    assert columns(browser, "sort=-rate") == ["C", "B", "a"]
+    assert columns(browser, "sort=p95") == ["a", "B", "C"]
+    assert columns(browser, "sort=-p95") == ["B", "a", "C"], "what has no value comes last"
+    assert browser.get("/metrics?sort=evil").status_code == 400
+    page = Page.of(browser.get("/metrics?sort=-ran").text)
+    assert [each.get("aria-sort") for each in page.all("th") if "aria-sort" in each] == ["descending"]
+    shares = [row["share"] for row in browser.data("/metrics")["classes"]]
+    assert shares == [pytest.approx(100 / 150), pytest.approx(50 / 150), 0]
+
+
+def test_many_classes_are_read_by_pages(browser: Browser, redis: Redis) -> None:
+    key = KEYS.metrics(metric_keys.slot(time.time(), MINUTE))
+    redis.hset(key, mapping={f"Class{i:03d}|p": i + 1 for i in range(120)})
+    seen, offset = [], 0
+    while offset is not None:
+        page = browser.data(f"/metrics?offset={offset}&sort=ran")
+        seen += [row["class"] for row in page["classes"]]
+        offset = page["next"]
+    assert seen == [f"Class{i:03d}" for i in range(120)]
+    assert len(browser.get("/metrics").content) < 60_000
+
+
+def test_a_period_is_compared_with_the_one_before(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    count(redis, "Job", now, 30, 3, 300)
+    count(redis, "Job", now - 5_400, 20, 1, 100)
+    count(redis, "New", now, 1)
+    rows = {row["class"]: row for row in browser.data("/metrics?compare=1")["classes"]}
+    assert (rows["Job"]["before"]["executed"], rows["New"]["before"]) == (20, None)
+    assert "+50 %" in browser.get("/metrics?compare=1").text
+    assert "before" not in browser.data("/metrics")["classes"][0]
+    assert not browser.data("/metrics?period=90d&compare=1")["comparable"]
+
+
+def test_the_table_is_exported_and_no_name_in_it_is_a_formula(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    names = ["=cmd()", "+1", "-1", "@x", "\tx", 'plain,"quoted"', "Plain"]
+    for name in names:
+        count(redis, name, now, 1, 0, 10, {1: 1})
+    answered = browser.get("/metrics.csv?sort=class")
+    assert answered.headers["content-type"].startswith("text/csv")
+    assert answered.headers["content-disposition"] == 'attachment; filename="metrics-1h.csv"'
+    rows = list(csv.DictReader(io.StringIO(answered.text)))
+    assert sorted(row["class"] for row in rows) == sorted(name if name[0].isalpha() else f"'{name}" for name in names)
+    assert {(row["executed"], row["average"], row["failure_rate"]) for row in rows} == {("1", "10.0", "0.0")}
+    assert browser.get("/metrics.csv?period=2y").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["app.Job", "a b/ü?#%&", '"quoted"', "raw\udcff", "/", "<b>"])
+def test_a_class_has_a_page_whatever_its_name_is(name: str, browser: Browser, redis: Redis) -> None:
+    key = KEYS.metrics(metric_keys.slot(time.time(), MINUTE))
+    raw = name.encode("utf-8", "surrogateescape")
+    redis.hset(key, mapping={raw + b"|p": 7, raw + b"|f": 2})
+    [href] = [
+        str(each["href"]) for each in Page.of(browser.get("/metrics").text).all("a") if "/metrics/" in str(each["href"])
+    ]
+    page = browser.get(href)
+    assert (page.status_code, "No job of this class ran" in page.text) == (200, False)
+    told = browser.data(href)
+    assert (told["now_figures"]["executed"], told["now_figures"]["failed"]) == (7, 2)
+
+
+def test_a_class_is_shown_over_time_with_its_histogram_and_the_period_before(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    count(redis, "Job", now - 600, 10, 2, 800, {3: 8})
+    count(redis, "Job", now - 1_200, 5, 0, 5_000, {9: 5})
+    count(redis, "Job", now - 5_400, 3, 0, 90, {1: 3})
+    told = browser.data("/metrics/Job")
+    assert (told["now_figures"]["executed"], told["now_figures"]["failed"]) == (15, 2)
+    assert (told["before"]["executed"], told["before"]["p50"] < 30) == (3, True)
+    assert [(each["low"], each["count"]) for each in told["histogram"] if each["count"]] == [(45, 8), (500, 5)]
+    assert (len(told["histogram"]), told["histogram"][-1]["high"]) == (26, None)
+    moments = [each for each in told["series"] if each["executed"]]
+    assert [(each["executed"], each["average"]) for each in moments] == [(5, 1_000.0), (10, 100.0)]
+    assert 45 <= moments[1]["p50"] <= 65
+    assert len(told["series"]) == 60
+    day = browser.data("/metrics/Job?period=24h")
+    assert (day["percentiles"], day["histogram"], day["now_figures"]["executed"]) == (False, None, 18)
+    page = browser.get("/metrics/Job").text
+    assert "/retries?q=class%3A%22Job%22" in page
+    assert page.count("<figure") == 2
+    assert "No job of this class ran in this period." in browser.get("/metrics/Other").text
+    assert browser.get("/metrics/Job?period=1y").status_code == 400
+
+
+def test_the_figures_of_sidekiq_7_are_read_too(browser: Browser, redis: Redis) -> None:
+    at = time.time() - 120
+    redis.hset(KEYS.metrics(metric_keys.old_slot(at)), mapping={"Old|p": 4, "Old|f": 1, "Old|ms": 90})
+    slot = KEYS.old_histogram(metric_keys.old_histogram_slots("Old", at)[0])
+    redis.execute_command("BITFIELD", slot, "SET", "u16", "#1", 3)
+    for period in ("1h", "8h"):
+        [row] = browser.data(f"/metrics?period={period}")["classes"]
+        assert (row["executed"], 20 <= row["p95"] <= 30) == (4, True)
+
+
+def read(
+    access: Access, kept: Figures, points: Iterable[Point], now: float, *, hurried: bool = False
+) -> list[int | None]:
+    """How often the class `Job` ran in each point."""
+    [rows] = answer(access, kept.ask(KEYS, now, list(points), hurried=hurried))
+    return [None if each is None else each.get("Job", (0,))[0] for each in rows]
+
+
+def test_what_has_ended_is_read_once_and_what_has_not_each_time(redis: Redis, client: Client) -> None:
+    access, kept, now = Access(client), Figures(), 1_700_000_000.0
+    points = SPANS["7d"].now(now)
+    for back in (0, 1, 30, 100):
+        count(redis, "Job", now - back * 3_600, 1)
+    first = read(access, kept, points, now)
+    assert sum(first) == 4  # type: ignore[arg-type]
+    for back in (0, 30, 100):
+        count(redis, "Job", now - back * 3_600, 10)
+    redis.config_resetstat()
+    again = read(access, kept, points, now)
+    assert sum(again) == 14  # type: ignore[arg-type]
+    assert redis.info("commandstats")["cmdstat_hgetall"]["calls"] <= 2
+
+
+def test_what_was_kept_for_long_is_read_anew_in_the_background(redis: Redis, client: Client) -> None:
+    clock = [0.0]
+    access, kept, now = Access(client), Figures(lambda: clock[0]), time.time()
+    points = SPANS["24h"].now(now)
+    count(redis, "Job", now - 50_000, 1)
+    assert sum(read(access, kept, points, now)) == 1  # type: ignore[arg-type]
+    count(redis, "Job", now - 50_000, 1)
+    kept.read_on(access, points)
+    assert sum(read(access, kept, points, now)) == 1  # type: ignore[arg-type]
+    clock[0] = figures.KEEP + 1
+    kept.read_on(access, points)
+    wait_until(lambda: sum(read(access, kept, points, now)) == 2, "what came late is counted")  # type: ignore[arg-type]
+
+
+def test_people_get_the_latest_of_very_much_at_once_and_the_rest_after_it(
+    redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MOST_FIELDS", 200)
+    monkeypatch.setattr(figures, "STEP_FIELDS", 200)
+    monkeypatch.setattr(figures, "AT_ONCE", 30)
+    monkeypatch.setattr(figures, "STEP_PAUSE", 0.0)
+    now = time.time()
+    with redis.pipeline() as pipeline:
+        for back in range(30 * 24):
+            pipeline.hset(KEYS.metrics_hour(metric_keys.hour_slot(now - back * 3_600)), "Job|p", 1)
+        pipeline.execute()
+    access, kept, points = Access(client), Figures(), SPANS["30d"].now(now)
+    told = read(access, kept, points, now, hurried=True)
+    assert (told[0], told[-1]) == (None, time.gmtime(now).tm_hour + 1)
+    browser = Browser(jobd.web.app(client, read_only=True))
+    assert "points of the period are read" in browser.get("/metrics?period=30d").text
+    whole = browser.data("/metrics?period=30d")
+    assert whole["complete"], "programs get all at once"
+    wait_until(
+        lambda: "points of the period are read" not in browser.get("/metrics?period=30d").text, "the rest is read"
+    )
+    assert whole["classes"][0]["executed"] == 29 * 24 + time.gmtime(now).tm_hour + 1
+
+
+def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "MOST_ROWS", 10)
+    kept = Kept(lambda: 0.0)
+    for name in range(5):
+        kept.put(name, "x", 4)
+    assert [kept.get(name) for name in range(5)] == [None, None, None, "x", "x"]
+    kept.put(4, "y", 9)
+    kept.drop([4, 7])
+    kept.put(5, "z", 10)
+    assert [kept.get(name) for name in range(3, 6)] == [None, None, "z"]
+
+
+def test_periods_are_drawn_in_points_that_end_with_the_clock() -> None:
+    now = 1_700_000_123.0
+    for period, span in SPANS.items():
+        points = span.now(now)
+        assert len(points) == span.points <= 500
+        assert points[-1].start <= now < points[-1].end
+        assert all(point.start % span.length == 0 for point in points)
+        assert [a.end for a in points[:-1]] == [b.start for b in points[1:]]
+        earlier = span.earlier(now)
+        assert earlier == [] if period == "90d" else earlier[-1].end == points[0].start
+    assert Point(0.0, HOUR, 24).buckets(3_600 * 2)[-1].start == 7_200
+
+
+def test_cells_of_a_spreadsheet_are_no_formulas() -> None:
+    assert [metrics._cell(value) for value in ("=1", "a=1", -5, 0.5)] == ["'=1", "a=1", -5, 0.5]
+
+
+def test_the_name_of_a_class_is_asked_for(browser: Browser) -> None:
+    assert browser.get(f"/metrics/-?name={quote('x' * 1_001)}").status_code == 400

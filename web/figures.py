@@ -1,0 +1,361 @@
+"""Figures of the classes of jobs over time, as the pages of metrics draw them: read once, and kept in the process.
+
+A period is drawn in points, each of which is made of the buckets that workers have written. What has ended does not
+change any more but for what a worker writes late, so it is kept for a while and read anew after that. What a period
+means, and how its figures are shown, is left to `pages/metrics.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from jobd.client import metric_keys
+from jobd.client.access import Access
+from jobd.client.errors import JobdError
+from jobd.client.keys import Keys
+from jobd.client.metric_keys import BUCKETS, HOUR, MINUTE, TEN_MINUTES
+from jobd.client.metrics import unpack
+from jobd.client.processes import number
+from jobd.client.scripts import raw_bytes
+from jobd.web.questions import Question, answer, name_of
+
+Rows: TypeAlias = Mapping[str, Sequence[int]]
+"""Of each class: executions, failures among them, milliseconds of the successes."""
+
+LATE_WRITES = 90.0
+"""Seconds after its end in which a bucket still changes: workers write with their heartbeats."""
+KEEP = 600.0
+"""Seconds after which what is kept is read anew: a worker that was cut off writes later still."""
+RENEWED = 4
+"""Points that one step in the background reads anew."""
+MOST_ROWS = 100_000
+"""Rows that are kept, a class in a point being one."""
+MOST_NAMES = 30_000
+AT_ONCE = 150
+"""Buckets that are read without a look at how much they hold."""
+LATEST = 10
+"""Buckets, the latest, that are read of a period of which the rest is being read."""
+MOST_FIELDS = 10_000
+"""Fields that one page for people reads; what is missing is read in the background."""
+STEP_FIELDS = 4_000
+"""Fields that one step in the background reads."""
+MOST_STEPS = 500
+"""Of one reading in the background."""
+STEP_PAUSE = 3.0
+"""Pause after a step, in lengths of the step: for the pages that are wanted meanwhile."""
+_KINDS = {"p": 0, "f": 1, "ms": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """`each` buckets of `width` seconds from `start` on; `old` reads the minutes that Sidekiq 7 writes as well."""
+
+    start: float
+    width: int
+    each: int = 1
+    old: bool = False
+
+    @property
+    def end(self) -> float:
+        """When its last bucket ends."""
+        return self.start + self.width * self.each
+
+    @property
+    def old_slots(self) -> int:
+        """Hashes of Sidekiq 7 that belong to it."""
+        return self.width * self.each // MINUTE if self.old else 0
+
+    def buckets(self, now: float) -> list[Point]:
+        """Its buckets that have begun."""
+        starts = (self.start + self.width * place for place in range(self.each))
+        return [Point(start, self.width, 1, self.old) for start in starts if start <= now]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How a period is read: in so many points, and how the period before is; None where that is kept no more."""
+
+    width: int
+    each: int
+    points: int
+    before: tuple[int, int] | None
+
+    @property
+    def length(self) -> int:
+        """Seconds of a point."""
+        return self.width * self.each
+
+    def now(self, now: float) -> list[Point]:
+        """The points of the period that ends now, of which the last is not complete."""
+        last = now // self.length * self.length
+        starts = [last - self.length * back for back in range(self.points - 1, -1, -1)]
+        return [Point(start, self.width, self.each, self._old) for start in starts]
+
+    def earlier(self, now: float) -> list[Point]:
+        """Those of the period before."""
+        if self.before is None:
+            return []
+        width, each = self.before
+        shift = self.length * self.points
+        return [Point(point.start - shift, width, each, self._old) for point in self.now(now)]
+
+    @property
+    def _old(self) -> bool:
+        return self.length * self.points <= 8 * 3600
+
+
+SPANS: Mapping[str, Span] = {
+    "1h": Span(MINUTE, 1, 60, (MINUTE, 1)),
+    "4h": Span(TEN_MINUTES, 1, 24, (TEN_MINUTES, 1)),
+    "8h": Span(TEN_MINUTES, 1, 48, (TEN_MINUTES, 1)),
+    "24h": Span(TEN_MINUTES, 3, 48, (TEN_MINUTES, 3)),
+    "72h": Span(TEN_MINUTES, 12, 36, (HOUR, 2)),
+    "7d": Span(HOUR, 4, 42, (HOUR, 4)),
+    "30d": Span(HOUR, 24, 30, (HOUR, 24)),
+    "90d": Span(HOUR, 24, 90, None),
+}
+
+
+class Kept:
+    """What was read of points, by a name of each. Bounded; safe across threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._entries: OrderedDict[Any, tuple[float, Any, int]] = OrderedDict()
+        self._rows = 0
+
+    def get(self, name: Any) -> Any:
+        """What is kept, or None."""
+        found = self._entries.get(name)
+        return None if found is None else found[1]
+
+    def is_old(self, name: Any) -> bool:
+        """Whether it is kept for so long that it should be read anew."""
+        found = self._entries.get(name)
+        return found is not None and self._clock() - found[0] > KEEP
+
+    def put(self, name: Any, value: Any, rows: int) -> None:
+        """Keep it; what was put first goes when there is too much."""
+        with self._lock:
+            known = self._entries.pop(name, None)
+            self._rows += rows - (known[2] if known else 0)
+            self._entries[name] = (self._clock(), value, rows)
+            while self._rows > MOST_ROWS and self._entries:
+                self._rows -= self._entries.popitem(last=False)[1][2]
+
+    def drop(self, names: Iterable[Any]) -> None:
+        """Forget these."""
+        with self._lock:
+            for name in names:
+                if known := self._entries.pop(name, None):
+                    self._rows -= known[2]
+
+
+class Figures:
+    """Reads points of all classes, and histograms of some."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kept = Kept(clock)
+        self._names: dict[bytes, tuple[str, int] | None] = {}
+        self._old_names: set[str] = set()
+        self._reading = threading.Lock()
+
+    def read_on(self, access: Access, points: Sequence[Point]) -> None:
+        """Read in the background what is missing of these, and anew what was read long ago; one reading at a time."""
+        if self._is_due(points, access.now()) and self._reading.acquire(blocking=False):
+            threading.Thread(target=self._read_all, args=(access, points), name="jobd-figures", daemon=True).start()
+
+    def _read_all(self, access: Access, points: Sequence[Point]) -> None:
+        try:
+            for _ in range(MOST_STEPS):
+                began, now = time.monotonic(), access.now()
+                answer(access, self.ask(access.keys, now, points, hurried=True, anew=True))
+                if not self._is_due(points, now):
+                    break
+                time.sleep(STEP_PAUSE * (time.monotonic() - began))
+        except JobdError:
+            pass  # the next page that asks says so to somebody
+        finally:
+            self._reading.release()
+
+    def _is_due(self, points: Sequence[Point], now: float) -> bool:
+        ended = (point for point in points if point.end + LATE_WRITES <= now)
+        return any(self._kept.get(point) is None or self._kept.is_old(point) for point in ended)
+
+    def ask(
+        self, keys: Keys, now: float, points: Sequence[Point], *, hurried: bool, anew: bool = False
+    ) -> Question[list[Rows | None]]:
+        """The rows of each point; None of those that `hurried` leaves out for now, the earliest.
+
+        With `anew` some of those that were read long ago are read again.
+        """
+        wanted = self._wanted(points, now, RENEWED if anew else 0)
+        # What is being read in the background is not read twice.
+        left = hurried and not anew and self._reading.locked()
+        first = wanted if not hurried or len(wanted) <= AT_ONCE else wanted[: LATEST if left or anew else AT_ONCE // 3]
+        rest = [] if left else wanted[len(first) :]
+        probes = rest[:: max(len(rest) // 50, 1)]
+
+        def ask(pipeline: Any) -> None:
+            _read(pipeline, keys, first)
+            for bucket in probes:
+                pipeline.hlen(_keys_of(keys, bucket)[0])
+
+        told = yield ask
+        split = len(told) - len(probes)
+        found = self._parsed(keys, first, told[:split])
+        if rest:
+            each = sum(size or 0 for size in told[split:]) / len(probes)
+            allowed = rest[: max(int((STEP_FIELDS if anew else MOST_FIELDS) / max(each, 4.0)), 1)]
+            told = yield lambda pipeline: _read(pipeline, keys, allowed)
+            found |= self._parsed(keys, allowed, told)
+        return [self._rows_of(point, found, now) for point in points]
+
+    def _wanted(self, points: Sequence[Point], now: float, anew: int) -> list[Point]:
+        """The buckets that have to be read, the latest first; of `anew` points those that were read long ago."""
+        wanted: list[Point] = []
+        for point in sorted(points, key=lambda each: -each.start):
+            if self._kept.get(point) is None:
+                wanted += [each for each in reversed(point.buckets(now)) if self._kept.get(each) is None]
+            elif anew and self._kept.is_old(point):
+                anew -= 1
+                wanted += reversed(point.buckets(now))
+        return wanted
+
+    def _parsed(self, keys: Keys, buckets: Sequence[Point], told: Sequence[Any]) -> dict[Point, Rows]:
+        answers = iter(told)
+        found: dict[Point, Rows] = {}
+        for bucket in buckets:
+            rows: dict[str, list[int]] = {}
+            self._count(rows, next(answers) or {})
+            for _ in range(bucket.old_slots):
+                if answer := next(answers):
+                    self._count(rows, answer)
+                    self._old_names |= rows.keys()
+            found[bucket] = rows
+        return found
+
+    def _count(self, rows: dict[str, list[int]], answer: Mapping[bytes, bytes]) -> None:
+        names = self._names
+        for raw, value in answer.items():
+            known = names[raw] if raw in names else self._name(raw)
+            if known is not None:
+                row = rows.get(known[0])
+                if row is None:
+                    row = rows[known[0]] = [0, 0, 0]
+                row[known[1]] += int(value) if value.isdigit() and len(value) < 18 else int(number(value))
+
+    def _name(self, raw: bytes) -> tuple[str, int] | None:
+        name, _, kind = name_of(raw).rpartition("|")
+        if len(self._names) >= MOST_NAMES:
+            self._names.clear()
+            self._old_names.clear()
+        found = self._names[raw] = (name, _KINDS[kind]) if name and kind in _KINDS else None
+        return found
+
+    def _rows_of(self, point: Point, found: Mapping[Point, Rows], now: float) -> Rows | None:
+        """What is known of a point now; what has ended is kept."""
+        buckets = point.buckets(now)
+        known = self._kept.get(point)
+        if known is not None and (not buckets or buckets[0] not in found):
+            return known  # type: ignore[no-any-return]
+        parts = [found.get(each, self._kept.get(each)) for each in buckets]
+        if any(part is None for part in parts):
+            for bucket, part in zip(buckets, parts, strict=True):
+                if part is not None and bucket.end + LATE_WRITES <= now:
+                    self._kept.put(bucket, part, len(part) + 1)
+            # Meanwhile another reading may have put the buckets together.
+            return self._kept.get(point)  # type: ignore[no-any-return]
+        rows = _sum(part for part in parts if part is not None)
+        if point.end + LATE_WRITES <= now:
+            self._kept.put(point, rows, len(rows) + 1)
+            self._kept.drop(each for each in buckets if each != point)
+            return rows
+        for bucket, part in zip(buckets, parts, strict=True):
+            if bucket.end + LATE_WRITES <= now and self._kept.get(bucket) is None and part is not None:
+                self._kept.put(bucket, part, len(part) + 1)
+        return rows
+
+    def ask_histograms(
+        self, keys: Keys, now: float, names: Sequence[str], points: Sequence[Point]
+    ) -> Question[dict[str, list[Sequence[int]]]]:
+        """Of each class the histogram of each point, told by the minute; for the last 8 hours."""
+        wanted = [
+            (name, point)
+            for name in names
+            for point in points
+            if self._kept.get((name, point.start, point.end)) is None
+        ]
+        minutes = {point: _minutes(point, now) for point in points}
+        slots = {point: [metric_keys.histogram_slot("", start) for start in minutes[point]] for point in points}
+
+        def ask(pipeline: Any) -> None:
+            for name, point in wanted:
+                named = [raw_bytes(keys.histogram(name + slot)) for slot in slots[point]]
+                pipeline.mget(named + _old_histograms(keys, name, minutes[point] if name in self._old_names else ()))
+
+        told = (yield ask) if wanted else []
+        read = {}
+        for (name, point), values in zip(wanted, told, strict=True):
+            counts = read[name, point] = _sum_of(values or ())
+            if point.end + LATE_WRITES <= now:
+                self._kept.put((name, point.start, point.end), counts, 1)
+        return {
+            name: [
+                read.get((name, point)) or self._kept.get((name, point.start, point.end)) or _NONE for point in points
+            ]
+            for name in names
+        }
+
+
+_NONE = (0,) * BUCKETS
+
+
+def _keys_of(keys: Keys, bucket: Point) -> list[str]:
+    """The hashes in which a bucket stands."""
+    if bucket.width == HOUR:
+        return [keys.metrics_hour(metric_keys.hour_slot(bucket.start))]
+    found = [keys.metrics(metric_keys.slot(bucket.start, bucket.width))]
+    if bucket.old:
+        starts = range(int(bucket.start), int(bucket.end), MINUTE)
+        found += [keys.metrics(metric_keys.old_slot(start)) for start in starts]
+    return found
+
+
+def _read(pipeline: Any, keys: Keys, buckets: Sequence[Point]) -> None:
+    for bucket in buckets:
+        for key in _keys_of(keys, bucket):
+            pipeline.hgetall(key)
+
+
+def _sum(parts: Iterable[Rows]) -> Rows:
+    total: dict[str, list[int]] = {}
+    for rows in parts:
+        for name, (executed, failed, milliseconds) in rows.items():
+            row = total.get(name)
+            if row is None:
+                total[name] = [executed, failed, milliseconds]
+            else:
+                row[0] += executed
+                row[1] += failed
+                row[2] += milliseconds
+    return total
+
+
+def _minutes(point: Point, now: float) -> list[float]:
+    return [float(start) for start in range(int(point.start), int(min(point.end, now + 1)), MINUTE)]
+
+
+def _old_histograms(keys: Keys, name: str, minutes: Sequence[float]) -> list[bytes]:
+    slots = (slot for start in minutes for slot in metric_keys.old_histogram_slots(name, start))
+    return [raw_bytes(keys.old_histogram(slot)) for slot in slots]
+
+
+def _sum_of(values: Iterable[bytes | None]) -> Sequence[int]:
+    found = [unpack(value) for value in values if value]
+    return tuple(map(sum, zip(*found, strict=True))) if found else _NONE
