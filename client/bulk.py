@@ -60,6 +60,10 @@ class BulkResult:
             self.moved + moved.moved, self.gone + moved.gone, self.malformed, self.dropped + moved.dropped, note
         )
 
+    def and_also(self, other: BulkResult) -> BulkResult:
+        """With all of another result."""
+        return self.plus(Moved(other.moved, other.gone, other.dropped, other.note)).also(malformed=other.malformed)
+
     def also(self, *, gone: int = 0, malformed: int = 0) -> BulkResult:
         """With more that were not moved."""
         return BulkResult(self.moved, self.gone + gone, self.malformed + malformed, self.dropped, self.note)
@@ -162,29 +166,45 @@ class _Snapshot:
 
 def delete(owner: JobSet, selection: Selection) -> BulkResult:
     """Remove the selected entries for good."""
-    result, key = BulkResult(), owner.key
-    for page in selection.pages(defaults.API_PAGE):
-        raws = [entry.raw for entry in page]
-        removed = int(owner.access.write(partial(_remove, key=key, raws=raws)))
-        result = result.plus(Moved(removed, len(raws) - removed))
+    return _each_page(selection, defaults.API_PAGE, partial(delete_page, owner))
+
+
+def requeue(owner: JobSet, selection: Selection, move: Move) -> BulkResult:
+    """Put the selected entries into their queues now; what is no job stays."""
+    return _each_page(selection, defaults.API_MOVES, partial(requeue_page, owner, move=move))
+
+
+def kill(owner: JobSet, selection: Selection, limits: DeadLimits) -> BulkResult:
+    """Move the selected entries into the dead set."""
+    return _each_page(selection, defaults.API_MOVES, partial(kill_page, owner, limits=limits))
+
+
+def _each_page(selection: Selection, size: int, change: Callable[[Sequence[SetEntry]], BulkResult]) -> BulkResult:
+    result = BulkResult()
+    for page in selection.pages(size):
+        result = result.and_also(change(page))
     return result.also(gone=selection.missing)
+
+
+def delete_page(owner: JobSet, page: Sequence[SetEntry]) -> BulkResult:
+    """Remove up to 1,000 entries for good, by their exact bytes."""
+    raws = [entry.raw for entry in page]
+    removed = int(owner.access.write(partial(_remove, key=owner.key, raws=raws)))
+    return BulkResult(removed, len(raws) - removed)
 
 
 def _remove(redis: Any, key: str, raws: Sequence[bytes]) -> Any:
     return redis.zrem(key, *raws)
 
 
-def requeue(owner: JobSet, selection: Selection, move: Move) -> BulkResult:
-    """Put the selected entries into their queues now; what is no job stays."""
-    result, access = BulkResult(), owner.access
-    for page in selection.pages(defaults.API_MOVES):
-        now, timestamps = access.now(), access.timestamps
-        prepared = [_prepared(entry, move, now, timestamps) for entry in page]
-        members = [member for member in prepared if member is not None]
-        if members:
-            result = result.plus(access.change(scripts.requeue(access.keys, owner.key, members)))
-        result = result.also(malformed=len(prepared) - len(members))
-    return result.also(gone=selection.missing)
+def requeue_page(owner: JobSet, page: Sequence[SetEntry], move: Move) -> BulkResult:
+    """Put up to 300 entries into their queues now, by their exact bytes; what is no job stays."""
+    access = owner.access
+    now, timestamps = access.now(), access.timestamps
+    prepared = [_prepared(entry, move, now, timestamps) for entry in page]
+    members = [member for member in prepared if member is not None]
+    result = BulkResult(malformed=len(prepared) - len(members))
+    return result.plus(access.change(scripts.requeue(access.keys, owner.key, members))) if members else result
 
 
 def spread(owner: JobSet, selection: Selection, waves: Waves, *, dead: bool) -> BulkResult:
@@ -209,13 +229,17 @@ def _waiting(entry: SetEntry, *, dead: bool) -> bytes | None:
         return None
 
 
-def kill(owner: JobSet, selection: Selection, limits: DeadLimits) -> BulkResult:
-    """Move the selected entries into the dead set."""
-    result, access = BulkResult(), owner.access
-    for page in selection.pages(defaults.API_MOVES):
-        raws = [entry.raw for entry in page]
-        result = result.plus(access.change(scripts.bury(access.keys, owner.key, raws, access.now(), limits)))
-    return result.also(gone=selection.missing)
+def kill_page(owner: JobSet, page: Sequence[SetEntry], limits: DeadLimits) -> BulkResult:
+    """Move up to 300 entries into the dead set as they are, by their exact bytes."""
+    access, raws = owner.access, [entry.raw for entry in page]
+    return BulkResult().plus(access.change(scripts.bury(access.keys, owner.key, raws, access.now(), limits)))
+
+
+def reschedule_page(owner: JobSet, page: Sequence[SetEntry], at: float) -> BulkResult:
+    """Give up to 300 entries another time (epoch seconds), as `SetEntry.reschedule`, by their exact bytes."""
+    members = [(entry.raw, moves.put_off(entry.raw, at - entry.score), at) for entry in page]
+    access = owner.access
+    return BulkResult().plus(access.change(scripts.spread(access.keys, owner.key, members, owner.key)))
 
 
 def count(selection: Selection) -> int:

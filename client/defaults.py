@@ -83,6 +83,14 @@ API_PAGE = 1_000
 """Entries that the API reads at a time, when it reads through a queue or a set."""
 API_MOVES = 300
 """Entries that it moves at a time."""
+API_STRIKES = 300
+"""Jobs that it removes at a time from within a queue."""
+BULK_TTL = 24 * 3600
+"""How long the progress of a change of many is kept."""
+BULK_LEASE = 15.0
+"""A change of many that has told nothing for this long is interrupted, and another may begin in its place."""
+BULK_RUNS = 2
+"""Changes of many that go on at the same time."""
 SIGNAL_TTL = 60
 """A signal sent through Redis to a process that does not take it is forgotten after this long, as in Sidekiq."""
 

@@ -107,6 +107,14 @@ class Keys:
         """HASH, an owner's record: last token, facts about its host, single running jobs."""
         return f"{self.namespace}jobd:{owner}:jobs"
 
+    def bulk(self, run: str) -> str:
+        """HASH, how far a change of many jobs is that somebody began in the dashboard; expires."""
+        return f"{self.namespace}jobd:bulk:{run}"
+
+    def bulk_slot(self, number: int) -> str:
+        """STRING, the change of many that goes on in one of the slots for them; expires soon after it ended."""
+        return f"{self.namespace}jobd:bulk-slot:{number}"
+
     def crashes(self, jid: str) -> str:
         """STRING, how often a process crashed while it ran this job; expires. `suspects` (SET) holds such jids."""
         return f"{self.namespace}jobd:crashes:{jid}"

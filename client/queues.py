@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +13,7 @@ import msgspec
 
 from jobd.client import defaults, scripts
 from jobd.client.access import Access
-from jobd.client.bulk import Killed
+from jobd.client.bulk import BulkResult, Killed
 from jobd.client.dead import dead_limits
 from jobd.client.entry import JobEntry, search_bytes
 from jobd.client.errors import InvalidArguments
@@ -22,6 +24,14 @@ from jobd.client.stats import read_queues
 
 _KEPT = 100
 """Of jobs read longer ago, one in so many is remembered to find the place again."""
+_TAKEN = 900
+_GIVEN_BACK = 200
+"""Jobs that others may take, or put before them, between the reading of jobs and their removal."""
+_REACH = 2_000_000
+_FEWEST = 10
+"""Jobs that are removed at once, times how far they are from the nearer end; and how many are in any case."""
+_LONG = 0.005
+"""Seconds of one step after which Redis gets a pause."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class QueueEntry(JobEntry):
     """A job in a queue. What a method has found gone was taken or removed since it was read."""
 
     owner: Queue = field(repr=False, compare=False)
+    place: int = field(default=0, repr=False, compare=False)
+    """How many jobs were to be taken before it when it was read; of those that `Queue.pages` yields."""
 
     def delete(self) -> bool:
         """Remove it for good. False: it was gone."""
@@ -138,6 +150,35 @@ class Queue:
         key, last = self.key, offset + limit - 1
         return self._entries(self.access.read(lambda redis: redis.lrange(key, offset, last)))
 
+    def pages(self) -> Iterator[list[QueueEntry]]:
+        """What iterating yields, by pages of up to 1,000."""
+        reader = _Reader(self)
+        for page in reader.pages():
+            first = reader.offset - len(page)
+            yield [QueueEntry(raw, self, first + place) for place, raw in enumerate(page)]
+
+    def delete_all(self, entries: Sequence[QueueEntry]) -> BulkResult:
+        """Remove jobs for good that `pages` has just yielded, in their order; what was not there any more is gone.
+
+        Unlike `QueueEntry.delete` it goes through the queue once for several of them, up to 300, fewer where they are
+        far from both ends: there Redis takes milliseconds for each, and gets a pause after each step that took long.
+        """
+        result, rest = BulkResult(), list(entries)
+        while rest:
+            # What was removed, or taken since they were read, has brought the rest nearer to the tail.
+            first = max(rest[0].place - result.moved - _TAKEN, 0)
+            far = min(first, max(self.size - first, 0))
+            count = min(max(_FEWEST, _REACH // (far + 1)), defaults.API_STRIKES)
+            some, rest = rest[:count], rest[count:]
+            span = some[-1].place - some[0].place + _TAKEN + _GIVEN_BACK
+            mark, raws = b"jobd:struck:" + os.urandom(16), [entry.raw for entry in some]
+            call = scripts.strike(self.access.keys, self.name, mark, (first, span), raws)
+            began = time.monotonic()
+            result = result.plus(self.access.change(call))
+            if (took := time.monotonic() - began) > _LONG and rest:
+                time.sleep(took)
+        return result
+
     def find(self, jid: str) -> QueueEntry | None:
         """The job with this jid. It reads the queue from its end by pages of 1,000 until it is found."""
         return next((entry for entry in self.scan(jid) if entry.jid == jid), None)
@@ -165,7 +206,7 @@ class _Reader:
     """Reads a queue from the end that is taken first, and finds its place again by the jobs that it has read."""
 
     def __init__(self, queue: Queue) -> None:
-        self._queue, self._offset = queue, 0
+        self._queue, self.offset = queue, 0
         self._recent: dict[int, None] = {}
         self._older: dict[int, None] = {}
 
@@ -173,14 +214,14 @@ class _Reader:
         """Pages of jobs until the end of the queue."""
         while True:
             # One that was read already comes with them: where it stands says whether the queue has moved.
-            first = max(self._offset - 1, 0)
+            first = max(self.offset - 1, 0)
             window = read_from_tail(self._queue, first, limit)
             place = self._last_known(window)
             if first and place is None:
                 window, first = self._step_back(first, limit)
                 place = self._last_known(window)
             fresh = window if place is None else window[place + 1 :]
-            self._offset = first + len(window)
+            self.offset = first + len(window)
             if fresh:
                 self._remember(fresh)
                 yield fresh

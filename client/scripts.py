@@ -548,10 +548,24 @@ def replace(source: str, member: bytes, payload: bytes, score: float | None = No
     return Call(load("replace"), [source], [member, payload, "" if score is None else repr(score)], bool)
 
 
-def spread(keys: Keys, source: str, members: Sequence[tuple[bytes, bytes, float]]) -> Call[Moved]:
-    """Give up to 300 members of `source`, the key of `retry` or `dead`, a place in `retry`: (member, bytes, time)."""
+def spread(
+    keys: Keys, source: str, members: Sequence[tuple[bytes, bytes, float]], target: str | None = None
+) -> Call[Moved]:
+    """Give up to 300 members of `source`, a sorted set's key, a place in `target` [retry]: (member, bytes, time)."""
     arguments = [value for member, payload, at in members for value in (member, payload, repr(at))]
-    return Call(load("spread"), [source, keys.retry], arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
+    own = [source, target or keys.retry]
+    return Call(load("spread"), own, arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
+
+
+def strike(keys: Keys, queue: str, mark: bytes, window: tuple[int, int], payloads: Sequence[bytes]) -> Call[Moved]:
+    """Remove up to 300 jobs from a queue in one pass.
+
+    They are looked for in a `window`: after how many jobs from the tail on it begins, how many it holds. `mark` are
+    bytes that no job has, others for each call. `gone` counts what did not stand there.
+    """
+    own: list[str | bytes] = [raw_bytes(keys.queue(queue))]
+    arguments: list[Argument] = [mark, *window, *payloads]
+    return Call(load("strike"), own, arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
 
 
 def clear(keys: Keys, queue: str) -> Call[int]:

@@ -16,7 +16,10 @@ from starlette.requests import Request
 
 from jobd.client.errors import ConfigError
 
-ACTIONS = ("view", "retry", "enqueue", "kill", "delete", "pause", "clear", "quiet", "stop", "dump", "cron", "audit")
+ACTIONS = (
+    *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear"),
+    *("quiet", "stop", "dump", "cron", "audit"),
+)
 """What `authorize` is asked about: to look at pages, each kind of change, and to look at who changed what."""
 LOOKING = ("view", "audit")
 """Those of them that change nothing."""

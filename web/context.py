@@ -31,7 +31,7 @@ READ_SECONDS = 2.0
 """For which others are content with older totals while one request reads them."""
 MAX_AGE = 1.0
 """Seconds for which the totals of one request serve others."""
-MOST_TEXT = 200
+MOST_TEXT = 1_000
 """Characters of a search."""
 
 
@@ -61,13 +61,14 @@ class View:
 class Done:
     """What a change came to: the page to go back to, and counts that are said there.
 
-    `target` is what was changed, for the record of it, where the request does not name it.
+    One that still goes on was `started` under this id.
     """
 
     action: str
     back: str
     counts: Mapping[str, int] = field(default_factory=dict)
     target: str = ""
+    started: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,25 +6,34 @@ import hashlib
 import json
 import math
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from jobd.client.entry import JobEntry
 from jobd.client.processes import Process, Work, number
-from jobd.web.masking import Masker
+from jobd.web.masking import HIDDEN, Masker
+from jobd.web.preview import prune
 
 ROW_CHARACTERS = 200
 ERROR_CHARACTERS = 300
 RAW_CHARACTERS = 4_000
-MOST_CHARACTERS = 200_000
-"""Of the arguments of one job, as text."""
 MOST_CAPSULES, MOST_QUEUES = 20, 100
 """Of one process."""
+MOST_BYTES = 8_000_000
+FEW_ROWS = 10
+"""So many rows has a page whose jobs have more bytes than these."""
+_ROW_NODES = 200
+"""Values of a job's arguments that a row can show at most: more have no room in it."""
+LARGE = 256_000
+"""Bytes of a job from which on its arguments are shown only when asked for."""
+_ROW_TAGS = 20
 _SHOWN_ELSEWHERE = frozenset(
     {
         *("class", "wrapped", "args", "kwargs", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at"),
         *("retried_at", "retry_count", "error_class", "error_message", "error_backtrace"),
     }
 )
+Entry = TypeVar("Entry", bound=JobEntry)
+
 _KEY = re.compile(r"(-?[0-9.e+-]{1,40}|-?inf)~([0-9a-f]{16})")
 
 
@@ -56,7 +65,8 @@ def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> st
     """The arguments in one line, as in a call."""
     parts, length = [], 0
     for name, value in [*((None, arg) for arg in entry.args), *entry.kwargs.items()]:
-        hidden = masker.value({name: value})[name] if name is not None else masker.value(value)
+        few = prune(value, _ROW_NODES)
+        hidden = (HIDDEN if masker.hides(name) else masker.value(few)) if name is not None else masker.value(few)
         parts.append(as_json(hidden) if name is None else f"{name}={as_json(hidden)}")
         length += len(parts[-1])
         if length > most:
@@ -73,7 +83,7 @@ def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) 
         "class": entry.name,
         "queue": entry.queue,
         "args": call_text(entry, masker),
-        "tags": masker.value(entry.tags),
+        "tags": masker.value(prune(entry.tags, _ROW_TAGS)),
         "retry_count": entry.retry_count,
         "created_at": entry.created_at,
         "enqueued_at": entry.enqueued_at,
@@ -86,17 +96,20 @@ def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) 
     }
 
 
-def job_detail(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
-    """A job with all that it holds."""
-    kwargs = masker.value(entry.kwargs)
+def job_detail(
+    entry: JobEntry, masker: Masker, key: str, at: float | None = None, *, whole: bool = True
+) -> dict[str, Any]:
+    """A job with all that it holds; unless `whole` is given, arguments over 256 kB are left out, which `large` says."""
+    large = len(entry.raw) > LARGE and not whole
     return {
         **job_row(entry, masker, key, at),
         "retried_at": entry.retried_at,
-        "arguments": masker.value(entry.args),
-        "kwargs": kwargs,
+        "large": large,
+        "arguments": None if large else masker.value(entry.args),
+        "kwargs": {} if large else masker.value(entry.kwargs),
         "error_message": masker.text(entry.error_message),
         "error_backtrace": [masker.text(line) for line in entry.error_backtrace],
-        "fields": masker.value({k: v for k, v in entry.payload.items() if k not in _SHOWN_ELSEWHERE}),
+        "fields": {} if large else masker.value({k: v for k, v in entry.payload.items() if k not in _SHOWN_ELSEWHERE}),
         "raw": raw_text(entry, masker, RAW_CHARACTERS) if entry.malformed else "",
     }
 
@@ -104,15 +117,13 @@ def job_detail(entry: JobEntry, masker: Masker, key: str, at: float | None = Non
 def raw_text(entry: JobEntry, masker: Masker, most: int) -> str:
     """What stands in an entry that is no job: its fields if it has any, else its bytes."""
     if entry.payload:
-        return cut(as_json(masker.value(dict(entry.payload))), most)
+        return cut(as_json(masker.value(prune(dict(entry.payload), most))), most)
     return cut(masker.text(entry.raw[: most * 4].decode("utf-8", "backslashreplace")), most)
 
 
-def holds(entry: JobEntry, text: str, masker: Masker) -> bool:
-    """Whether what is shown of an entry holds `text`; a search in what is hidden would tell it."""
-    if entry.payload:
-        return text in json.dumps(masker.value(dict(entry.payload)), ensure_ascii=False)
-    return text in masker.text(entry.raw.decode("utf-8", "backslashreplace"))
+def as_many_as_fit(entries: list[Entry]) -> list[Entry]:
+    """The rows of a page: ten at most where all of them together are too large to be shown quickly."""
+    return entries if sum(len(entry.raw) for entry in entries) <= MOST_BYTES else entries[:FEW_ROWS]
 
 
 def process_row(process: Process, now: float) -> dict[str, Any]:

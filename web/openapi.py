@@ -7,7 +7,8 @@ from typing import Any
 from jobd.client.version import VERSION
 
 _SET_QUERY = {
-    "q": "text that an entry holds, as it is shown; then `cursor` goes on",
+    "q": 'text, and terms such as `class:HardJob error:"Timeout" args.user.id:7 attempt>3 age>1h -tag:vip`; '
+    "then `cursor` goes on",
     "after": "`next` of the page before",
     "cursor": "`cursor` of the step of a search before",
     "seen": "`seen` of that step",
@@ -19,15 +20,30 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
     "/queues": ("the queues, the fullest first", {"offset": "`next` of the page before"}),
     "/queues/{name}": (
         "the jobs of a queue",
-        {"offset": "`next` of the page before", "name": "the queue, where its name is no word"},
+        {
+            **{name: text for name, text in _SET_QUERY.items() if name != "after"},
+            "offset": "`next` of the page before",
+            "order": "oldest (the next to be taken first) or newest",
+            "name": "the queue, where its name is no word",
+        },
     ),
     "/retries": ("jobs that failed and will run again", _SET_QUERY),
     "/scheduled": ("jobs for later", _SET_QUERY),
     "/dead": ("jobs that nobody tries any more", _SET_QUERY),
     "/jobs/{jid}": (
         "one job",
-        {"in": "retries, scheduled, dead or queue", "key": "its key there", "name": "the queue"},
+        {
+            "in": "retries, scheduled, dead or queue",
+            "key": "its key there",
+            "name": "the queue",
+            "whole": "yes: arguments over 256 kB too",
+        },
     ),
+    "/export": (
+        "what a list holds, or what matches, as lines of JSON",
+        {"in": "retries, scheduled, dead or queue", "name": "the queue", "q": "as in the list"},
+    ),
+    "/bulk/{id}": ("how far a change of many jobs is", {}),
     "/busy": (
         "processes and running jobs",
         {
@@ -76,6 +92,7 @@ _MANY: dict[str, Any] = {
     "all": {"enum": ["yes"], "description": "all entries, or those that hold `q`, instead of `key`"},
     "q": _TEXT,
     "until": {"type": "string", "description": "of the answer 409: only what was there at that time"},
+    "of": {"type": "string", "description": "of the answer 409: how many they were"},
     "confirmed": {"enum": ["yes"], "description": "without it all are counted, and the answer is 409"},
 }
 _CAUSE: dict[str, Any] = {
@@ -90,11 +107,13 @@ _CAUSE: dict[str, Any] = {
         "description": "without it, and `jobs`, the jobs are counted, and the answer is 409",
     },
 }
+_AT = {"at": {"type": "string", "description": "for reschedule: epoch seconds, ISO 8601, or 10m from now"}}
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "/queues/{name}": (["pause", "resume", "clear", "delete"], {"key": _TEXT, "confirmed": _TEXT, "typed": _TEXT}),
-    "/retries": (["retry", "kill", "delete"], _MANY),
-    "/scheduled": (["enqueue", "kill", "delete"], _MANY),
+    "/queues/{name}": (["pause", "resume", "clear", "delete"], {**_MANY, "typed": _TEXT}),
+    "/retries": (["retry", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
+    "/scheduled": (["enqueue", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/dead": (["retry", "delete"], _MANY),
+    "/bulk/{id}": (["stop"], {}),
     "/busy": (
         ["quiet", "stop", "dump"],
         {
@@ -150,8 +169,14 @@ def _change(actions: list[str], fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": f"one of {', '.join(actions)}",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {**_responses("how many were moved, gone, malformed, dropped"), "409": _answer("to be confirmed")},
+        "responses": {**_responses("how many were moved, gone, malformed, dropped"), **_MORE},
     }
+
+
+_MORE = {
+    "202": {"description": "begun: its id is `bulk`, and GET /bulk/{id} shows how far it is"},
+    "409": {"description": "to be confirmed, or not possible now"},
+}
 
 
 def _responses(done: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.runtime import Context as TemplateContext
@@ -21,12 +22,15 @@ from jobd.web import assets
 from jobd.web.charts import plot, spark
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
+from jobd.web.filters import narrowed
 from jobd.web.settings import SETTINGS
 from jobd.web.text import LANGUAGES, printable
 from jobd.web.totals import attention
 
 _HERE = Path(__file__).parent
 _TIMES = re.compile(r"(<time[^>]*>)[^<]*")
+_LONGEST = 200
+"""Characters of a value that is searched for by a click."""
 PAGES = (
     ("/", "Dashboard", "", "◉"),
     ("/queues", "Queues", "enqueued", "▤"),
@@ -59,6 +63,8 @@ ON_PHONES = ("/", "/queues", "/busy", "/retries", "/dead")
 """The pages of the bar at the bottom; the others are behind its last place."""
 MESSAGES = {
     "retry": "Put into their queues: {moved}.",
+    "reschedule": "Given another time: {moved}.",
+    "stop_bulk": "Told to stop after the portion at which it is.",
     "enqueue": "Put into their queues: {moved}.",
     "kill": "Moved to the dead set: {moved}.",
     "delete": "Deleted: {moved}.",
@@ -117,7 +123,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals |= {"plotted": plot, "sparked": spark}
+    environment.globals |= {"plotted": plot, "sparked": spark, "narrowing": Narrowing}
     environment.context_class = _Plainly
     environment.filters |= {
         "number": lambda value: f"{value:,}",
@@ -132,6 +138,26 @@ def _environment() -> Environment:
         "change": change,
     }
     return environment
+
+
+class Narrowing:
+    """Links that narrow a list, which is at `base` and shows what `q` finds, to a value that stands in it."""
+
+    def __init__(self, base: str, q: str) -> None:
+        self._base, self._q = base + ("&" if "?" in base else "?"), q
+        self._made: dict[tuple[str, str], str] = {}
+
+    def __call__(self, field: str, value: str) -> str:
+        """The link of one value of a field; what was cut, or is too long to be searched for, is only shown."""
+        if (found := self._made.get((field, value))) is None:
+            found = self._made[field, value] = self._make(field, value)
+        return found
+
+    def _make(self, field: str, value: str) -> str:
+        if len(value) > _LONGEST or "…" in value:
+            return value
+        query = urlencode({"q": narrowed(self._q, field, value)}, errors="surrogateescape")
+        return Markup('<a href="{}">{}</a>').format(self._base + query, printable(value))
 
 
 def duration(seconds: float) -> str:

@@ -25,7 +25,22 @@ from jobd.web.headers import SecurityHeaders
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
-from jobd.web.pages import activity, busy, cron, failures, jobs, metrics, overview, queues, redis, sets, stacks
+from jobd.web.pages import (
+    activity,
+    bulk,
+    busy,
+    cron,
+    export,
+    failures,
+    jobs,
+    metrics,
+    overview,
+    queues,
+    redis,
+    sets,
+    stacks,
+)
+from jobd.web.places import Kind
 from jobd.web.render import PAGES as MENU
 from jobd.web.render import RESULTS, digest, heading_figures, page, part
 from jobd.web.text import choose
@@ -44,7 +59,7 @@ Show: TypeAlias = Callable[[Context], "View | Download"]
 Change: TypeAlias = Callable[[Context], "View | Done"]
 
 
-def _of_set(kind: sets.Kind) -> tuple[str, Show, Change]:
+def _of_set(kind: Kind) -> tuple[str, Show, Change]:
     return f"/{kind}", lambda ctx: sets.show(kind, ctx), lambda ctx: sets.change(kind, ctx)
 
 
@@ -67,6 +82,11 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/activity", activity.show, None),
 )
 """Each page is at its address for people, and below `/api/v1` for programs."""
+BESIDES: tuple[tuple[str, Show, Change | None], ...] = (
+    ("/export", export.show, None),
+    ("/bulk/{id}", bulk.show, bulk.change),
+)
+"""To what pages lead, at the same two addresses: a file, and how far a change is."""
 FOR_PROGRAMS: tuple[tuple[str, Show], ...] = (
     ("/stats", overview.stats),
     ("/stats/queues", overview.stats_queues),
@@ -156,7 +176,7 @@ class Site:
         for name in settings.SETTINGS:
             yield Route(f"/{name}", self._guarded(_setting(name), name))
         yield Route("/static/{name:path}", _static)
-        for path, show, change in PAGES:
+        for path, show, change in (*PAGES, *BESIDES):
             allowed = None if self._read_only else change
             yield self._route(path, _Endpoint(show, allowed, api=False))
             yield self._route("/api/v1" + ("/overview" if path == "/" else path), _Endpoint(show, allowed, api=True))
@@ -491,6 +511,9 @@ async def _fields(request: Request, api: bool) -> dict[str, list[str]]:
 
 def _done(done: Done, api: bool) -> Response:
     told = {name: count for name, count in done.counts.items() if count or name == "moved"}
+    if done.started:
+        document = {"action": done.action, "bulk": done.started, **told}
+        return _json(document, 202) if api else RedirectResponse(done.back, 303)
     if api:
         return _json({"action": done.action, **told})
     mark = "&" if "?" in done.back else "?"

@@ -1,6 +1,6 @@
--- spread.lua: give members of a sorted set each a time at which they are retried.
+-- spread.lua: give members of a sorted set each a time at which they run.
 --
--- KEYS[1]  retry or dead   KEYS[2]  retry
+-- KEYS[1]  schedule, retry or dead   KEYS[2]  schedule or retry
 -- ARGV     for each member: its bytes, its bytes from now on, its time
 -- returns  {moved, gone}
 -- atomic   so that a job is in one of the two sets, and one that somebody else has moved is not doubled

@@ -157,7 +157,8 @@ def test_deleting_all_of_many_asks_for_the_name_of_the_set(dashboard: Dashboard,
     expect(page.locator("input[name=typed]")).to_be_visible()
     assert dashboard.redis.zcard("dead") == 1_510
     confirm(page, typed="dead")
-    expect(told(page)).to_contain_text("1510")
+    expect(page.locator("main")).to_contain_text("Done.")
+    expect(page.locator("main")).to_contain_text("1,510 of 1,510")
     assert dashboard.redis.zcard("dead") == 0
 
 
@@ -213,9 +214,9 @@ class TestQueues:
     def test_one_of_its_jobs_is_deleted(self, dashboard: Dashboard, page: Page) -> None:
         fill_queue(dashboard.redis, 3, "idle", args=["only", "these"])
         page.goto("/queues/idle")
-        press(page.locator("main tbody tr").nth(1), "delete")
-        if page.locator("input[name=confirmed]").count():
-            confirm(page)
+        page.locator("main tbody tr").nth(1).get_by_role("checkbox").check()
+        press(page, "delete")
+        confirm(page)
         expect(page.locator("main tbody tr")).to_have_count(2)
         assert waiting(dashboard) == {"j0", "j2"}
 
@@ -286,3 +287,26 @@ class TestProcesses:
             confirm(page)
         dashboard.jobd.wait_for("process.ready", count=2, seconds=30)
         wait_until(lambda: dashboard.redis.smembers("processes") != {identity.encode()}, "another took its place")
+
+
+def test_jobs_are_given_another_time(dashboard: Dashboard, page: Page) -> None:
+    page.goto("/scheduled")
+    row_of(page, "n4").get_by_role("checkbox").check()
+    page.locator("input[name=at]:visible").first.fill("2030-01-02T03:04")
+    press(page, "reschedule")
+    expect(told(page)).to_contain_text("1")
+    assert dashboard.redis.zrange("schedule", -1, -1, withscores=True)[0][1] == 1_893_553_440
+
+
+def test_a_class_of_a_row_and_a_field_narrow_the_list(dashboard: Dashboard, page: Page) -> None:
+    dashboard.redis.zadd("retry", {payload("other", queue="idle", **{"class": "Other", "tags": ["vip"]}): time.time()})
+    page.goto("/retries")
+    row_of(page, "other").get_by_role("link", name="Other").click()
+    expect(page.locator("main tbody tr")).to_have_count(1)
+    expect(page.locator("main input[name=q]:visible")).to_have_value("class:Other")
+    page.goto("/retries")
+    page.locator("summary", has_text="Filter by field").click()
+    page.locator("input[name=tag]").fill("vip")
+    page.get_by_role("button", name="Add to the search").click()
+    expect(page.locator("main tbody tr")).to_have_count(1)
+    expect(page.locator("main input[name=q]:visible")).to_have_value("tag:vip")

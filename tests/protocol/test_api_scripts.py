@@ -60,6 +60,8 @@ def calls() -> dict[str, Call[Any]]:
         "bury": scripts.bury(KEYS, KEYS.retry, [b"1", b"2", b"gone"], NOW, limits),
         "replace": scripts.replace(KEYS.retry, b"1", b"one", 7.5),
         "spread": scripts.spread(KEYS, KEYS.dead, [(b"older", b"again", NOW + 1), (b"gone", b"x", NOW)]),
+        "reschedule": scripts.spread(KEYS, KEYS.retry, [(b"1", b"one", NOW), (b"gone", b"x", NOW)], KEYS.retry),
+        "strike": scripts.strike(KEYS, "q", b"mark", (0, 5), [b"queued", b"gone"]),
         "pluck": scripts.pluck(KEYS, "q", b"queued", NOW, limits),
         "clear": scripts.clear(KEYS, "q"),
     }
@@ -77,6 +79,8 @@ EXPECTED = {
     "bury": Moved(2, 1, dropped=1),
     "replace": True,
     "spread": Moved(1, 1),
+    "reschedule": Moved(1, 1),
+    "strike": Moved(1, 1),
     "pluck": Moved(1, 0),
     "clear": 1,
 }
@@ -85,6 +89,8 @@ AGAIN = {
     "bury": Moved(0, 3),
     "replace": False,
     "spread": Moved(0, 2),
+    "reschedule": Moved(0, 2),
+    "strike": Moved(0, 2),
     "pluck": Moved(0, 1),
     "clear": 0,
 }
@@ -137,6 +143,13 @@ def test_retries_of_a_wrong_type_change_nothing(redis: Redis, connector: Connect
     with pytest.raises(ResponseError, match="retry is no sorted set; nothing was changed"):
         send(connector, calls()["spread"])
     assert all_keys(redis) == before
+
+
+def test_what_stands_outside_of_the_window_stays_and_so_does_the_order(redis: Redis, connector: Connector) -> None:
+    redis.rpush(KEYS.queue("q"), *"abcdefghij")
+    call = scripts.strike(KEYS, "q", b"mark", (2, 4), [b"a", b"e", b"g", b"g", b"i"])
+    assert send(connector, call) == Moved(2, 3)
+    assert redis.lrange(KEYS.queue("q"), 0, -1) == [bytes([c]) for c in b"abcdfhij"]
 
 
 def test_three_hundred_large_jobs_move_at_once(redis: Redis, connector: Connector) -> None:

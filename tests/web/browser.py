@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 from redis import Redis
@@ -101,6 +101,11 @@ class Page(HTMLParser):
         page.feed(html)
         page.close()
         return page
+
+    @staticmethod
+    def query(link: str) -> dict[str, str]:
+        """The parameters of a link."""
+        return dict(parse_qsl(urlsplit(link).query, keep_blank_values=True))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))

@@ -85,9 +85,10 @@ def test_a_queued_job_is_deleted_though_others_were_taken_meanwhile(browser: Bro
     key = browser.data("/queues/default?offset=40")["jobs"][5]["key"]
     for _ in range(10):
         redis.rpop("queue:default")
-    assert browser.post("/queues/default", {"action": "delete", "key": key}).headers["location"].endswith("moved=1")
+    form = {"action": "delete", "key": key, "confirmed": "yes"}
+    assert browser.post("/queues/default", form).headers["location"].endswith("moved=1")
     assert "j45" not in [job["jid"] for job in queued(redis)]
-    again = browser.post("/queues/default", {"action": "delete", "key": key})
+    again = browser.post("/queues/default", form)
     assert again.headers["location"].endswith("moved=0&gone=1")
     assert redis.llen("queue:default") == 49
 
@@ -114,7 +115,7 @@ def test_a_search_goes_on_where_it_stopped_until_all_is_found(
 ) -> None:
     fill_set(redis, "retry", 5_000)
     redis.zadd("retry", {payload(f"n{i}", args=["needle"]): 100.0 + i for i in range(7)})
-    monkeypatch.setattr("jobd.web.pages.sets.SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr("jobd.web.search.SEARCH_SECONDS", 0.0)
     found, cursor, seen, steps = set(), "0", 0, 0
     while steps == 0 or cursor != "0":
         page = browser.data(f"/retries?q=needle&cursor={cursor}&seen={seen}")

@@ -35,7 +35,7 @@ HOSTILE = (
 CHANGES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("pause", "/queues/default", {"action": "pause"}),
     ("clear", "/queues/default", {"action": "clear", "confirmed": "yes"}),
-    ("delete", "/queues/default", {"action": "delete", "key": "0~0123456789abcdef"}),
+    ("delete", "/queues/default", {"action": "delete", "key": "0~0123456789abcdef", "confirmed": "yes"}),
     ("retry", "/retries", {"action": "retry", "all": "yes", "confirmed": "yes"}),
     ("kill", "/retries", {"action": "kill", "all": "yes", "confirmed": "yes"}),
     ("delete", "/dead", {"action": "delete", "all": "yes", "confirmed": "yes"}),
@@ -318,7 +318,7 @@ def test_a_change_leaves_a_line_in_the_log_that_says_who_did_what(
         ("/retries", {"action": "retry"}, 400),
         ("/retries", {"action": "retry", "key": "nonsense"}, 400),
         ("/retries", {"action": "retry", "all": "yes", "until": "x"}, 400),
-        ("/retries", {"action": "retry", "all": "yes", "q": "x" * 201}, 400),
+        ("/retries", {"action": "retry", "all": "yes", "q": "x" * 1_001}, 400),
         ("/retries", [("action", "retry"), *[("key", "1.0~0123456789abcdef")] * 201], 400),
         ("/retries", [("key", "x")] * 501, 400),
         ("/retries", {"action": "x" * 1_100_000}, 400),

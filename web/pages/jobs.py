@@ -1,22 +1,32 @@
-"""One job by its id: all that it holds, where it is, and what can be done with it there."""
+"""One job by its id: what became of it and when, all that it holds, where it is, and what can be done with it there."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from jobd.client import metric_keys
 from jobd.client.entry import JobEntry, search_bytes
-from jobd.client.processes import Work
+from jobd.client.metric_keys import BUCKETS, MINUTE
+from jobd.client.metrics import JobMetrics, buckets, unpack
+from jobd.client.processes import Work, number
 from jobd.client.queues import Queue
+from jobd.client.scripts import raw_bytes
+from jobd.web import story
 from jobd.web.context import BadRequest, Context, NotFound, View
-from jobd.web.documents import job_detail, key_of
+from jobd.web.documents import cut, job_detail, key_of
+from jobd.web.filters import narrowed
 from jobd.web.pages import busy, queues, sets
-from jobd.web.pages.sets import Kind
+from jobd.web.places import ACTIONS, Kind
+from jobd.web.questions import Question, answer
 
 FIND_SECONDS = 1.0
 """How long a job is looked for of which only the id is known; nothing in Redis says where it is."""
+MOST_CHARACTERS = 200_000
+"""Of the arguments of one job, as text on a page."""
 _STEP = 1_000
 
 
@@ -39,35 +49,103 @@ class OutOfTime(Exception):
 def job(ctx: Context) -> View:
     """Show the job of which an id, or the key in its list, is given."""
     place, key = ctx.query.get("in", ""), ctx.query.get("key", "")
-    found = _named(ctx, place, key) if place and key else None
+    found, figures = _named(ctx, place, key) if place and key else (None, None)
     if found is None:
         found = _by_jid(ctx, ctx.path.get("jid", ""))
+        [figures] = answer(ctx.access, _ask_figures(ctx, found.entry.name))
     ctx.read_totals()
     actions: tuple[str, ...] = ()
-    if found.place in sets.ACTIONS:
-        actions = sets.ACTIONS[found.place]
+    if found.place in ACTIONS:
+        actions = ACTIONS[found.place]
     elif found.place == "queue":
         actions = ("delete",)
+    whole = ctx.query.get("whole", "") == "yes"
+    shown = job_detail(found.entry, ctx.masker, found.key, found.at, whole=whole)
     data: dict[str, Any] = {
         "place": found.place,
         "in_queue": found.queue,
         "actions": [each for each in actions if each in ctx.allowed],
-        "job": job_detail(found.entry, ctx.masker, found.key, found.at),
+        "job": shown,
         "work": busy.document(found.work, ctx.masker) if found.work else None,
+        "class_now": figures,
+        **_told(found, shown),
         "now": ctx.access.now(),
     }
     return View("job.html", data, "Job")
 
 
-def _named(ctx: Context, place: str, key: str) -> Found | None:
-    if place in sets.ACTIONS:
-        [entry] = ctx.ask(sets.ask_entry(sets.set_of(place, ctx), key))
-        return Found(entry, place, key=key, at=entry.score) if entry else None
-    if place == "queue":
+def _told(found: Found, shown: dict[str, Any]) -> dict[str, Any]:
+    """What can be made of the payload, of which `shown` has the secrets hidden."""
+    entry = found.entry
+    at = found.work.run_at if found.work else found.at
+    call = "" if shown["large"] else story.as_python(shown["class"], shown["arguments"] or [], shown["kwargs"])
+    cause = narrowed(narrowed("", "class", shown["class"]), "error", shown["error_class"])
+    return {
+        "timeline": [asdict(event) for event in story.timeline(entry, found.place, shown["at"] if at is None else at)],
+        "attempts": asdict(story.attempts(entry)),
+        "backtrace": asdict(story.backtrace(shown["error_backtrace"])),
+        "python": cut(call, MOST_CHARACTERS),
+        "cause": cause if shown["class"] and shown["error_class"] and "…" not in shown["error_class"] else "",
+        "raw_json": "" if shown["large"] else cut(_whole(shown), MOST_CHARACTERS),
+    }
+
+
+def _whole(shown: dict[str, Any]) -> str:
+    names = ("class", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at", "retried_at", "retry_count")
+    errors = ("error_class", "error_message", "error_backtrace")
+    fields = {name: shown[name] for name in (*names, *errors) if shown[name] not in (None, "", [])}
+    calls = {"args": shown["arguments"], **({"kwargs": shown["kwargs"]} if shown["kwargs"] else {})}
+    return json.dumps({**fields, **calls, **shown["fields"]}, ensure_ascii=False, indent=2)
+
+
+def _named(ctx: Context, place: str, key: str) -> tuple[Found | None, Any]:
+    if place not in (*ACTIONS, "queue"):
+        raise BadRequest(f"in is {place[:50]!r}; give one of {', '.join(ACTIONS)}, queue")
+    if place == "queue" and not ctx.query.get("name", ""):
+        return None, None
+    found: tuple[Found | None, Any] = ctx.ask(_ask_named(ctx, place, key))[0]
+    return found
+
+
+def _ask_named(ctx: Context, place: str, key: str) -> Question[tuple[Found | None, Any]]:
+    """The job that a key names, and the figures of its class."""
+    found = None
+    if place in ACTIONS:
+        entry = yield from sets.ask_entry(sets.set_of(place, ctx), key)
+        found = Found(entry, place, key=key, at=entry.score) if entry else None
+    else:
         name = ctx.query.get("name", "")
-        [waiting] = ctx.ask(queues.ask_entry(ctx, name, key)) if name else [None]
-        return Found(waiting, "queue", name, key) if waiting else None
-    raise BadRequest(f"in is {place[:50]!r}; give one of {', '.join(sets.ACTIONS)}, queue")
+        waiting = yield from queues.ask_entry(ctx, name, key)
+        found = Found(waiting, "queue", name, key_of(waiting.place, waiting.raw)) if waiting else None
+    return found, (yield from _ask_figures(ctx, found.entry.name)) if found else None
+
+
+def _ask_figures(ctx: Context, name: str) -> Question[dict[str, Any] | None]:
+    """How the class did in the last hour; None when it did not run, or has no figures of its own."""
+    if not metric_keys.is_countable(name):
+        return None
+    keys, fields = ctx.access.keys, [raw_bytes(field) for field in metric_keys.fields(name)]
+    _, starts = buckets("1h", ctx.access.now())
+    counters = [slot for at in starts for slot in (metric_keys.slot(at, MINUTE), metric_keys.old_slot(at))]
+    histograms = [keys.histogram(metric_keys.histogram_slot(name, at)) for at in starts]
+    histograms += [keys.old_histogram(slot) for at in starts for slot in metric_keys.old_histogram_slots(name, at)]
+
+    def ask(pipeline: Any) -> None:
+        for slot in counters:
+            pipeline.hmget(keys.metrics(slot), fields)
+        pipeline.mget([raw_bytes(key) for key in histograms])
+
+    *told, values = yield ask
+    sums = [int(sum(number(each[kind]) for each in told if each)) for kind in range(3)]
+    if not sums[0]:
+        return None
+    counts = [0] * BUCKETS
+    for value in filter(None, values or ()):
+        counts = [before + more for before, more in zip(counts, unpack(value), strict=True)]
+    metrics = JobMetrics(name, [sums[0]], [sums[1]], [sums[2]], [counts])
+    known = sum(counts) > 0
+    percentiles = {f"p{p}": metrics.percentile(p).milliseconds if known else None for p in (50, 95)}
+    return {"executed": sums[0], "failed": sums[1], "failure_rate": sums[1] / sums[0], **percentiles}
 
 
 def _by_jid(ctx: Context, jid: str) -> Found:
@@ -89,14 +167,17 @@ def _everywhere(ctx: Context, jid: str, deadline: float) -> Iterator[Found]:
     totals = ctx.read_totals()
     for work in busy.running(ctx.access, [process.identity for process in totals.processes if process.busy]):
         yield Found(work.entry, "busy", work.queue, work=work)
-    for kind in sets.ACTIONS:
+    for kind in ACTIONS:
         yield from _in_set(ctx, kind, jid, deadline)
     for queue in totals.queues:
-        yield from _in_queue(Queue(queue.name, ctx.client), jid, deadline)
+        if queue.size:
+            yield from _in_queue(Queue(queue.name, ctx.client), jid, deadline)
 
 
 def _in_set(ctx: Context, kind: Kind, jid: str, deadline: float) -> Iterator[Found]:
     owner, cursor = sets.set_of(kind, ctx), 0
+    if not sets.place_of(kind, ctx).size():
+        return  # or no sorted set at all
     while True:
         cursor, page = owner.scan_page(jid, cursor, count=_STEP)
         yield from (Found(each, kind, key=key_of(each.score, each.raw), at=each.score) for each in page)

@@ -1,0 +1,207 @@
+"""The page of one job, and lists and jobs that are damaged or too large to be shown whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from redis import Redis
+
+import jobd.web
+from jobd.client.entry import JobEntry
+from jobd.client.payload import encode_backtrace
+from jobd.client.push import Client
+from jobd.web import documents, preview, story
+from jobd.web.masking import HIDDEN, Masker
+from tests.client.api import fill_queue, fill_set, payload
+from tests.web.browser import GET_PAGES, Browser, Page
+
+NOW = 1_795_305_670.0
+
+
+def address(browser: Browser, path: str, place: int = 0) -> str:
+    """The page of a job of a list."""
+    links = [str(each["href"]) for each in Page.of(browser.get(path).text).all("a") if each.get("class") == "jid"]
+    return links[place]
+
+
+def test_a_job_that_failed_tells_what_became_of_it_and_what_comes_next(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    lines = ["app/jobs.py:7:in send", "/x/site-packages/smtp.py:9:in deliver", "app/jobs.py:3:in perform"]
+    fields = {
+        "class": "app.jobs.Send",
+        "args": [10**30, {"password": "hunter2"}, "a"],
+        "kwargs": {"locale": "vi"},
+        "created_at": now - 7200,
+        "enqueued_at": now - 3700,
+        "failed_at": now - 3600,
+        "retried_at": now - 60,
+        "retry_count": 2,
+        "error_class": "SMTP::Timeout",
+        "error_message": "no answer",
+        "error_backtrace": encode_backtrace(lines),
+    }
+    redis.zadd("retry", {payload("r1", **fields): now + 240})
+    where = address(browser, "/retries")
+    page, told = Page.of(browser.get(where).text), browser.data(where)
+    assert "↻ Will retry in 4 min, attempt 4 of 26" in " ".join(page.text.split())
+    events = ["Created", "Entered its queue", "Failed first", "Failed last", "Runs again"]
+    assert [event["what"] for event in told["timeline"]] == events
+    assert [round(event["wait"]) for event in told["timeline"][1:]] == [3500, 100, 3540, 300]
+    assert told["backtrace"]["own"] == [lines[0], lines[2]]
+    assert "With 1 lines of libraries" in page.text
+    assert told["python"] == f"Send.perform_async({10**30}, {{'password': '{HIDDEN}'}}, 'a', locale='vi')"
+    assert str(10**30) in browser.get(f"/api/v1{where}").text
+    assert json.loads(told["raw_json"])["args"] == [10**30, {"password": HIDDEN}, "a"]
+    links = [Page.query(str(each["href"])).get("q") for each in page.all("a")]
+    assert links.count("class:app.jobs.Send error:SMTP::Timeout") == 2
+    assert len(browser.data("/retries?q=class:app.jobs.Send+error:SMTP::Timeout")["jobs"]) == 1
+    assert "hunter2" not in browser.get(where).text
+
+
+def test_a_job_says_how_its_class_did_in_the_last_hour(browser: Browser, redis: Redis) -> None:
+    fill_set(redis, "dead", 1)
+    where = address(browser, "/dead")
+    assert browser.data(where)["class_now"] is None
+    minute = time.gmtime(time.time() - 60)
+    slot = f"j|{time.strftime('%y%m%d', minute)}|{minute.tm_hour}:{minute.tm_min:02d}"
+    redis.hset(slot, mapping={"HardJob|p": 10, "HardJob|f": 2, "HardJob|ms": 800})
+    histogram = f"h|HardJob-{minute.tm_mday}-{minute.tm_hour}:{minute.tm_min}"
+    redis.execute_command("BITFIELD", histogram, "SET", "u16", "#3", "8")
+    told = browser.data(where)["class_now"]
+    assert (told["executed"], told["failed"], told["failure_rate"]) == (10, 2, 0.2)
+    assert 40 <= told["p50"] <= told["p95"] <= 65
+    assert "ran 10, failed 2 (20.0%)" in browser.get(where).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, (0, 1, 26)),
+        ({"retry": 3, "retry_count": 0}, (1, 2, 4)),
+        ({"retry": False}, (0, 1, 1)),
+        ({"retry": "3", "retry_count": "2"}, (0, 1, 26)),
+        ({"retry_for": 3600, "retry_count": 7}, (8, 9, None)),
+        ({"retry": True, "retry_count": -1}, (0, 1, 26)),
+    ],
+)
+def test_attempts_are_told_from_what_the_payload_holds(fields: dict[str, Any], told: tuple[Any, ...]) -> None:
+    found = story.attempts(JobEntry(payload("j", **fields)))
+    assert (found.failures, found.following, found.most) == told
+
+
+def test_a_call_can_be_copied_into_python() -> None:
+    assert story.as_python("a.b.Send", [1, "x"], {"to": None}) == "Send.perform_async(1, 'x', to=None)"
+    assert story.as_python("A::B", [1], {}) == "jobd.Client().push({'class': 'A::B', 'args': [1]})"
+    assert story.as_python("Send", [], {"a b": 1}) == "Send.perform_async(**{'a b': 1})"
+    assert story.as_python("a.class", [], {}).startswith("jobd.Client().push(")
+
+
+def test_large_arguments_are_shown_when_asked_for(browser: Browser, redis: Redis) -> None:
+    redis.zadd("dead", {payload("big", args=["x" * 300_000, {"password": "hunter2"}]): NOW})
+    where = address(browser, "/dead")
+    page = browser.get(where)
+    assert len(page.content) < 20_000
+    assert browser.data(where)["job"]["arguments"] is None
+    [link] = [str(each["href"]) for each in Page.of(page.text).all("a") if "whole=yes" in str(each["href"])]
+    whole = browser.get(link)
+    assert len(whole.content) > 100_000
+    assert "hunter2" not in whole.text
+    assert browser.data(link)["job"]["arguments"][1] == {"password": HIDDEN}
+
+
+DAMAGED: dict[str, bytes] = {
+    "no JSON": b"{broken",
+    "no text": b"\xff\xfe\x00",
+    "nothing": b"",
+    "NaN": b'{"class": "A", "jid": "a", "args": [NaN]}',
+    "deep": b'{"class": "A", "jid": "a", "args": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    "deeper than a parser": b"[" * 200_000,
+    "no jid": b'{"class": "A", "args": [1]}',
+    "a jid that is a list": b'{"class": "A", "args": [1], "jid": [1, {"a": 2}]}',
+    "retry counts as text": b'{"class": "A", "jid": "a", "args": [], "retry": "x", "retry_count": "2"}',
+    "times beyond all times": b'{"class": "A", "jid": "a", "args": [], "created_at": 1e300, "enqueued_at": -1e300}',
+    "huge integers": b'{"class": "A", "jid": "a", "args": [' + b"9" * 300 + b"]}",
+    "no class": b'{"jid": "a", "args": [1]}',
+    "fields of other types": b'{"class": {"a": 1}, "jid": 7, "args": {"a": 1}, "tags": "x", "queue": 5, "kwargs": [1]}',
+    "tags of other types": b'{"class": "A", "jid": "a", "args": [], "tags": [[1], {"a": null}, null, 1.5]}',
+    "a backtrace that is none": b'{"class": "A", "jid": "a", "args": [], "error_backtrace": "!!", "error_class": 5}',
+    "lone surrogates": b'{"class": "A\\ud800", "jid": "\\udfff", "args": ["\\ud83d"]}',
+}
+
+
+def test_no_page_breaks_over_an_entry_and_it_can_be_opened_and_deleted(browser: Browser, redis: Redis) -> None:
+    for key in ("retry", "schedule", "dead"):
+        redis.zadd(key, {raw: NOW + place for place, raw in enumerate(DAMAGED.values())})
+    redis.sadd("queues", "default")
+    redis.lpush("queue:default", *DAMAGED.values())
+    for path in ("/retries", "/scheduled", "/dead", "/queues/default"):
+        for search in ("", "?q=-attempt>3+-zzz", "?q=state:damaged", "?q=A"):
+            assert browser.get(path + search).status_code == 200, (path, search)
+        jobs = browser.data(path)["jobs"]
+        assert len(jobs) == len(DAMAGED)
+        if path in ("/retries", "/queues/default"):
+            links = [str(each["href"]) for each in Page.of(browser.get(path).text).all("a")]
+            for link in [each for each in links if "/jobs/" in each]:
+                assert browser.get(link).status_code == browser.get(f"/api/v1{link}").status_code == 200, link
+        where = "in=queue&name=default" if path == "/queues/default" else f"in={path[1:]}"
+        assert len(browser.get(f"/export?{where}").text.splitlines()) == len(DAMAGED)
+        done = browser.act(path, action="delete", key=[job["key"] for job in jobs])
+        assert done.json() == {"action": "delete", "moved": len(DAMAGED)}
+
+
+def test_keys_of_a_wrong_type_are_shown_as_empty_in_searches_and_exports(browser: Browser, redis: Redis) -> None:
+    redis.sadd("queues", "default")
+    for key in ("retry", "schedule", "dead", "queue:default", "processes"):
+        redis.set(key, "x")
+    for path in ("/retries", "/scheduled", "/dead", "/queues/default"):
+        for rest in ("", "?q=x", "?q=class:A+attempt>1"):
+            assert browser.get(path + rest).status_code == 200, path + rest
+    assert browser.get("/jobs/none").status_code == 404
+    assert "error" in browser.get("/export?in=dead").text
+
+
+def test_a_page_of_large_jobs_has_ten_rows_and_goes_on(browser: Browser, redis: Redis) -> None:
+    big = "x" * 400_000
+    redis.zadd("retry", {payload(f"r{i}", args=[big]): float(i) for i in range(25)})
+    fill_queue(redis, 25, args=[big])
+    for path, step in (("/retries", "after"), ("/queues/default", "offset")):
+        seen, after = list[str](), ""
+        while after is not None:
+            told = browser.data(f"{path}?{step}={after}")
+            assert seen or len(told["jobs"]) == 10
+            seen += [job["jid"] for job in told["jobs"]]
+            after = told["next"] or None
+        assert len(seen) == len(set(seen)) == 25
+    assert len(browser.get("/retries").content) < 60_000
+
+
+def test_megabytes_of_arguments_make_a_small_page(browser: Browser, redis: Redis) -> None:
+    redis.zadd("dead", {payload("big", args=[["x" * 50] * 90_000]): NOW})
+    for path in ("/dead", address(browser, "/dead")):
+        assert len(browser.get(path).content) < 20_000
+
+
+def test_a_preview_holds_the_beginning_and_hides_what_the_whole_would_hide() -> None:
+    value = {"password": ["hunter2"] * 9, "list": list(range(1_000)), "text": "x" * 20_000, "deep": {"a": {"b": 1}}}
+    assert preview.prune({"a": [1, {"b": "c"}]}, 100) == {"a": [1, {"b": "c"}]}
+    few = preview.prune(value, 100)
+    assert len(few["list"]) < 100
+    assert "hunter2" not in documents.as_json(Masker().value(few))
+    token = "eyJ" + "a" * 400 + "." + "b" * 3_900 + "." + "c" * 900
+    assert "bbb" not in documents.call_text(JobEntry(payload("j", args=[token])), Masker())
+    deep: Any = 1
+    for _ in range(1_000):
+        deep = [deep]
+    assert documents.as_json(preview.prune(deep, 10_000))
+
+
+@pytest.mark.parametrize("path", [*GET_PAGES, "/retries?q=class:HardJob"])
+def test_each_row_has_an_identity_of_its_own(path: str, client: Client, redis: Redis) -> None:
+    fill_set(redis, "retry", 60, tags=["a"], error_class="E")
+    fill_queue(redis, 60)
+    page = Page.of(Browser(jobd.web.app(client, read_only=False)).get(path).text)
+    ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(ids) == len(set(ids))

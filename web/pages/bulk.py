@@ -1,0 +1,45 @@
+"""A change of many jobs that goes on: how far it is, and a button that has it stopped."""
+
+from __future__ import annotations
+
+import re
+
+from jobd.client.processes import number
+from jobd.web import bulk
+from jobd.web.context import BadRequest, Context, Done, NotFound, View
+
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+def show(ctx: Context) -> View:
+    """Show how far it is."""
+    run = _run_in(ctx)
+    [found] = ctx.ask(bulk.ask_progress(ctx.access, run))
+    if found is None:
+        raise NotFound(f"there is no change {run}: what became of one is kept for a day")
+    kind, queue = found["place"], found["queue"]
+    back = ctx.queue_url(queue, q=found["q"]) if kind == "queue" else ctx.url(f"/{kind}", q=found["q"])
+    going_on = found["state"] == "running"
+    data = {**found, "may_stop": found["action"] in ctx.allowed, "back": back if kind else ctx.url("/")}
+    return View("bulk.html", {**data, "refresh": 2 if going_on else 0, "now": ctx.access.now()}, "Change of many jobs")
+
+
+def change(ctx: Context) -> Done:
+    """Have it stopped, by whoever may do what it does."""
+    run = _run_in(ctx)
+    if ctx.one("action") != "stop":
+        raise BadRequest(f"action is {ctx.one('action')[:50]!r}; give stop")
+    key = ctx.access.keys.bulk(run)
+    action, moved = ctx.access.read(lambda redis: redis.hmget(key, "action", "moved"))
+    if action is None:
+        raise NotFound(f"there is no change {run}: what became of one is kept for a day")
+    ctx.require(action.decode("utf-8", "replace"))
+    bulk.stop(ctx.access, run, ctx.user.name)
+    return Done("stop_bulk", ctx.url(f"/bulk/{run}"), {"moved": int(number(moved))})
+
+
+def _run_in(ctx: Context) -> str:
+    run = ctx.path.get("id", "")
+    if not _ID.fullmatch(run):
+        raise NotFound("there is no such change")
+    return run

@@ -1,0 +1,180 @@
+"""Changes of jobs in a set or a queue: of those that are named, of all on a page, of all that match a search."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobd.client.bulk import BulkResult
+from jobd.client.entry import JobEntry
+from jobd.client.sets import DeadSet
+from jobd.web import bulk, filters
+from jobd.web.bulk import Order
+from jobd.web.context import BadRequest, Context, Done, View
+from jobd.web.filters import Filter
+from jobd.web.places import Place, matching
+
+MOST_NAMED = 200
+MOST_AT_ONCE = 500
+"""Jobs that a request changes itself; more are left to a thread, whose progress is shown."""
+COUNT_SECONDS = 2.0
+"""How long the matches are counted before a change of all of them is confirmed."""
+_MOST_LOOKED_AT = 20_000
+"""Entries among which a request looks for matches itself; of more they are left to a thread."""
+ASK_FOR_THE_NAME = 1_000
+"""Jobs from which on a deletion asks to type the name of the set or the queue."""
+FORM = ("class", "queue", "error", "tag", "arg", "since", "until")
+"""Fields beside the search, each of which stands for a term of it."""
+
+
+def wanted(ctx: Context) -> Filter:
+    """What is searched for, by the box and by the fields beside it. Raises `BadRequest`."""
+    try:
+        given = filters.written({name: ctx.query.get(name, "") for name in FORM if not ctx.fields})
+        return filters.parse(f"{ctx.text()} {given}")
+    except filters.FilterError as error:
+        raise BadRequest(f"the search {ctx.text()!r}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Many:
+    """What can be changed where: `find` looks up the entries that keys name, `address` is their page, without `q`."""
+
+    ctx: Context
+    place: Place
+    title: str
+    actions: tuple[str, ...]
+    address: Callable[..., str]
+    find: Callable[[Sequence[str]], list[Any]]
+
+    def change(self) -> View | Done:
+        """Carry out what was sent. Raises `BadRequest` or `Forbidden`."""
+        ctx = self.ctx
+        action, keys = ctx.one("page") or ctx.one("action"), list(ctx.fields.get("key", ()))
+        if ctx.one("page"):
+            keys = ctx.one("shown").split()
+        if action not in self.actions:
+            raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(self.actions)}")
+        ctx.require(action)
+        if len(keys) > MOST_NAMED:
+            raise BadRequest(f"{len(keys):,} jobs are named; name at most {MOST_NAMED}, or all that match a search")
+        whole = ctx.one("all") == "yes"
+        if whole == bool(keys):
+            raise BadRequest("tick the jobs that are meant, or choose all")
+        at = _moment(ctx) if action == "reschedule" else None
+        order = Order(action, wanted(ctx), math.inf, at=at, user=ctx.user.name)
+        return self._all(order) if whole else self._named(order, keys)
+
+    def _named(self, order: Order, keys: list[str]) -> View | Done:
+        ctx = self.ctx
+        if order.action in ("delete", "kill") and ctx.one("confirmed") != "yes" and ctx.for_people:
+            fields = [("action", order.action), ("q", ctx.text()), *(("key", key) for key in keys)]
+            return self._confirm(order, len(keys), fields)
+        found = {entry.raw: entry for entry in self.find(keys) if entry is not None}
+        result = _last(bulk.apply(self.place, order, [list(found.values())]))
+        return self._done(order, result.also(gone=len(keys) - len(found)))
+
+    def _all(self, order: Order) -> View | Done:
+        ctx = self.ctx
+        now = self.place.access.server_now()
+        order = Order(order.action, order.wanted, _until(ctx, now), _count(ctx), order.at, order.user)
+        typed = self.place.name if ctx.one("ask_typed") == "yes" else ""
+        if ctx.one("confirmed") != "yes" or (typed and ctx.one("typed") != typed):
+            return self._count_and_confirm(order)
+        meant = self._gather(order)
+        if meant is not None:
+            return self._done(order, _last(bulk.apply(self.place, order, [meant])))
+        started = bulk.begin(self.place, order, ctx.masker)
+        return Done(order.action, ctx.url(f"/bulk/{started}"), {}, started=started)
+
+    def _gather(self, order: Order) -> list[JobEntry] | None:
+        """All that are meant; None when that is too much for a request."""
+        if not order.wanted and self.place.size() > MOST_AT_ONCE:
+            return None
+        meant, seen = list[JobEntry](), 0
+        for page, looked_at in matching(self.place, order.wanted, self.ctx.masker, order.until):
+            meant, seen = meant + page, seen + looked_at
+            if len(meant) > MOST_AT_ONCE or seen > _MOST_LOOKED_AT:
+                return None
+        return meant
+
+    def _count_and_confirm(self, order: Order) -> View:
+        counted, complete = self.place.size(), True
+        if order.wanted:
+            counted, deadline = 0, time.monotonic() + COUNT_SECONDS
+            for page, _ in matching(self.place, order.wanted, self.ctx.masker, order.until):
+                counted += len(page)
+                if time.monotonic() > deadline:
+                    complete = False
+                    break
+        fields = [("action", order.action), ("q", str(order.wanted)), ("all", "yes"), ("until", repr(order.until))]
+        fields += [("of", str(counted))] if complete else []
+        return self._confirm(order, counted, fields, complete=complete)
+
+    def _confirm(self, order: Order, count: int, fields: list[tuple[str, str]], *, complete: bool = True) -> View:
+        drops = room = 0
+        if order.action == "kill":
+            found = DeadSet(self.ctx.client).room()
+            drops, room = found.would_drop(count), found.max_jobs
+        typed = self.place.name if order.action == "delete" and count >= ASK_FOR_THE_NAME else ""
+        fields += [("at", repr(order.at))] if order.at is not None else []
+        data = {
+            "action": order.action,
+            "count": count,
+            "complete": complete,
+            "q": str(order.wanted),
+            "target": self.title,
+            "at": order.at,
+            "drops": drops,
+            "room": room,
+            "typed": typed,
+            "post": self.address(),
+            "back": self.address(q=str(order.wanted)),
+            "fields": [*fields, ("ask_typed", "yes")] if typed else fields,
+        }
+        return View("confirm.html", data, "Confirm", status=200 if self.ctx.for_people else 409)
+
+    def _done(self, order: Order, result: BulkResult) -> Done:
+        counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
+        return Done(order.action, self.address(q=str(order.wanted)), counts)
+
+
+def _last(results: Iterable[BulkResult]) -> BulkResult:
+    return deque(results, maxlen=1).pop()
+
+
+def _until(ctx: Context, now: float) -> float:
+    """The moment at which the jobs were counted, as the page that asked sends it back."""
+    try:
+        return min(float(ctx.one("until") or now), now)
+    except ValueError:
+        raise BadRequest("until is no time; begin at the list again") from None
+
+
+def _count(ctx: Context) -> int:
+    """How many were counted, as that page sends it back; 0 where it could not tell."""
+    text = ctx.one("of")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else 0
+
+
+def _moment(ctx: Context) -> float:
+    """The time in `at`: epoch seconds, ISO 8601 (UTC unless it says otherwise), or from now on, as in 10m."""
+    text = ctx.one("at").strip()
+    if (seconds := filters.seconds_of(text)) is not None and not text.replace(".", "").isdigit():
+        return ctx.access.now() + seconds
+    try:
+        moment = float(text) if text.replace(".", "", 1).isdigit() else _read(text)
+        datetime.fromtimestamp(moment, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise BadRequest(f"at is {text[:50]!r}; give a time such as 2026-11-22T10:00 (UTC), or 10m from now") from None
+    return moment
+
+
+def _read(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

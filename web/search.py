@@ -1,0 +1,139 @@
+"""A search within a time: looks through a set or a queue by steps, shows what it has found, and says how to go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jobd.client.entry import JobEntry
+from jobd.client.queues import QueueEntry
+from jobd.web.context import BadRequest, Context
+from jobd.web.documents import key_of, read_key
+from jobd.web.filters import Filter
+from jobd.web.places import Place, QueuePlace, SetPlace
+
+SEARCH_SECONDS = 0.06
+"""How long a search looks before it shows what it has found."""
+ROWS = 50
+_STEPS = (60, 1_000)
+"""Entries that a step looks at, where much is found and where little is."""
+_RARE = 50
+"""Little is one match among so many."""
+_STEP_BYTES = 4_000_000
+"""About so much does a step read of a queue."""
+_BACK = 900
+"""Jobs nearer to the end among which the last one looked at is found again, after workers took others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found: entries, each with its place in a queue, and where it goes on, "0" at the end."""
+
+    entries: list[tuple[int, JobEntry]]
+    cursor: str
+    seen: int
+    size: int
+
+
+def search(place: Place, wanted: Filter, ctx: Context, *, newest_first: bool = False) -> Found:
+    """Look for `SEARCH_SECONDS`, from the `cursor` of the request on."""
+    size, before = place.size(), ctx.number("seen")
+    cursor = ctx.query.get("cursor", "") or "0"
+    steps = _steps_of_set(place, wanted, ctx) if isinstance(place, SetPlace) else _Walk(place, cursor, newest_first)
+    found: list[tuple[int, JobEntry]] = []
+    seen, now, deadline = 0, place.access.now(), time.monotonic() + SEARCH_SECONDS
+    count = _STEPS[0]
+    while True:
+        cursor, looked_at, page = steps.step(count)
+        found += [
+            (at, entry)
+            for at, entry in page
+            if wanted.may_pass(entry.raw) and wanted.passes(place.subject(entry, ctx.masker, now))
+        ]
+        seen += looked_at
+        if cursor == "0" or len(found) >= ROWS or time.monotonic() > deadline:
+            break
+        # Where much is found few are looked at: all matches of a step have to be shown.
+        count = _STEPS[len(found) * _RARE < seen]
+    return Found(found, cursor, size if cursor == "0" else min(before + seen, size), size)
+
+
+def _steps_of_set(place: SetPlace, wanted: Filter, ctx: Context) -> _Scan:
+    return _Scan(place, ctx.number("cursor", 2**64), wanted.pattern)
+
+
+class _Scan:
+    """Steps through a set, by Redis' own scan."""
+
+    def __init__(self, place: SetPlace, cursor: int, pattern: bytes | None) -> None:
+        self._place, self._cursor, self._pattern = place, cursor, pattern
+
+    def step(self, count: int) -> tuple[str, int, list[tuple[int, JobEntry]]]:
+        """The cursor of the next step, how many entries were looked at, and those that may match."""
+        owner = self._place.owner
+
+        def ask(pipeline: Any) -> None:
+            pipeline.zscan(owner.key, self._cursor, match=self._pattern, count=count)
+
+        cursor, found = self._place.access.read_all(ask)[0] or (0, [])
+        self._cursor = int(cursor)
+        members = [(float(score), raw) for raw, score in found]
+        return str(self._cursor), count, [(0, entry) for entry in owner.entries(members)]
+
+
+class _Walk:
+    """Steps through a queue, from either end. Its cursor names the last job looked at, which others may move."""
+
+    def __init__(self, place: QueuePlace, cursor: str, newest_first: bool) -> None:
+        self._owner, self._newest_first = place.owner, newest_first
+        self._bytes_each, self._offset, self._last = 0.0, 0, ""
+        if cursor != "0":
+            named = read_key(cursor)
+            if named is None or not 0 <= named[0] <= 10**9:
+                raise BadRequest(f"cursor is {cursor[:50]!r}; begin the search again")
+            self._offset, self._last = int(named[0]) + 1, named[1]
+
+    def step(self, count: int) -> tuple[str, int, list[tuple[int, JobEntry]]]:
+        """As for a set."""
+        if self._bytes_each:
+            count = max(1, min(count, int(_STEP_BYTES / self._bytes_each)))
+        if self._last:
+            self._offset, self._last = self._again(), ""
+        raws = self._read(self._offset, count)
+        first, self._offset = self._offset, self._offset + len(raws)
+        if raws:
+            self._bytes_each = sum(map(len, raws)) / len(raws)
+        cursor = "0" if len(raws) < count else key_of(self._offset - 1, raws[-1])
+        return cursor, len(raws), [(first + i, QueueEntry(raw, self._owner)) for i, raw in enumerate(raws)]
+
+    def _again(self) -> int:
+        """Where the last job looked at stands now, or stood: what workers take moves it, what is pushed as well."""
+        low = max(self._offset - _BACK, 0) if not self._newest_first else self._offset - 1
+        window = self._read(low, self._offset + (_BACK if self._newest_first else 0) - low)
+        for place in range(len(window) - 1, -1, -1):
+            if key_of(0, window[place]).endswith(f"~{self._last}"):
+                return low + place + 1
+        return self._offset
+
+    def _read(self, offset: int, count: int) -> list[bytes]:
+        key, last = self._owner.key, offset + count - 1
+
+        def ask(pipeline: Any) -> None:
+            if self._newest_first:
+                pipeline.lrange(key, offset, last)
+            else:
+                pipeline.lrange(key, -last - 1, -offset - 1)
+
+        found: list[bytes] = self._owner.access.read_all(ask)[0] or []
+        return found if self._newest_first else found[::-1]
+
+
+def everything(place: Place, wanted: Filter, ctx: Context) -> Iterator[JobEntry]:
+    """All that pass a filter now, to the end."""
+    now = place.access.now()
+    for page in place.pages():
+        for entry in page:
+            if wanted.may_pass(entry.raw) and wanted.passes(place.subject(entry, ctx.masker, now)):
+                yield entry

@@ -1,0 +1,93 @@
+"""What a job's payload tells of its life: when what happened, which attempt is next, where it failed, how it is called.
+
+Pure; nothing here hides secrets: what is passed in is hidden already.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobd.client import defaults
+from jobd.client.entry import JobEntry
+
+_VENDORED = ("site-packages", "dist-packages", "/lib/python3", "/lib64/python3", "<frozen", "/gems/", "/lib/ruby/")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, or will, at a time in epoch seconds, `wait` seconds after what was before it."""
+
+    what: str
+    at: float
+    wait: float | None
+
+
+def timeline(entry: JobEntry, place: str, at: float | None) -> list[Event]:
+    """What the payload tells, in order; `at` is the time at which its place holds it, or since when it runs."""
+    ends = {"retries": "Runs again", "scheduled": "Runs", "dead": "Died", "busy": "Started"}
+    told = [
+        ("Created", entry.created_at),
+        ("Entered its queue", entry.enqueued_at),
+        ("Failed first", entry.failed_at),
+        ("Failed last", entry.retried_at),
+        ("No process knew its class", entry.unknown_since),
+        (ends.get(place, ""), at if place in ends else None),
+    ]
+    known = sorted(((moment, what) for what, moment in told if moment), key=lambda each: each[0])
+    before = [None, *(moment for moment, _ in known)]
+    return [
+        Event(what, moment, None if last is None else moment - last)
+        for (moment, what), last in zip(known, before, strict=False)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How often it has failed, which attempt comes next, and how many there are; None where nothing limits them."""
+
+    failures: int
+    following: int
+    most: int | None
+
+
+def attempts(entry: JobEntry) -> Attempts:
+    """Attempts of a job. Without a number of its own it has those that a worker gives by default."""
+    count, retry = entry.retry_count, entry.payload.get("retry")
+    failures = 0 if count is None else max(count + 1, 0)
+    most: int | None = defaults.MAX_RETRIES + 1
+    if entry.payload.get("retry_for") is not None:
+        most = None
+    elif retry is False:
+        most = 1
+    elif isinstance(retry, int) and not isinstance(retry, bool):
+        most = max(retry, 0) + 1
+    return Attempts(failures, failures + 1, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Backtrace:
+    """Lines of the application, and all lines, of which so many are those of libraries."""
+
+    own: Sequence[str]
+    lines: Sequence[str]
+    vendored: int
+
+
+def backtrace(lines: Sequence[str]) -> Backtrace:
+    """Tell the lines of the application from those of libraries by where their files are."""
+    own = [line for line in lines if not any(part in line for part in _VENDORED)]
+    return Backtrace(own, lines, len(lines) - len(own))
+
+
+def as_python(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """How a program of Python pushes the same job again."""
+    parts = name.split(".")
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+        item = {"class": name, "args": list(args), **({"kwargs": dict(kwargs)} if kwargs else {})}
+        return f"jobd.Client().push({item!r})"
+    given = [repr(value) for value in args]
+    given += [f"{key}={value!r}" if key.isidentifier() else f"**{ {key: value}!r}" for key, value in kwargs.items()]
+    return f"{parts[-1]}.perform_async({', '.join(given)})"
