@@ -130,10 +130,11 @@ class Shared:
 
     def totals(self) -> Totals | None:
         """Those of the last second, or a little older while somebody reads them; None says that the caller is to."""
-        now = time.monotonic()
+        now, answers = time.monotonic(), not self.outage.lasts
         with self._lock:
             age = now - self._totals[0] if self._totals else math.inf
-            if self._totals and (age < MAX_AGE or (age < MAX_AGE + READ_SECONDS and now < self._read_until)):
+            is_read = answers and age < MAX_AGE + READ_SECONDS and now < self._read_until
+            if self._totals and (age < MAX_AGE or is_read):
                 return self._totals[1]
             self._read_until = now + READ_SECONDS
         return None

@@ -29,6 +29,12 @@ class Outage:
         self._problem = ""
         self._again_at = 0.0
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the last who asked has waited in vain."""
+        with self._lock:
+            return bool(self._problem)
+
     @contextmanager
     def noticed(self) -> Iterator[None]:
         """Around what asks Redis. Raises `RedisUnavailable` at once when somebody has just waited in vain."""

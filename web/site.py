@@ -128,14 +128,19 @@ def app(
     if wrong := [origin for origin in trusted_origins if "://" not in origin or origin.count("/") != 2]:
         raise ConfigError(f"trusted_origins: {wrong[0]!r} is no origin; write https://ops.example.com")
     if read_only is None:
-        read_only = not given and authorize is None
-        if read_only:
-            logger.warning("web.read_only: neither auth nor authorize is given, so nothing can be changed")
+        read_only = _is_unguarded(given, authorize)
     shared = Shared(client, Masker(mask), title, environment)
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
     made = Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
     made.state.live = site.live
     return made
+
+
+def _is_unguarded(given: Sequence[Authenticator], authorize: Authorize | None) -> bool:
+    if given or authorize is not None:
+        return False
+    logger.warning("web.read_only: neither auth nor authorize is given, so nothing can be changed")
+    return True
 
 
 @dataclass(frozen=True)
@@ -278,7 +283,7 @@ class Site:
         status, title, text = _judge(error, ctx)
         if status == 500:
             logger.error("web.failed %s", request.url.path, exc_info=error)
-        for_programs = "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues"))
+        for_programs = "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues", "/live"))
         if isinstance(error, RedisUnavailable) and "view" in ctx.allowed and request.method != "POST":
             response = self._stale(request, ctx, text, for_programs=for_programs)
         elif for_programs:
@@ -543,7 +548,11 @@ def _setting(name: str) -> Callable[[Request, Context], Any]:
 
 
 async def _find(request: Request, ctx: Context) -> Response:
-    return await ctx.shared.threads.run(lambda: finder.find(ctx))
+    def run() -> Response:
+        with ctx.shared.outage.noticed():
+            return finder.find(ctx)
+
+    return await ctx.shared.threads.run(run)
 
 
 async def _nothing(request: Request, ctx: Context) -> Response:

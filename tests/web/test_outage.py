@@ -69,6 +69,9 @@ def test_a_silent_redis_shows_each_page_within_a_second_with_its_last_figures_an
         assert "This page was not read before." in unread.text
         assert "Dead" in unread.text
         assert {"href": "/dead", "aria-current": "page"} in unread.all("a")
+        told = browser.get("/live?once=1").json()
+        assert (told["last"], "Timeout" in told["error"]) == (None, True)
+        assert browser.get("/find?q=abc").status_code == 503
         told = browser.get("/api/v1/retries").json()
         assert (told["last"], "Timeout" in told["error"]) == (None, True)
     finally:
