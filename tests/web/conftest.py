@@ -16,6 +16,13 @@ def each_test_has_fresh_settings(fresh_settings: None) -> None:
     """Whether it asks for them or not."""
 
 
+@pytest.fixture(autouse=True)
+def searches_have_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr("jobd.web.search.SEARCH_SECONDS", 30.0)
+    monkeypatch.setattr("jobd.web.pages.jobs.FIND_SECONDS", 30.0)
+
+
 @pytest.fixture
 def client(redis_url: str) -> Iterator[Client]:
     """A client of the empty database."""
