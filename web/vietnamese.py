@@ -606,4 +606,5 @@ VIETNAMESE = {
         "Không công việc nào bị mất hay nhân đôi; hãy làm lại cho phần còn lại."
     ),
     "In the search, with a - before what must not be there:": "Trong ô tìm, đặt - trước những gì không được có:",
+    "Environment": "Môi trường",
 }

@@ -19,6 +19,7 @@ def ticked(page: Page) -> list[bool]:
 
 
 def test_g_and_a_letter_go_to_a_page_and_slash_to_the_finder(page: Page) -> None:
+    page.goto("/")
     for letter, path in (("q", "/queues"), ("b", "/busy"), ("r", "/retries"), ("d", "/dead"), ("o", "/")):
         page.keyboard.press("g")
         page.keyboard.press(letter)
@@ -76,6 +77,7 @@ def test_capitals_change_what_is_ticked_after_a_question(dashboard: Dashboard, p
 
 
 def test_p_pauses_t_changes_the_colours_and_a_question_mark_helps(page: Page) -> None:
+    page.goto("/")
     page.keyboard.press("p")
     expect(page.locator("#live")).to_have_text("‖ Paused")
     page.keyboard.press("p")
@@ -94,6 +96,7 @@ def test_p_pauses_t_changes_the_colours_and_a_question_mark_helps(page: Page) ->
 
 
 def test_the_keys_can_be_turned_off(page: Page) -> None:
+    page.goto("/")
     page.keyboard.press("?")
     page.get_by_role("link", name="Turn the keys off").click()
     expect(page.locator("html")).to_have_attribute("data-keys", "off")
@@ -113,7 +116,7 @@ def test_times_are_those_of_the_device_when_that_is_chosen(open_page: OpenPage) 
 
 
 def test_a_phone_reaches_all_pages_by_its_bar(open_page: OpenPage) -> None:
-    page = open_page(phone=True)
+    page = open_page("/", phone=True)
     page.locator(".tabs").get_by_role("link", name="Retries").click()
     page.wait_for_url("**/retries")
     page.locator(".tabs").get_by_role("link", name="More").click()

@@ -101,6 +101,8 @@ def test_paused_it_stays_as_it_is_until_it_goes_on(dashboard: Dashboard, page: P
     page.goto("/retries")
     pill = page.locator("#live")
     expect(pill).to_have_text("● Live")
+    expect(page.locator(".rail [data-live=retries]")).to_have_text("3")
+    expect(page.locator(ROWS)).to_have_count(3)
     pill.click()
     expect(pill).to_have_text("‖ Paused")
     with more_retries(dashboard, "paused", 1) as late:

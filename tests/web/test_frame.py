@@ -55,7 +55,7 @@ def test_the_name_of_the_site_and_its_environment_are_shown(client: Client) -> N
     app = jobd.web.app(client, read_only=True, title="Shop <1>", environment="Production")
     page = Page.of(Browser(app).get("/").text)
     assert "Shop <1>" in page.text
-    [bar] = [each for each in page.all("p") if "environment" in str(each.get("class"))]
+    [bar] = [each for each in page.all("aside") if "environment" in str(each.get("class"))]
     assert bar["class"] == "environment production"
 
 
