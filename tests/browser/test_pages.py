@@ -81,7 +81,7 @@ def test_every_page_of_the_menu_is_reached_by_clicking(page: Page) -> None:
     for path, title, *_ in render.PAGES:
         page.locator("nav").first.locator(f'a[href="{path}"]').first.click()
         expect(page).to_have_title(f"{title} · jobd")
-        expect(page.locator(f'nav a[href="{path}"]').first).to_have_attribute("aria-current", "page")
+        expect(page.locator(f'nav li a[href="{path}"]').first).to_have_attribute("aria-current", "page")
 
 
 def test_every_page_of_the_menu_is_a_page_of_the_site() -> None:
@@ -91,10 +91,12 @@ def test_every_page_of_the_menu_is_a_page_of_the_site() -> None:
 
 def test_the_language_is_chosen_by_clicking_and_kept(page: Page) -> None:
     page.goto("/")
+    page.locator("#display summary").click()
     page.get_by_role("link", name="Tiếng Việt").first.click()
     expect(page.locator("html")).to_have_attribute("lang", "vi")
     page.goto("/queues")
     expect(page.locator("h1")).to_have_text(VIETNAMESE["Queues"])
+    page.locator("#display summary").click()
     page.get_by_role("link", name="English").first.click()
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
