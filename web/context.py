@@ -22,7 +22,7 @@ from jobd.web.questions import Question, answer
 from jobd.web.server import Watch
 from jobd.web.text import translate
 from jobd.web.threads import MOST_CHANGES, Threads
-from jobd.web.totals import Totals, ask_totals
+from jobd.web.totals import Totals, ask_totals, attention
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 LOOK_SECONDS = 0.45
@@ -95,6 +95,7 @@ class Shared:
         self.figures, self.watch = Figures(), Watch()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
+        self._needs: tuple[Totals, int] | None = None
         self._read_until = self._answers_until = 0.0
         self._last: Totals | None = None
         self._access: tuple[Client, Access] | None = None
@@ -145,6 +146,13 @@ class Shared:
             self._totals = None if totals is None else (time.monotonic(), totals)
             self._read_until = 0.0
             self._last = totals or self._last
+
+    def attention(self, totals: Totals) -> int:
+        """How many things need attention; counted once for the same totals, as there may be a thousand processes."""
+        known = self._needs
+        if known is None or known[0] is not totals:
+            self._needs = known = (totals, len(attention(totals)))
+        return known[1]
 
 
 @dataclass

@@ -25,7 +25,6 @@ from jobd.web.documents import as_json
 from jobd.web.filters import narrowed
 from jobd.web.settings import SETTINGS
 from jobd.web.text import LANGUAGES, printable
-from jobd.web.totals import attention
 
 _HERE = Path(__file__).parent
 _TIMES = re.compile(r"(<time[^>]*>)[^<]*")
@@ -239,7 +238,7 @@ def message(ctx: Context) -> str:
 def heading_figures(ctx: Context) -> dict[str, Any]:
     """The figures at the head of a page, and how many things need attention."""
     totals = ctx.read_totals()
-    return {**totals.document(), "attention": len(attention(totals))}
+    return {**totals.document(), "attention": ctx.shared.attention(totals)}
 
 
 def digest(html: str) -> str:

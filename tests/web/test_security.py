@@ -262,7 +262,8 @@ def test_secrets_leave_the_server_in_no_form(browser: Browser, redis: Redis) -> 
     fill_queue(redis, 1, **fields)
     key = browser.data("/retries")["jobs"][0]["key"]
     paths = ["/retries", "/dead", "/queues/default", f"/jobs/r1?in=retries&key={key}", "/jobs/j0"]
-    for path in paths + [f"/api/v1{path}" for path in paths]:
+    live = [f"/live?{urlencode({'once': 1, 'page': path})}" for path in paths]
+    for path in [*paths, *(f"/api/v1{path}" for path in paths), *live]:
         answer = browser.get(path)
         assert answer.status_code == 200
         assert "hunter2" not in answer.text, path
