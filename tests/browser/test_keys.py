@@ -39,7 +39,7 @@ def test_rows_are_walked_and_ticked_alone_in_ranges_and_all(page: Page) -> None:
     assert ticked(page) == [True, False, False]
     page.keyboard.press("Shift+X")
     assert ticked(page) == [True, True, True]
-    expect(page.locator(".bar").first).to_contain_text("3")
+    expect(page.locator(".bar").first).to_contain_text("3 of 3 selected")
     page.keyboard.press("k")
     page.keyboard.press("x")
     assert ticked(page) == [True, False, True]

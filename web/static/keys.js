@@ -19,7 +19,8 @@
       const told = bar?.querySelector("[data-selected], span");
       if (told) {
         told.dataset.jsPlain ??= told.textContent;
-        const values = { count: ticked.toLocaleString("en-US"), all: told.dataset.selected };
+        const whole = told.dataset.selected ?? document.querySelector(".rail a[aria-current] .count")?.textContent;
+        const values = { count: ticked.toLocaleString("en-US"), all: whole };
         told.textContent = ticked ? say(values.all ? words.selected : words.ticked, values) : told.dataset.jsPlain;
       }
       bar?.toggleAttribute("data-js-ticked", ticked > 0);
