@@ -4,6 +4,7 @@
   const library = document.currentScript.dataset.uplot;
   const drawn = new Map();
   const DASHES = [[], [10, 4], [2, 3], [10, 3, 2, 3]];
+  const WHOLE = Array.from({ length: 12 }, (none, i) => [1, 2, 5].map((step) => step * 10 ** i)).flat();
   const STEPS = {
     count: [[0, 1, ""]],
     seconds: [[0, 0.001, " ms"], [1, 1, " s"], [120, 60, " min"], [7200, 3600, " h"], [172800, 86400, " d"]],
@@ -58,7 +59,7 @@
       scales: { y: { range: (plot, low, high) => [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * 1.05] } },
       axes: [
         { ...axis, size: 28, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
-        { ...axis, size: 64, values: (plot, splits) => splits.map((split) => write(data.unit, split)) },
+        { ...axis, size: 64, incrs: data.unit === "count" ? WHOLE : undefined, values: (plot, splits) => splits.map((split) => write(data.unit, split)) },
       ],
       series: [{}, ...lines(figure, data)],
       hooks: {
