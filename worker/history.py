@@ -6,6 +6,7 @@ place. What a record is: `jobd.client.history`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.cluster import latency
 
+SETTLED = 5.0
+"""Seconds after its start before which a process does not record: it has more urgent things to ask."""
 _TELL_AGAIN = 3600.0
 """Seconds after which a refusal that lasts is logged again."""
 
@@ -28,14 +31,14 @@ class Sampler:
 
     def __init__(self, connector: Connector, keys: Keys, clock: ServerClock, *, leads: Callable[[], bool]) -> None:
         self._connector, self._keys, self._clock, self._leads = connector, keys, clock, leads
-        self._last = -1
+        self._last, self._from = -1, time.monotonic() + SETTLED
         self._refusals = log.Sparingly(_TELL_AGAIN)
 
     def tick(self) -> None:
         """Record the totals, unless it is too early for it or another's task. Raises redis-py's errors."""
         now = self._clock.now()
         slot = int(now // defaults.HISTORY_STEP)
-        if slot == self._last or not self._leads():
+        if slot == self._last or time.monotonic() < self._from or not self._leads():
             return
         self._last = slot
         sample = read_sample(self._connector.client(), self._keys, now)

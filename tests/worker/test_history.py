@@ -13,11 +13,18 @@ from jobd.client.connection import Connector
 from jobd.client.errors import InvalidArguments
 from jobd.client.history import RINGS, Sample, Samples, highest, increases, pack
 from jobd.client.keys import Keys
+from jobd.worker import history
 from jobd.worker.clock import ServerClock
 from jobd.worker.history import Sampler, read_sample
 from tests.client.api import fill_queue, fill_set
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process records from its first beat on."""
+    monkeypatch.setattr(history, "SETTLED", 0.0)
 
 
 def sampler(url: str, *, leads: bool = True) -> Sampler:
@@ -69,6 +76,14 @@ def test_only_who_leads_records_and_that_each_ten_seconds(redis: Redis, redis_ur
     now += 10
     mine.tick()
     assert redis.exists("jobd:history:10s")
+
+
+def test_a_process_that_has_just_started_does_not_record(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SETTLED", 60.0)
+    sampler(redis_url).tick()
+    assert redis.keys() == []
 
 
 def test_a_ring_keeps_its_size_and_its_newest_samples(redis: Redis) -> None:
