@@ -53,7 +53,7 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
             "class": "part of the name of running jobs",
         },
     ),
-    "/busy/{name}": (
+    "/busy/{identity}": (
         "one process and the stacks of its threads, once it was asked for them",
         {"name": "its identity, where that is no word", "asked": "when it was asked, in epoch seconds"},
     ),
@@ -123,7 +123,7 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
             "confirmed": {"enum": ["yes"], "description": "without it all are counted, and the answer is 409"},
         },
     ),
-    "/busy/{name}": (["stacks"], {}),
+    "/busy/{identity}": (["stacks"], {}),
     "/failures": (["retry", "waves", "kill", "delete"], _CAUSE),
     "/cron": (
         ["enable", "disable", "run", "delete", "enable_all", "disable_all"],

@@ -72,7 +72,7 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     _of_set("dead"),
     ("/jobs/{jid:path}", jobs.job, None),
     ("/busy", busy.busy, busy.change),
-    ("/busy/{name:path}", stacks.show, stacks.change),
+    ("/busy/{identity:path}", stacks.show, stacks.change),
     ("/failures", failures.show, failures.change),
     ("/cron", cron.show, cron.change),
     ("/cron/{name:path}", cron.show_entry, cron.change),

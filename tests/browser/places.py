@@ -13,8 +13,9 @@ OF_PARTS = {
     "/metrics/{name:path}": "/metrics/SyncStock",
     "{name:path}": "reports",
     "{jid:path}": "{jid}",
+    "{identity:path}": "{identity}",
 }
-"""What stands for the part of an address that names a queue, a job, an entry of the cron, or a class."""
+"""What stands for the part of an address that names a queue, a job, a process, an entry of the cron, or a class."""
 SAID = frozenset(
     {
         *(
@@ -40,14 +41,14 @@ COUNTED = frozenset({"size", "processed", "failed", "busy", "enqueued", "retries
 
 def paths(dashboard: Dashboard) -> list[str]:
     """One address for each page of the site, the job's being a retry. Fails for a page that it does not know."""
-    jid = dashboard.api("/retries")["jobs"][0]["jid"]
-    return [path_of(pattern, jid) for pattern, _, _ in site.PAGES]
+    return [path_of(pattern, dashboard) for pattern, _, _ in site.PAGES]
 
 
-def path_of(pattern: str, jid: str) -> str:
+def path_of(pattern: str, dashboard: Dashboard) -> str:
     """The address that stands for all of a pattern."""
+    known = {"jid": dashboard.api("/retries")["jobs"][0]["jid"], "identity": dashboard.jobd.identities[0]}
     for part, value in OF_PARTS.items():
-        pattern = pattern.replace(part, value.format(jid=jid))
+        pattern = pattern.replace(part, value.format(**known))
     assert "{" not in pattern, f"{pattern}: say in tests/browser/places.py what stands for its part"
     return pattern
 

@@ -275,6 +275,21 @@ class TestProcesses:
         expect(told(page)).to_be_visible()
         wait_until(lambda: "import_catalogue" in dashboard.jobd.text(), "its stacks are in the log")
 
+    def test_one_shows_what_its_threads_do(self, dashboard: Dashboard, page: Page) -> None:
+        [identity] = dashboard.jobd.identities
+        page.goto("/busy")
+        page.locator("main tbody").first.get_by_role("link").first.click()
+        press(page.locator("main"), "stacks")
+        expect(told(page)).to_be_visible()
+        go_until(page, f"/busy/{identity}", "import_catalogue")
+
+    def test_all_are_told_after_a_question(self, dashboard: Dashboard, page: Page) -> None:
+        page.goto("/busy")
+        press(page.locator("main form.all"), "dump")
+        expect(page.locator("main")).to_contain_text("1 processes, which run 1 jobs")
+        confirm(page)
+        expect(told(page)).to_be_visible()
+
     def test_one_is_quieted_and_then_stopped_and_replaced(self, dashboard: Dashboard, page: Page) -> None:
         [identity] = dashboard.jobd.identities
         page.goto("/busy")

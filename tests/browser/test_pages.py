@@ -32,15 +32,9 @@ def is_in(text: str, shown: str) -> bool:
     return re.search(rf"(?<![\d,.]){text}(?![\d,])", shown) is not None if number else text in shown
 
 
-def jid_of(dashboard: Dashboard) -> str:
-    """A job that waits for its retry."""
-    found: str = dashboard.api("/retries")["jobs"][0]["jid"]
-    return found
-
-
 @every_page
 def test_a_page_says_what_the_interface_for_programs_says(pattern: str, dashboard: Dashboard, page: Page) -> None:
-    path = path_of(pattern, jid_of(dashboard))
+    path = path_of(pattern, dashboard)
 
     def missing() -> list[str]:
         """Between the two readings a heartbeat may come."""

@@ -47,8 +47,8 @@ def filled(path: str, browser: Browser) -> str:
     """An address with its parts named, each of something that is there."""
     key = quote(browser.data("/retries")["jobs"][0]["key"])
     entry = browser.data("/cron")["entries"][0]["name"]
-    name = {"busy": PROCESS, "cron": entry}.get(path.removeprefix("/api/v1").split("/")[1], "default")
-    known = {"name": name, "jid": f"rplain?in=retries&key={key}", "class": "HardJob"}
+    name = {"cron": entry}.get(path.removeprefix("/api/v1").split("/")[1], "default")
+    known = {"name": name, "identity": PROCESS, "jid": f"rplain?in=retries&key={key}", "class": "HardJob"}
     for part in re.findall(r"\{(\w+)(?::path)?\}", path):
         assert part in known, f"the test does not know what {path} names: add it"
         path = re.sub(rf"\{{{part}(:path)?\}}", known[part], path)

@@ -104,7 +104,7 @@ def test_the_totals_show_how_they_have_changed(browser: Browser, redis: Redis) -
     record(redis, "10s", 100, processed=5.0, failed=0.5, dead=1.0)
     redis.mset({"stat:processed": 1_000_010, "stat:failed": 1_000_000})
     data = browser.data("/overview")
-    by_name = {each["name"]: each for each in data["courses"]}
+    by_name = {each["figure"]: each for each in data["courses"]}
     assert by_name["processed"]["change"] == 10 + 5 * 990
     assert 4.5 < data["rates"]["processed"] <= 5.0
     page = Page.of(browser.get("/").text)

@@ -117,7 +117,7 @@ def _course(name: str, totals: Totals, samples: Sequence[Sample], now: float) ->
     if change is not None and name in _COUNTERS:
         change = max(change, 0)
     return {
-        "name": name,
+        "figure": name,
         "value": value,
         "change": None if change is None else int(change),
         "since": within[0].at if within else None,

@@ -63,7 +63,7 @@ def change(ctx: Context) -> Done:
 
 
 def _identity(ctx: Context) -> str:
-    name = ctx.query.get("name") or ctx.path.get("name", "")
+    name = ctx.query.get("name") or ctx.path.get("identity", "")
     if not name or len(name) > 1_000:
         raise BadRequest("give the identity of a process")
     return name
