@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,9 +100,9 @@ def measure_all(given: argparse.Namespace, path: Path, content: dict[str, Any]) 
     asked = [name for name in given.systems.split(",") if name]
     measures, (chosen, missing) = results.named(MEASURES, given.only), available(asked, given.beside)
     complete, repeats = True, runner.Repeats(given.repeats, REPEATS_SECONDS)
-    with Server() as server:
+    with Server() as server, ExitStack() as guests:
         content |= conditions.merged(content, server, chosen, asked, missing)
-        theatre = Theatre(server, Producers(server), given.seconds, given.quick)
+        theatre = Theatre(server, Producers(server), given.seconds, given.quick, guests)
         plans = [Plan(measure, cases, given) for measure in measures if (cases := measure.cases(theatre, chosen))]
         for number, plan in enumerate(plans):
             left = sum(each.estimate for each in plans[number:])
@@ -112,7 +113,7 @@ def measure_all(given: argparse.Namespace, path: Path, content: dict[str, Any]) 
             else:
                 runner.say(f"  no figures; {path} keeps what it had")
                 complete = False
-            theatre.producers.forget()
+            theatre.rest()
     return complete
 
 

@@ -29,7 +29,7 @@ LARGEST = "q000"
 """The queue that has most of the jobs."""
 RARE, BROAD, NOWHERE = "needle", "Timeout", "haystack"
 """Texts that few, a third, and none of the retries hold."""
-_RARE_EVERY = 10_000
+RARE_EVERY = 10_000
 _STEP = 1_000
 _DAY = 24 * 3600
 _KEPT = ((MINUTE, 8 * 3600), (TEN_MINUTES, 72 * 3600), (HOUR, 90 * _DAY))
@@ -133,7 +133,7 @@ def _dead(client: Redis, size: Size, dice: random.Random, now: float) -> None:
 
 def _failed(number: int, size: Size, dice: random.Random, now: float) -> bytes:
     name, text = _ERRORS[number % len(_ERRORS)]
-    if not number % _RARE_EVERY:
+    if not number % RARE_EVERY:
         text += f" {RARE}"
     errors = {
         "failed_at": now - dice.uniform(3_600, _DAY),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import drain, growth, idle, latency, pushing, recovery, scheduling, sleeping
+from bench import bulk, dashboard, drain, growth, idle, latency, pushing, recovery, scheduling, sleeping
 from bench.results import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -17,4 +17,6 @@ MEASURES: tuple[Measure, ...] = (
     recovery.ALL,
     recovery.ONE,
     *growth.MEASURES,
+    *dashboard.MEASURES,
+    bulk.RETRY_ALL,
 )

@@ -61,6 +61,11 @@ class Server:
             return f"Valkey {info['valkey_version']}"
         return f"Redis {info['redis_version']}"
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def cpu(self) -> float:
         """CPU seconds that it has used."""
         return cpu_seconds(self._process.pid)

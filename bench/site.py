@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import http.client
+import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,14 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 from bench.processes import Processes
 from bench.systems import PEERS
-from bench.venvs import ROOT, Unavailable
+from bench.venvs import ROOT
 
 BOOT_SECONDS = 30.0
 ANSWER_SECONDS = 120.0
-"""Sidekiq's pages hold a request for as long as a change of a whole set takes."""
+"""A dashboard may hold a request for as long as the change of a whole set takes."""
 RUBY_WEB = ROOT / "tests" / "interop" / "ruby" / "web.rb"
 
 
@@ -35,25 +37,33 @@ class Answer:
 
 
 class Site:
-    """A dashboard on a port of the loopback. Every request has a connection of its own, as WEBrick wants it."""
+    """A dashboard on a port of the loopback; each request has a connection of its own."""
 
-    def __init__(self, name: str, version: str, processes: Processes, port: int) -> None:
-        self.name, self.version, self.processes, self.port = name, version, processes, port
+    def __init__(self, processes: Processes, port: int) -> None:
+        self.processes, self.port = processes, port
 
     def cpu(self) -> float:
         """CPU seconds that its process has used."""
         return self.processes.cpu()
 
-    def ask(
-        self,
-        path: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        seconds: float = ANSWER_SECONDS,
-    ) -> Answer:
-        """GET, or POST of `body`. Raises OSError without an answer in so many seconds."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+    def page(self, path: str) -> Answer:
+        """A page that is there. Raises RuntimeError for any other answer."""
+        answer = self.ask(path)
+        if answer.status != 200:
+            raise RuntimeError(f"{path} is answered by {answer.status}: {answer.body[:200]!r}")
+        return answer
+
+    def retry_all(self) -> None:
+        """Have all jobs that failed run again; it may go on after the answer."""
+        body = json.dumps({"action": "retry", "all": "yes", "confirmed": "yes"}).encode()
+        sent = {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{self.port}"}
+        answer = self.ask("/api/v1/retries", body, sent)
+        if answer.status not in (200, 202):
+            raise RuntimeError(f"the retry is answered by {answer.status}: {answer.body[:200]!r}")
+
+    def ask(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET, or POST of `body`. Raises OSError without an answer in ANSWER_SECONDS."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
         try:
             connection.connect()
             started = time.perf_counter()
@@ -66,6 +76,21 @@ class Site:
             connection.close()
 
 
+class SidekiqSite(Site):
+    """The Web UI of Sidekiq."""
+
+    def retry_all(self) -> None:
+        form = self.page("/retries")
+        token = re.search(rb"name='authenticity_token' value='([^']+)'", form.body)
+        if token is None:
+            raise RuntimeError("its page of retries has no form")
+        body = urlencode({"authenticity_token": html.unescape(token[1].decode())}).encode()
+        cookie = form.headers.get("set-cookie", "").partition(";")[0]
+        sent = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie}
+        if (answer := self.ask("/retries/all/retry", body, sent)).status != 302:
+            raise RuntimeError(f"the retry is answered by {answer.status}: {answer.body[:200]!r}")
+
+
 @contextmanager
 def jobds(url: str, *, totals_age: float | None = None) -> Iterator[Site]:
     """`jobd web` for the Redis at `url`."""
@@ -73,27 +98,15 @@ def jobds(url: str, *, totals_age: float | None = None) -> Iterator[Site]:
     command = [sys.executable, str(PEERS / "dashboard_app.py"), "--bind", "127.0.0.1:0"]
     environment = {**_kept(), "PYTHONPATH": str(ROOT), "JOBD_REDIS_URL": url, **changed}
     with _running(command, environment, r"http://127\.0\.0\.1:(\d+)/") as (processes, port):
-        yield Site("jobd", "", processes, port)
+        yield Site(processes, port)
 
 
 @contextmanager
 def sidekiqs(url: str) -> Iterator[Site]:
-    """Sidekiq's Web UI for the Redis at `url`, in WEBrick. Raises Unavailable."""
+    """Sidekiq's Web UI for the Redis at `url`, in WEBrick; apt-get install ruby-sidekiq ruby-webrick."""
     environment = {**_kept(), "INTEROP_URL": url, "REDIS_URL": url, "LANG": "C.UTF-8"}
     with _running(["ruby", str(RUBY_WEB)], environment, r"^(\d+)$") as (processes, port):
-        yield Site("Sidekiq", sidekiq_version(), processes, port)
-
-
-def sidekiq_version() -> str:
-    """That of the Sidekiq whose Web UI Ruby can load. Raises Unavailable."""
-    code = 'require "sidekiq"; require "sidekiq/web"; require "rack/handler/webrick"; print Sidekiq::VERSION'
-    try:
-        done = subprocess.run(["ruby", "-e", code], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise Unavailable(f"its Web UI: {error}; apt-get install ruby-sidekiq ruby-webrick") from None
-    if done.returncode:
-        raise Unavailable("Ruby cannot load its Web UI: apt-get install ruby-sidekiq ruby-webrick")
-    return done.stdout
+        yield SidekiqSite(processes, port)
 
 
 @contextmanager

@@ -165,6 +165,13 @@ class Theatre:
     seconds: float
     """How long a measurement takes at least, where that can be chosen."""
     quick: bool = False
+    guests: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What ends with the measure that brought it."""
+
+    def rest(self) -> None:
+        """End what a measure leaves behind, and give its memory back."""
+        self.guests.close()
+        self.producers.forget()
 
     @contextlib.contextmanager
     def run(self, system: System, setup: Setup) -> Iterator[Stage]:
