@@ -13,7 +13,7 @@ from bench import crowd
 from bench.dashboard import Sites
 from bench.load import Watch
 from bench.results import Cases, Figures, Measure
-from bench.stage import Look, Stage, Theatre
+from bench.stage import Jobs, Look, Stage, Theatre
 from bench.systems import Setup, System, jobd
 
 SLOW_CALL = 0.0005
@@ -21,14 +21,15 @@ SLOW_CALL = 0.0005
 MOST_SECONDS = 120.0
 BESIDE = {True: 0.5, False: 3.0}
 """Seconds before and after the change in which the workers are watched without it, in a quick run and else."""
-FETCHED = {True: 500_000, False: 1_600_000}
-"""Jobs for the worker; it must not run out of them."""
+NAP = 0.001
+BESIDES = {True: (100_000, 500_000), False: (600_000, 1_600_000)}
+"""Jobs for the worker, of NAP seconds and empty ones; it must not run out of them."""
 
 
-def retried(theatre: Theatre, sites: Sites, name: str) -> Figures:
-    """Have a dashboard retry all, while a worker fetches each of its jobs by a call of its own."""
-    client, worker = theatre.server.client, jobd(prefetch=1)
-    copy = theatre.producers.copy(worker, [(FETCHED[theatre.quick], "nothing", [1])])
+def retried(theatre: Theatre, sites: Sites, name: str, worker: System, jobs_beside: Jobs) -> Figures:
+    """Have a dashboard retry all, while a worker has other jobs."""
+    client = theatre.server.client
+    copy = theatre.producers.copy(worker, jobs_beside)
     with theatre.run(worker, Setup()) as stage:
         crowd.fill_retries(client, crowd.QUICK if theatre.quick else crowd.FULL)
         jobs, served = int(client.zcard("retry")), sites(name)
@@ -78,21 +79,31 @@ def _longest_call(client: Redis) -> float:
 
 
 def retries(theatre: Theatre, systems: Sequence[System]) -> Cases:
-    """jobd's dashboard and Sidekiq's Web UI."""
+    """jobd's dashboard and Sidekiq's Web UI, each beside two kinds of work."""
     sites, names = Sites(theatre), {system.name for system in systems if system.is_plain}
-    return {name: partial(retried, theatre, sites, name) for name in ("jobd", "Sidekiq") if name in names}
+    short, empty = BESIDES[theatre.quick]
+    workers: list[tuple[str, System, Jobs]] = [
+        (f"jobs of {NAP * 1_000:g} ms", jobd(), [(short, "nap", [NAP])]),
+        ("a call for each job", jobd(prefetch=1), [(empty, "nothing", [1])]),
+    ]
+    return {
+        f"{name}, {what}": partial(retried, theatre, sites, name, worker, jobs)
+        for name in ("jobd", "Sidekiq")
+        for what, worker, jobs in (workers if name in names else ())
+    }
 
 
 RETRY_ALL = Measure(
     "dashboard-retry-all",
     "Retry of a whole set",
     f"{crowd.FULL.retries:,} retries are put back into their {crowd.FULL.queues} queues by the button for all of them. "
-    "Meanwhile a worker process of jobd with ten threads and `prefetch: 1` works on empty jobs, each fetched by a call "
-    "of its own: by how much it is slower than before and afterwards. The longest call is how long Redis at most "
-    "answered nobody else; CPU time of the web process.",
+    "Meanwhile a worker process of jobd with ten threads works on other jobs: on jobs that sleep, with its settings as "
+    "they come; on empty jobs with `prefetch: 1`, so that each is a call of Redis. By how much it is slower than "
+    "before and afterwards. The longest call is how long Redis at most answered nobody else; CPU time of the web "
+    "process.",
     retries,
     ("seconds", "jobs/s", "worker slower %", "longest call ms", "CPU s"),
-    rows="dashboard",
+    rows="dashboard, worker",
     most_rounds=3,
     once_from=60.0,
     fixed=40.0,

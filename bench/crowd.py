@@ -32,8 +32,8 @@ RARE, BROAD, NOWHERE = "needle", "Timeout", "haystack"
 RARE_EVERY = 10_000
 _STEP = 1_000
 _DAY = 24 * 3600
-_KEPT = ((MINUTE, 8 * 3600), (TEN_MINUTES, 72 * 3600), (HOUR, 90 * _DAY))
-"""Widths of the figures of classes, and for how many seconds they are kept."""
+_KEPT = ((MINUTE, 8 * 3600), (TEN_MINUTES, 72 * 3600))
+"""Widths of the figures of classes, and for how many seconds they are kept; by the hour for days."""
 _FILLED = "bench:crowd"
 _ERRORS = (
     ("Timeout::Error", "no answer from 10.0.{0}.{1} after 30 s"),
@@ -55,6 +55,8 @@ class Size:
     threads: int = 10
     classes: int = 50
     cron: int = 200
+    days: int = 90
+    """For which there are figures of classes by the hour."""
 
 
 FULL = Size()
@@ -87,8 +89,8 @@ def beat(client: Redis, size: Size) -> None:
     now = time.time()
     with client.pipeline(transaction=False) as pipeline:
         for number in range(size.processes):
-            pipeline.hset(_identity(number), mapping=_heartbeat(number, size, now))
-            pipeline.sadd(KEYS.processes, _identity(number))
+            pipeline.hset(identity(number), mapping=_heartbeat(number, size, now))
+            pipeline.sadd(KEYS.processes, identity(number))
         pipeline.execute()
 
 
@@ -145,12 +147,13 @@ def _failed(number: int, size: Size, dice: random.Random, now: float) -> bytes:
     return _encoded(_job(number, _queue(number % size.queues), size, now - _DAY, **errors))
 
 
-def _identity(number: int) -> str:
+def identity(number: int) -> str:
+    """That of a process."""
     return f"host{number // 10:03d}:{1_000 + number}:{number:012x}"
 
 
-def _heartbeat(number: int, size: Size, now: float) -> dict[str, str | int]:
-    queues = [_queue((number * 5 + place) % size.queues) for place in range(5)]
+def _heartbeat(number: int, size: Size, now: float) -> dict[Any, Any]:
+    queues = [_queue((number * 5 + place) % size.queues) for place in range(min(5, size.queues))]
     weights = dict.fromkeys(queues, 1)
     info = {
         "hostname": f"host{number // 10:03d}",
@@ -162,7 +165,7 @@ def _heartbeat(number: int, size: Size, now: float) -> dict[str, str | int]:
         "queues": queues,
         "weights": [weights],
         "labels": [],
-        "identity": _identity(number),
+        "identity": identity(number),
         "version": "jobd-1.0",
         "embedded": False,
         "dead_max_jobs": 10_000,
@@ -183,19 +186,19 @@ def _heartbeat(number: int, size: Size, now: float) -> dict[str, str | int]:
 def _work(client: Redis, size: Size, dice: random.Random, now: float) -> None:
     """Every thread of every process runs a job."""
     for number in range(size.processes):
-        work = {}
+        work: dict[Any, Any] = {}
         for thread in range(size.threads):
             queue = _queue((number * 5 + thread % 5) % size.queues)
             job = _encoded(_job(number * size.threads + thread, queue, size, now - 600, enqueued_at=now - 590))
             run_at = int(now - dice.uniform(0, 500))
             work[f"t{thread}"] = _encoded({"queue": queue, "payload": job.decode(), "run_at": run_at})
-        for key in (KEYS.work(_identity(number)), KEYS.workers(_identity(number))):
+        for key in (KEYS.work(identity(number)), KEYS.workers(identity(number))):
             client.hset(key, mapping=work)
 
 
 def _figures(client: Redis, size: Size, dice: random.Random, now: float) -> None:
     """Runs, failures and milliseconds of every class, by the minute, by ten minutes and by the hour."""
-    for width, kept in _KEPT:
+    for width, kept in (*_KEPT, (HOUR, size.days * _DAY)):
         for some in _chunks(_starts(now, width, kept), 100):
             with client.pipeline(transaction=False) as pipeline:
                 for start in some:

@@ -32,6 +32,8 @@ REQUESTS = {True: 10, False: 100}
 LONGEST = 10.0
 """Seconds after which a slow page is asked no more."""
 VARIANTS = ("/?days=180", "/queues?offset=400", "/busy?offset=950", "/metrics?period=8h", "/metrics?period=90d")
+LEFT_OUT = ("/bulk/{id}",)
+"""Pages to which no other has a link: of a change that goes on."""
 SEARCHED = ("/retries", f"/queues/{crowd.LARGEST}")
 TEXTS = {"a few": crowd.RARE, "a third": crowd.BROAD, "none": crowd.NOWHERE}
 SIDEKIQS = ("/", "/queues", f"/queues/{crowd.LARGEST}", "/retries", "/scheduled", "/morgue", "/busy", "/cron")
@@ -66,10 +68,10 @@ class Sites:
 
 
 def patterns() -> list[str]:
-    """The address of every page, names in braces where it has such, and of what it is for programs."""
+    """The address of every page, names in braces where it has such."""
     from jobd.web.site import PAGES
 
-    return [path for path, *_ in PAGES]
+    return [path for path, *_ in PAGES if path not in LEFT_OUT]
 
 
 def address(served: Site, pattern: str) -> str:
@@ -213,8 +215,8 @@ PAGES_MEASURE = Measure(
     "Pages of the dashboard",
     f"{_WHAT} {REQUESTS[False]} requests, one after the other, to `jobd web` in a process of its own; from the request "
     "to the last byte. The totals at the head of each page, which serve other pages for a second, are read anew for "
-    "each of them here. CPU time of the web process, and time that Redis worked, for each page. Sidekiq's Web UI shows the "
-    "same data, in WEBrick.",
+    "each of them here. CPU time of the web process, and time that Redis worked, for each page. Sidekiq's Web UI shows "
+    "the same data, in WEBrick.",
     pages,
     ("p50 ms", "p95 ms", "max ms", "CPU ms", "Redis ms", "kB", "gzip kB"),
     rows="page",
