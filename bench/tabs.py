@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 
 PATIENCE = 30.0
+"""Seconds in which an event is to come."""
 _BYTES = 1 << 16
 
 
@@ -17,48 +18,38 @@ class Tabs:
     def __init__(self, port: int, count: int, path: str) -> None:
         self._port, self._count, self._path = port, count, path
         self._selector = selectors.DefaultSelector()
-        self._silent = set[socket.socket]()
-        self.events = 0
-        """Events that have come to all tabs."""
+        self._events: dict[socket.socket, int] = {}
 
     def __enter__(self) -> Tabs:
         request = f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode()
         for _ in range(self._count):
             tab = socket.create_connection(("127.0.0.1", self._port))
-            tab.sendall(request)
+            self._events[tab] = 0
             self._selector.register(tab, selectors.EVENT_READ)
-            self._silent.add(tab)
+            tab.sendall(request)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for key in list(self._selector.get_map().values()):
-            self._selector.unregister(key.fileobj)
-            key.fileobj.close()  # type: ignore[union-attr]
         self._selector.close()
+        for tab in self._events:
+            tab.close()
 
-    def wait_for_all(self) -> None:
-        """Return once each has had its first event."""
-        deadline = time.monotonic() + PATIENCE
-        while self._silent:
+    def wait(self, times: int) -> None:
+        """Return as soon as each of them was told something so many times more. Raises RuntimeError."""
+        wanted = {tab: told + times for tab, told in self._events.items()}
+        deadline = time.monotonic() + PATIENCE * times
+        while any(told < wanted[tab] for tab, told in self._events.items()):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{len(self._silent)} of {self._count} tabs were told nothing")
+                raise RuntimeError(f"not every tab was told something {times} times")
             self._read(0.1)
-
-    def watch(self, seconds: float) -> None:
-        """Read what comes for so many seconds."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            self._read(left)
 
     def _read(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
             tab: socket.socket = key.fileobj  # type: ignore[assignment]
             if not (told := tab.recv(_BYTES)):
                 raise RuntimeError("a stream has ended")
-            if not told.startswith(b"HTTP/1.1 200") and told.startswith(b"HTTP/"):
+            if told.startswith(b"HTTP/") and b" 200 " not in told[:20]:
                 raise RuntimeError(f"a stream is refused: {told[:200]!r}")
-            if found := told.count(b"data:"):
-                self.events += found
-                self._silent.discard(tab)
+            self._events[tab] += told.count(b"\n\n")  # as an event ends, and no head

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -93,31 +93,34 @@ def test_the_places_of_a_hundred_answers() -> None:
     assert dashboard.spread([7.0]) == {"p50 ms": 7.0, "p95 ms": 7.0, "max ms": 7.0}
 
 
-@pytest.fixture
-def streams() -> Iterator[int]:
-    """A server that answers each of three connections with two events; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+@contextmanager
+def streams(tabs: int, *, stay: bool) -> Iterator[int]:
+    """A server that tells each connection something twice, and stays until the other side has closed it; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
 
         def serve() -> None:
-            for _ in range(3):
-                connection, _ = listener.accept()
+            connection, _ = listener.accept()
+            with connection:
                 connection.recv(1_000)
-                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\ndata: 1\n\ndata: 2\n\n")
-                held.append(connection)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\ndata: 1\ndata: 1\n\ndata: 2\n\n")
+                if stay:
+                    connection.recv(1)
 
-        held: list[socket.socket] = []
-        thread = threading.Thread(target=serve)
-        thread.start()
+        served = [pool.submit(serve) for _ in range(tabs)]
         yield listener.getsockname()[1]
-        thread.join()
-        for connection in held:
-            connection.close()
+        for each in served:
+            each.result()
 
 
-def test_tabs_count_what_all_of_them_were_told(streams: int) -> None:
-    with Tabs(streams, 3, "/live") as tabs:
-        tabs.wait_for_all()
-        deadline = time.monotonic() + 10
-        while tabs.events < 6 and time.monotonic() < deadline:
-            tabs.watch(0.01)
-        assert tabs.events == 6
+def test_tabs_wait_until_each_was_told_something() -> None:
+    with streams(3, stay=True) as port, Tabs(port, 3, "/live") as tabs:
+        tabs.wait(2)
+
+
+def test_a_stream_that_ends_is_no_open_tab() -> None:
+    with (
+        streams(1, stay=False) as port,
+        Tabs(port, 1, "/live") as tabs,
+        pytest.raises(RuntimeError, match="a stream has ended"),
+    ):
+        tabs.wait(3)
