@@ -31,7 +31,7 @@ from bench.venvs import ROOT, Unavailable
 PAGE = ROOT / "docs" / "performance.md"
 FULL = {"rounds": 5, "seconds": 2.0, "repeats": 3, "systems": ",".join(systems.MAKERS)}
 QUICK = {"rounds": 1, "seconds": 0.2, "repeats": 0, "systems": "jobd,jobd-log,floor,sidekiq,sidekiq-log,huey"}
-"""What is not given. On two cores a whole run takes about 40 minutes without repeats, a quick one 5."""
+"""What is not given. On two cores a whole run takes about an hour without repeats, a quick one 8."""
 
 REPEATS_SECONDS = 600.0
 """For repeats of disturbed samples in one run: on a machine that is never quiet it must end too."""

@@ -22,7 +22,7 @@ MOST_SECONDS = 120.0
 BESIDE = {True: 0.5, False: 3.0}
 """Seconds before and after the change in which the workers are watched without it, in a quick run and else."""
 NAP = 0.001
-BESIDES = {True: (100_000, 500_000), False: (600_000, 1_600_000)}
+BESIDES = {True: (100_000, 500_000), False: (600_000, 1_500_000)}
 """Jobs for the worker, of NAP seconds and empty ones; it must not run out of them."""
 
 

@@ -39,7 +39,7 @@ class Reads(Pipeline):
             raise
         finally:
             self.connection_pool.release(connection)
-        made = self.response_callbacks
+        made: dict[str, Any] = dict(self.response_callbacks)  # its own look-up takes longer than what it finds
         return [
             made[args[0]](answer, **_known(options))
             if args[0] in made and not isinstance(answer, Exception)
