@@ -70,6 +70,7 @@ def test_every_page_is_found_by_its_address_or_by_a_link(client: jobd.Client) ->
     site = InProcess(Browser(jobd.web.app(client, read_only=False)))
     for pattern in dashboard.patterns():
         path = dashboard.address(site, pattern)
+        assert path.startswith(pattern.partition("{")[0])
         assert "{" not in path
         assert site.page(path).status == 200, path
     for path in dashboard.VARIANTS:
