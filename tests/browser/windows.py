@@ -54,5 +54,5 @@ class Watch:
             self.faults.append(f"answer: {response.status} {response.request.method} {response.url}")
 
     def _request(self, request: Request) -> None:
-        if urlsplit(request.url).scheme != "data" and not f"{request.url}/".startswith(f"{self.url}/"):
+        if urlsplit(request.url).scheme not in ("data", "about") and not f"{request.url}/".startswith(f"{self.url}/"):
             self.faults.append(f"request to elsewhere: {request.url}")

@@ -120,7 +120,7 @@ def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) ->
         "class": entry.job,
         "args": cut(as_json(ctx.masker.value(list(entry.args))), 200),
         "queue": entry.queue or "",
-        "description": entry.description,
+        "description": ctx.masker.text(entry.description),
         "enabled": entry.enabled,
         "source": entry.source,
         "overlap": entry.overlap,

@@ -1,0 +1,101 @@
+"""Reading and single actions need no JavaScript."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from jobd.client.queues import Queue
+from jobd.web import render, site
+from tests.browser.conftest import OpenPage
+from tests.browser.dashboards import Dashboard
+from tests.browser.places import path_of
+from tests.browser.test_actions import confirm, go_until, press, row_of, told
+from tests.client.api import fill_set, payload
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def plain(open_page: OpenPage) -> Page:
+    """A window that runs no script."""
+    return open_page(javascript=False)
+
+
+def test_every_page_is_there(dashboard: Dashboard, plain: Page) -> None:
+    jid = dashboard.api("/retries")["jobs"][0]["jid"]
+    for pattern, _, _ in site.PAGES:
+        answer = plain.goto(path_of(pattern, jid))
+        assert answer is not None
+        assert answer.status == 200
+        assert len(plain.locator("main").inner_text()) > 50
+    for path, title, *_ in render.PAGES:
+        plain.locator(f'nav a[href="{path}"]').first.click()
+        expect(plain).to_have_title(f"{title} · jobd")
+
+
+def test_what_needs_a_script_is_not_shown(plain: Page) -> None:
+    plain.goto("/retries")
+    assert not plain.get_by_text("● Live").is_visible()
+    assert not plain.locator("input[data-all]").first.is_visible()
+
+
+def test_lists_are_read_to_their_end_and_searched(dashboard: Dashboard, plain: Page) -> None:
+    fill_set(dashboard.redis, "schedule", 120, score=5_000_000_000.0)
+    plain.goto("/scheduled")
+    pages = 1
+    while (link := plain.locator("a[rel=next]")).count():
+        link.first.click()
+        pages += 1
+    assert pages == 3
+    dashboard.redis.zremrangebyscore("schedule", 5_000_000_000.0, "+inf")
+    plain.locator("main input[name=q]:visible").fill("SendReminder")
+    plain.locator("main input[name=q]:visible").press("Enter")
+    expect(plain.locator("main tbody tr")).to_have_count(2)
+
+
+def test_a_job_is_retried_and_another_deleted_after_a_question(dashboard: Dashboard, plain: Page) -> None:
+    fields = {"queue": "idle", "retry_count": 0}
+    dashboard.redis.zadd("retry", {payload("one", args=["n1"], **fields): time.time() + 60})
+    dashboard.redis.zadd("retry", {payload("two", args=["n2"], **fields): time.time() + 60})
+    plain.goto("/retries")
+    row_of(plain, '"n1"').get_by_role("checkbox").check()
+    press(plain, "retry")
+    expect(told(plain)).to_contain_text("1")
+    row_of(plain, '"n2"').get_by_role("link").first.click()
+    press(plain.locator("main"), "delete")
+    confirm(plain)
+    expect(told(plain)).to_contain_text("1")
+    assert dashboard.redis.zcard("retry") == 3
+
+
+def test_a_queue_is_paused_and_resumed(dashboard: Dashboard, plain: Page) -> None:
+    plain.goto("/queues")
+    press(row_of(plain, "mailers"), "pause")
+    expect(row_of(plain, "mailers")).to_contain_text("paused")
+    assert Queue("mailers", dashboard.client).paused
+    press(row_of(plain, "mailers"), "resume")
+    assert not Queue("mailers", dashboard.client).paused
+
+
+def test_an_entry_of_the_cron_runs_now(dashboard: Dashboard, plain: Page) -> None:
+    before, _ = dashboard.jobd.statistics()
+    plain.goto("/cron")
+    press(row_of(plain, "stock_sync"), "run")
+    wait_until(lambda: dashboard.jobd.statistics()[0] > before, "a worker took it")
+
+
+def test_the_language_is_chosen(plain: Page) -> None:
+    plain.goto("/")
+    plain.get_by_role("link", name="Tiếng Việt").first.click()
+    expect(plain.locator("html")).to_have_attribute("lang", "vi")
+
+
+def test_a_process_takes_no_more_jobs(dashboard: Dashboard, plain: Page) -> None:
+    """The last of this file."""
+    [identity] = dashboard.jobd.identities
+    plain.goto("/busy")
+    press(plain.locator("main"), "quiet")
+    wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"true", "it is quiet")
+    go_until(plain, "/busy", "‖ quiet")
