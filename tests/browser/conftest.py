@@ -138,5 +138,5 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
 
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
-    """A window, 1280 pixels wide and light, that has been nowhere yet: `page.goto("/retries")`."""
-    return open_page()
+    """A window on the dashboard's first page, 1280 pixels wide and light; `page.goto("/retries")` leads on."""
+    return open_page("/")
