@@ -13,6 +13,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
 from tests.browser.places import path_of
 from tests.browser.test_actions import confirm, go_until, press, row_of, told
+from tests.browser.test_pages import choose_language
 from tests.client.api import fill_set, payload
 from tests.waiting import wait_until
 
@@ -31,7 +32,7 @@ def test_every_page_is_there(dashboard: Dashboard, plain: Page) -> None:
         assert answer.status == 200
         assert len(plain.locator("main").inner_text()) > 50
     for path, title, *_ in render.PAGES:
-        plain.locator(f'nav a[href="{path}"]').first.click()
+        plain.locator(f'nav li a[href="{path}"]').first.click()
         expect(plain).to_have_title(f"{title} · jobd")
 
 
@@ -88,7 +89,7 @@ def test_an_entry_of_the_cron_runs_now(dashboard: Dashboard, plain: Page) -> Non
 
 def test_the_language_is_chosen(plain: Page) -> None:
     plain.goto("/")
-    plain.get_by_role("link", name="Tiếng Việt").first.click()
+    choose_language(plain, "vi")
     expect(plain.locator("html")).to_have_attribute("lang", "vi")
 
 
