@@ -95,14 +95,14 @@ def leave(page: Page) -> None:
 
 @pytest.fixture
 def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[OpenPage]:
-    """Opens windows: `open_page(path="", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
+    """Opens windows: `open_page(path="/", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
 
-    Without a path it has been nowhere yet. `options` are those of Playwright's `new_context`.
+    `options` are those of Playwright's `new_context`.
     """
     contexts = []
 
     def open_one(
-        path: str = "",
+        path: str = "/",
         *,
         dark: bool = False,
         phone: bool = False,
@@ -125,8 +125,7 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
         context.set_default_timeout(SECONDS * 1000)
         watch.over(context)
         page = context.new_page()
-        if path:
-            page.goto(path)
+        page.goto(path)
         return page
 
     yield open_one
@@ -139,4 +138,4 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
     """A window on the dashboard's first page, 1280 pixels wide and light; `page.goto("/retries")` leads on."""
-    return open_page("/")
+    return open_page()
