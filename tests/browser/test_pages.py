@@ -32,9 +32,13 @@ def is_in(text: str, shown: str) -> bool:
     return re.search(rf"(?<![\d,.]){text}(?![\d,])", shown) is not None if number else text in shown
 
 
+@pytest.mark.parametrize("javascript", [True, False], ids=["", "no script"])
 @every_page
-def test_a_page_says_what_the_interface_for_programs_says(pattern: str, dashboard: Dashboard, page: Page) -> None:
+def test_a_page_says_what_the_interface_for_programs_says(
+    pattern: str, javascript: bool, dashboard: Dashboard, open_page: OpenPage
+) -> None:
     path = path_of(pattern, dashboard)
+    page = open_page(path, javascript=javascript)
 
     def missing() -> list[str]:
         """Between the two readings a heartbeat may come."""
