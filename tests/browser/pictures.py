@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobd.web import site
 from tests.browser import picture_shop
 from tests.browser.dashboards import Dashboard, dashboard_of
 from tests.browser.needed import chromium
-from tests.browser.places import path_of
+from tests.browser.places import PATTERNS, path_of
 from tests.browser.windows import DESKTOP, PHONE
 from tests.servers import RedisServer
 
@@ -32,12 +31,10 @@ MORE = {"search": "/retries?q=declined"}
 
 def addresses(dashboard: Dashboard) -> dict[str, str]:
     """What each picture shows, by its name."""
-    jid = dashboard.api("/retries")["jobs"][0]["jid"]
     found = {}
-    for pattern, _, _ in site.PAGES:
-        words = [word for word in pattern.split("/") if word and "{" not in word]
-        name = "-".join(words) or "dashboard"
-        found[{"jobs": "job"}.get(name, name) if "{" not in pattern else f"one-{name}"] = path_of(pattern, jid)
+    for pattern in PATTERNS:
+        place = pattern.partition("{")[0].strip("/") or "dashboard"
+        found[f"one-{place}" if "{" in pattern else place] = path_of(pattern, dashboard)
     return {**found, **MORE}
 
 

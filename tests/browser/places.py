@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jobd.web import site
 from tests.browser.dashboards import Dashboard
 
-OF_PARTS = {
-    "/cron/{name:path}": "/cron/stock_sync",
-    "/metrics/{name:path}": "/metrics/SyncStock",
-    "{name:path}": "reports",
-    "{jid:path}": "{jid}",
-    "{identity:path}": "{identity}",
+CHANGE = "0123456789abcdef"
+NO_PAGES = frozenset({"/export"})
+"""Addresses that answer with a file."""
+PATTERNS = tuple(pattern for pattern, _, _ in (*site.PAGES, *site.BESIDES) if pattern not in NO_PAGES)
+"""All pages of the site."""
+OF_PARTS: dict[str, Callable[[Dashboard], str]] = {
+    "/queues/{name:path}": lambda dashboard: plain(dashboard, "/queues", "queues", "name"),
+    "/jobs/{jid:path}": lambda dashboard: plain(dashboard, "/retries", "jobs", "jid"),
+    "/busy/{identity:path}": lambda dashboard: plain(dashboard, "/busy", "processes", "identity"),
+    "/cron/{name:path}": lambda dashboard: plain(dashboard, "/cron", "entries", "name"),
+    "/metrics/{name:path}": lambda dashboard: plain(dashboard, "/metrics", "classes", "class"),
+    "/bulk/{id}": lambda dashboard: change_of_many(dashboard),
 }
-"""What stands for the part of an address that names a queue, a job, a process, an entry of the cron, or a class."""
+"""What stands for the part of an address that names something."""
 SAID = frozenset(
     {
-        *(
-            "class",
-            "name",
-            "queue",
-            "args",
-            "error_class",
-            "identity",
-            "hostname",
-            "cron",
-            "words",
-            "paused_by",
-            "user",
-        ),
-        *("label", "action", "description"),
+        *("class", "name", "queue", "args", "error_class", "identity", "hostname", "cron", "words", "paused_by"),
+        *("label", "action", "description", "user"),
     }
 )
 """Fields whose text a page shows as it is."""
@@ -39,18 +35,26 @@ COUNTED = frozenset({"size", "processed", "failed", "busy", "enqueued", "retries
 """Fields whose number a page shows, with commas."""
 
 
-def paths(dashboard: Dashboard) -> list[str]:
-    """One address for each page of the site, the job's being a retry. Fails for a page that it does not know."""
-    return [path_of(pattern, dashboard) for pattern, _, _ in site.PAGES]
-
-
 def path_of(pattern: str, dashboard: Dashboard) -> str:
-    """The address that stands for all of a pattern."""
-    known = {"jid": dashboard.api("/retries")["jobs"][0]["jid"], "identity": dashboard.jobd.identities[0]}
-    for part, value in OF_PARTS.items():
-        pattern = pattern.replace(part, value.format(**known))
-    assert "{" not in pattern, f"{pattern}: say in tests/browser/places.py what stands for its part"
-    return pattern
+    """An address that stands for all of a pattern; fails for one that it does not know."""
+    if "{" not in pattern:
+        return pattern
+    assert pattern in OF_PARTS, f"{pattern}: say in tests/browser/places.py what stands for its part"
+    return pattern[: pattern.index("{")] + OF_PARTS[pattern](dashboard)
+
+
+def plain(dashboard: Dashboard, path: str, rows: str, field: str) -> str:
+    """Of the rows of a list the first whose name is as plain as most, the largest queue before others."""
+    found = sorted(dashboard.api(path)[rows], key=lambda row: -row.get("size", 0))
+    return next((row[field] for row in found if re.fullmatch(r"[\w:.-]+", row[field])), "none")
+
+
+def change_of_many(dashboard: Dashboard) -> str:
+    """The id of a change of many jobs that has ended."""
+    fields = {"action": "delete", "place": "retries", "q": "class:ChargeCard", "user": "ann", "of": 3, "state": "done"}
+    counts = {"moved": 3, "gone": 0, "looked_at": 3, "started_at": time.time() - 9, "beat": time.time() - 5}
+    dashboard.redis.hset(f"jobd:bulk:{CHANGE}", mapping={**fields, **counts})
+    return CHANGE
 
 
 def data_of(dashboard: Dashboard, path: str) -> Any:

@@ -11,12 +11,13 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from jobd.client import metric_keys
 from jobd.client.cron_set import CronSet
-from jobd.web import site
+from jobd.client.keys import Keys
 from jobd.web.masking import HIDDEN
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard, dashboard_of
-from tests.browser.places import path_of
+from tests.browser.places import PATTERNS, path_of
 from tests.client.api import payload
 from tests.servers import RedisServer
 from tests.web.browser import PROCESS, fill
@@ -97,12 +98,14 @@ def _add_secrets(found: Dashboard) -> None:
     found.redis.lpush("queue:default", payload("secret-queue", **{"class": "Keeper"}, **traced))
     work = {"queue": "default", "run_at": int(now), "payload": payload("secret-busy", **traced).decode()}
     found.redis.hset(f"{PROCESS}:work", "t2", json.dumps(work))
+    minute = metric_keys.slot(now - 60, metric_keys.MINUTE)
+    found.redis.hset(Keys().metrics(minute), mapping={"Keeper|p": 3, "Keeper|f": 1, "Keeper|ms": 90})
     CronSet(found.client).create("keeper", "*/5 * * * *", "Keeper", args=[SECRETS], description=SECRETS["text"])
 
 
 def every_address(dashboard: Dashboard) -> list[str]:
     """Each page of the site, each job of each list, each queue, and searches."""
-    found = [path_of(pattern, "secret-retry").replace("reports", "default") for pattern, _, _ in site.PAGES]
+    found = [path_of(pattern, dashboard) for pattern in PATTERNS]
     for place in ("retries", "scheduled", "dead"):
         jobs = dashboard.api(f"/{place}")["jobs"]
         found += [f"/jobs/-?in={place}&key={quote(job['key'])}" for job in jobs]

@@ -11,10 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from jobd.web import site
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
-from tests.browser.places import path_of
+from tests.browser.places import PATTERNS, path_of
 from tests.browser.windows import DESKTOP, PHONE, Watch
 from tests.client.api import payload
 from tests.waiting import wait_until
@@ -78,7 +77,7 @@ def check(axe: Axe, page: Page) -> None:
     assert {where: found for where, found in looks(axe, page) if found} == {}
 
 
-@pytest.mark.parametrize("pattern", [pattern for pattern, _, _ in site.PAGES])
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_page_looks_right_everywhere(pattern: str, dashboard: Dashboard, page: Page, axe: Axe) -> None:
     page.goto(path_of(pattern, dashboard))
     check(axe, page)
