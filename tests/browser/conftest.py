@@ -54,7 +54,7 @@ def chrome() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium())
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--disable-gpu"])
         yield browser
         browser.close()
 
