@@ -111,7 +111,7 @@ def every_address(dashboard: Dashboard) -> list[str]:
         found += [f"/jobs/-?in={place}&key={quote(job['key'])}" for job in jobs]
         found += [f"/{place}?q={quote(text)}" for text in ("<b", "Keeper")]
     queues = [queue["name"] for queue in dashboard.api("/queues")["queues"]]
-    found += [f"/jobs/secret-{place}" for place in ("queue", "busy")]
+    found += [f"/jobs/secret-{place}" for place in ("retry", "queue", "busy")]
     return found + [f"/queues/-?name={quote(name, errors='surrogateescape')}" for name in queues]
 
 
