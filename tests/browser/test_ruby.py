@@ -37,7 +37,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         server = stack.enter_context(RedisServer(tcp=True))
         found = stack.enter_context(dashboard_of(server))
         ruby = stack.enter_context(Console(server.url, directory / "console.log"))
-        stack.enter_context(Sidekiq(server.url, directory / "sidekiq.log", queues=("ruby",)))
+        stack.enter_context(Sidekiq(server.url, directory / "sidekiq.log", queues=("ruby",), poll=3600))
         ruby(FILL)
         sizes = {"retry": 1, "dead": 1, "schedule": 1}
         wait_until(lambda: {key: found.redis.zcard(key) for key in sizes} == sizes, "every fate", 60)
