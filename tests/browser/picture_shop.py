@@ -77,6 +77,12 @@ def fill(redis: Redis, client: Client, now: float) -> None:
     _totals(redis, chance, now)
 
 
+def beat(redis: Redis, now: float) -> None:
+    """Have all processes give a sign of life."""
+    for identity in redis.smembers("processes"):
+        redis.hset(identity, mapping={"beat": repr(now), "fetched_at": repr(now)})
+
+
 def _job(chance: random.Random, kind: Kind, now: float, **fields: Any) -> bytes:
     args = [value + chance.randrange(900) if isinstance(value, int) else value for value in kind.args]
     known = {
@@ -200,7 +206,7 @@ def _figures(redis: Redis, chance: random.Random, now: float) -> None:
 
 def _counters(chance: random.Random, at: float, width: int) -> Iterator[tuple[str, int]]:
     for kind in KINDS:
-        ran = round(kind.rate * width / 60 * _shape(at) * chance.uniform(0.85, 1.15))
+        ran = int(kind.rate * width / 60 * _shape(at) * chance.uniform(0.85, 1.15) + chance.random())
         failed = sum(chance.random() < kind.fails for _ in range(min(ran, 400))) * max(ran // 400, 1)
         processed, bad, milliseconds = metric_keys.fields(kind.name)
         yield from ((processed, ran), (bad, failed), (milliseconds, round((ran - failed) * kind.milliseconds)))
