@@ -37,7 +37,12 @@ def answer(access: Access, *questions: Question[Any]) -> list[Any]:
     Raises `RedisUnavailable` or `RedisRefused`.
     """
     results: list[Any] = [None] * len(questions)
-    waiting = {place: next(question) for place, question in enumerate(questions)}
+    waiting: dict[int, Ask] = {}
+    for place, question in enumerate(questions):
+        try:
+            waiting[place] = next(question)
+        except StopIteration as ended:  # it knew its answer
+            results[place] = ended.value
     while waiting:
         told = _together(access, waiting)
         for place in list(waiting):

@@ -374,3 +374,8 @@ def test_many_queues_and_many_matches_make_no_large_page(browser: Browser, redis
 def test_a_page_of_fifty_rows_is_small(browser: Browser, redis: Redis) -> None:
     fill_set(redis, "retry", 60, error_class="ZeroDivisionError", error_message="division by zero")
     assert len(browser.get("/retries").content) < 60_000
+
+
+def test_a_job_without_a_class_is_found_by_its_id(browser: Browser, redis: Redis) -> None:
+    redis.zadd("retry", {b'{"jid": "damaged", "retry_count": "x"}': 1.0})
+    assert browser.data("/jobs/damaged")["class_now"] is None
