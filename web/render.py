@@ -143,7 +143,8 @@ class Narrowing:
     """Links that narrow a list, which is at `base` and shows what `q` finds, to a value that stands in it."""
 
     def __init__(self, base: str, q: str) -> None:
-        self._base, self._q = base + ("&" if "?" in base else "?"), q
+        # Of the page itself the query alone will do: there are five such links in a row.
+        self._base, self._q = f"{base}&" if "?" in base else "?", q
         self._made: dict[tuple[str, str], str] = {}
 
     def __call__(self, field: str, value: str) -> str:

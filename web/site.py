@@ -463,11 +463,11 @@ def _query(raw: str) -> dict[str, str]:
     return dict(parse_qsl(raw, keep_blank_values=True, errors="surrogateescape", max_num_fields=100))
 
 
-_MATCHED = tuple((*compile_path(path), show) for path, show, _ in PAGES)
+_MATCHED = tuple((*compile_path(path), show) for path, show, _ in (*PAGES, *BESIDES))
 
 
 def _find_page(page: str) -> tuple[Show, dict[str, str]] | None:
-    """What shows a page, and the parts of its path; None when it is none of PAGES."""
+    """What shows a page, and the parts of its path; None when there is none."""
     path = unquote(page.partition("?")[0], errors="surrogateescape")
     for regex, _, convertors, show in _MATCHED:
         if found := regex.match(path):

@@ -16,18 +16,18 @@ NO_PAGES = frozenset({"/export"})
 PATTERNS = tuple(pattern for pattern, _, _ in (*site.PAGES, *site.BESIDES) if pattern not in NO_PAGES)
 """All pages of the site."""
 OF_PARTS: dict[str, Callable[[Dashboard], str]] = {
-    "/queues/{name:path}": lambda dashboard: plain(dashboard, "/queues", "queues", "name"),
-    "/jobs/{jid:path}": lambda dashboard: plain(dashboard, "/retries", "jobs", "jid"),
-    "/busy/{identity:path}": lambda dashboard: plain(dashboard, "/busy", "processes", "identity"),
-    "/cron/{name:path}": lambda dashboard: plain(dashboard, "/cron", "entries", "name"),
-    "/metrics/{name:path}": lambda dashboard: plain(dashboard, "/metrics", "classes", "class"),
-    "/bulk/{id}": lambda dashboard: change_of_many(dashboard),
+    "/queues/": lambda dashboard: plain(dashboard, "/queues", "queues", "name"),
+    "/jobs/": lambda dashboard: plain(dashboard, "/retries", "jobs", "jid"),
+    "/busy/": lambda dashboard: plain(dashboard, "/busy", "processes", "identity"),
+    "/cron/": lambda dashboard: plain(dashboard, "/cron", "entries", "name"),
+    "/metrics/": lambda dashboard: plain(dashboard, "/metrics", "classes", "class"),
+    "/bulk/": lambda dashboard: change_of_many(dashboard),
 }
-"""What stands for the part of an address that names something."""
+"""What stands for the part of an address that follows."""
 SAID = frozenset(
     {
         *("class", "name", "queue", "args", "error_class", "identity", "hostname", "cron", "words", "paused_by"),
-        *("label", "action", "description", "user"),
+        *("action", "description", "user"),
     }
 )
 """Fields whose text a page shows as it is."""
@@ -37,10 +37,11 @@ COUNTED = frozenset({"size", "processed", "failed", "busy", "enqueued", "retries
 
 def path_of(pattern: str, dashboard: Dashboard) -> str:
     """An address that stands for all of a pattern; fails for one that it does not know."""
-    if "{" not in pattern:
-        return pattern
-    assert pattern in OF_PARTS, f"{pattern}: say in tests/browser/places.py what stands for its part"
-    return pattern[: pattern.index("{")] + OF_PARTS[pattern](dashboard)
+    path, part, _ = pattern.partition("{")
+    if not part:
+        return path
+    assert path in OF_PARTS, f"{pattern}: say in tests/browser/places.py what stands for its part"
+    return path + OF_PARTS[path](dashboard)
 
 
 def plain(dashboard: Dashboard, path: str, rows: str, field: str) -> str:

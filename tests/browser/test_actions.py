@@ -314,9 +314,10 @@ def test_jobs_are_given_another_time(dashboard: Dashboard, page: Page) -> None:
 
 
 def test_a_class_of_a_row_and_a_field_narrow_the_list(dashboard: Dashboard, page: Page) -> None:
-    dashboard.redis.zadd("retry", {payload("other", queue="idle", **{"class": "Other", "tags": ["vip"]}): time.time()})
+    other = payload("other", queue="idle", **{"class": "Other", "tags": ["vip"]})
+    dashboard.redis.zadd("retry", {other: time.time() + 600})
     page.goto("/retries")
-    row_of(page, "other").get_by_role("link", name="Other").click()
+    row_of(page, "other").get_by_role("link", name="Other", exact=True).click()
     expect(page.locator("main tbody tr")).to_have_count(1)
     expect(page.locator("main input[name=q]:visible")).to_have_value("class:Other")
     page.goto("/retries")

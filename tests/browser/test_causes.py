@@ -56,7 +56,7 @@ def test_a_cause_is_retried_in_waves_as_it_was_said(dashboard: Dashboard, page: 
     page.get_by_label("Jobs of a wave").fill("2")
     page.get_by_label("Seconds from wave to wave").fill("3600")
     page.get_by_role("button", name="Calculate again").click()
-    expect(page.locator("main")).to_contain_text("2 jobs every 60 min: the last runs in 2 h. Waves: 3.")
+    expect(page.locator("main")).to_contain_text("2 jobs every 1 h: the last runs in 2 h. Waves: 3.")
     page.get_by_role("button", name="Retry in waves: 6").click()
     expect(page.get_by_role("status").first).to_contain_text("Put into waves: 6.")
     # Those of the first wave may run at once.

@@ -48,7 +48,8 @@ CAME_FROM_DATA = """() => {
     for (const each of document.querySelectorAll('*')) {
         for (const {name, value} of each.attributes) {
             const link = ['href', 'src', 'action', 'hx-get', 'hx-post'].includes(name) && !value.startsWith('data:');
-            if (name.startsWith('on') || name === 'style' || name === 'data-planted' || name === 'srcdoc'
+            const drawn = name === 'style' && each.closest('.uplot');
+            if (name.startsWith('on') || (name === 'style' && !drawn) || name === 'data-planted' || name === 'srcdoc'
                 || (link && new URL(value, location).origin !== location.origin))
                 found.push(`${name} of ${each.outerHTML.slice(0, 200)}`);
         }

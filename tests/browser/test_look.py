@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import urllib.request
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ def looks(axe: Axe, page: Page) -> Iterator[tuple[str, list[str]]]:
     """What is wrong with a page on each kind of screen, in each theme."""
     for screen, size in (("screen", DESKTOP), ("phone", PHONE)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not too_wide(page), "charts have its width", 2)
         yield f"{screen}: sideways", too_wide(page)
         if screen == "phone":
             yield f"{screen}: small", small_targets(page)
@@ -114,7 +117,7 @@ def fifty(dashboard: Dashboard) -> Iterator[Dashboard]:
         "error_message": "Your card was declined (insufficient_funds): order 1234567 of customer 7654321",
         "retry_count": 4,
         "failed_at": 1_795_305_670.0,
-        "tags": ["eu", "vip"],
+        "tags": ["eu"],
     }
     jobs = [
         payload(f"{i:024x}", args=[1_234_567 + i, {"currency": "EUR", "amount": 1999 + i}], **fields) for i in range(60)

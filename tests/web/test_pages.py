@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from redis import Redis
@@ -316,7 +317,7 @@ def test_mounted_below_a_path_every_link_and_form_leads_to_a_page_of_it(redis: R
         page = Page.of(answer.text)
         links = [each["href"] for each in page.all("a")] + [each["href"] for each in page.all("link")]
         links += [each["src"] for each in page.all("script")] + [each["action"] for each in page.all("form")]
-        for link in map(str, links):
+        for link in (str(each) if str(each)[0] == "#" else urljoin(path, str(each)) for each in links):
             if not link.startswith(("#", "data:")):
                 assert link.startswith("/a/b/"), link
                 if link not in seen and link not in todo:
@@ -379,3 +380,8 @@ def test_a_page_of_fifty_rows_is_small(browser: Browser, redis: Redis) -> None:
 def test_a_job_without_a_class_is_found_by_its_id(browser: Browser, redis: Redis) -> None:
     redis.zadd("retry", {b'{"jid": "damaged", "retry_count": "x"}': 1.0})
     assert browser.data("/jobs/damaged")["class_now"] is None
+
+
+def test_the_page_of_a_change_of_many_is_kept_up_to_date_as_others(browser: Browser, redis: Redis) -> None:
+    redis.hset("jobd:bulk:0123456789abcdef", mapping={"action": "delete", "place": "retries", "state": "done"})
+    assert "Done." in browser.get("/live?page=/bulk/0123456789abcdef&once=1").json()["html"]
