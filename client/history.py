@@ -5,7 +5,6 @@ What a record is and where it stands in the ring; `worker/history.py` writes the
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,9 @@ Step: TypeAlias = Literal["10s", "5m"]
 _RECORD = struct.Struct(">12d")
 _AHEAD = 60.0
 """Seconds by which a reader's clock may be behind that of the server."""
+
+_LARGEST = 1e15
+"""What a figure may be: whatever is larger was not recorded by jobd."""
 
 
 class Sample(NamedTuple):
@@ -65,7 +67,7 @@ class Ring:
         whole = whole[: len(whole) // _RECORD.size * _RECORD.size]
         oldest, newest = now - self.step * self.slots, now + _AHEAD
         found = [Sample._make(values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
-        return sorted(each for each in found if all(map(math.isfinite, each)))
+        return sorted(each for each in found if all(0.0 <= value <= _LARGEST for value in each))
 
 
 RINGS: dict[Step, Ring] = {

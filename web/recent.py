@@ -51,6 +51,8 @@ CRON_ENTRIES = 100
 CRON_LATE = 90.0
 """Seconds after its tick at which an entry is; one that jobd cannot run is given up after a minute."""
 SLOW_LASTS = 10.0
+_AHEAD = 60.0
+"""Seconds by which the time of an entry may be ahead; what is further off is damaged and tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,11 @@ def _late(names: Sequence[str], entries: Sequence[Any], runs: Sequence[Any], now
         entry = cron.from_fields(name, decoded(fields))
         run = CronRun.from_json(raw) if isinstance(raw, bytes) else None
         stored = [wire.read_time(entry.stored.get(each)) for each in ("since", "caught_up")]
-        known = [at for at in (entry.last_time, *stored, *((run.tick, run.at) if run else ())) if at]
-        tick = entry.next_time(max(known)) if known else None
+        times = (entry.last_time, *stored, *((run.tick, run.at) if run else ()))
+        known = [at for at in times if at and 0 < at <= now + _AHEAD]
+        try:
+            tick = entry.next_time(max(known)) if known else None
+        except (OverflowError, OSError, ValueError):
+            continue
         if tick is not None and tick + CRON_LATE < now:
             yield name, tick

@@ -48,11 +48,11 @@ class Server:
     def warnings(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What needs attention: a sentence, and the values in it."""
         if self.share is not None and self.share > MEMORY_SHARE:
-            values = {"percent": round(self.share * 100)}
+            values = {"percent": self.share}
             if self.policy == "noeviction":
-                yield "Redis uses {percent} % of its memory: when it is full, jobs cannot be pushed.", values
+                yield "Redis uses {percent} of its memory: when it is full, jobs cannot be pushed.", values
             else:
-                yield "Redis uses {percent} % of its memory.", values
+                yield "Redis uses {percent} of its memory.", values
         if self.policy != "noeviction":
             yield (
                 "Redis is set to delete keys when its memory is full ({policy}): jobs may be lost. Set noeviction.",

@@ -14,8 +14,6 @@ SPIKE_FEWEST, SPIKE_SHARE, SPIKE_TIMES = 10, 0.05, 3.0
 """Failures rise when there are so many, so large a share of all, and so many times the share before."""
 DEAD_GROWTH = 100
 """Jobs by which the dead set has grown within an hour."""
-MEMORY_SHARE = 0.8
-"""Of what Redis may use."""
 _STALE = 60.0
 _MOST_LATE = 5
 
@@ -33,9 +31,6 @@ def trends(samples: Sequence[Sample], slow: Slow, now: float) -> list[Attention]
     if (grown := last.dead - first.dead) >= DEAD_GROWTH:
         values = {"count": int(grown), "seconds": last.at - first.at}
         found.append(Attention("/dead", "Jobs that died within {seconds}: {count}.", values))
-    if last.memory_limit and last.memory >= MEMORY_SHARE * last.memory_limit:
-        values = {"percent": last.memory / last.memory_limit}
-        found.append(Attention("/", "Redis uses {percent} of the memory that it may use.", values))
     return found
 
 

@@ -325,7 +325,6 @@ VIETNAMESE = {
         "Các hàng đợi khác cũng tạm dừng khi còn công việc: {count}."
     ),
     "Queues whose next job has waited long, besides: {count}.": "Các hàng đợi khác cũng có công việc chờ lâu: {count}.",
-    "Redis uses {percent} of the memory that it may use.": "Redis đang dùng {percent} bộ nhớ được phép.",
     "Show stacks": "Xem ngăn xếp",
     "Slowest queue: its next job has waited": "Hàng đợi chậm nhất: công việc kế tiếp đã chờ",
     "The last hour": "Một giờ qua",
@@ -454,10 +453,10 @@ VIETNAMESE = {
     "Redis is set to delete keys when its memory is full ({policy}): jobs may be lost. Set noeviction.": (
         "Redis được đặt để xoá khoá khi đầy bộ nhớ ({policy}): công việc có thể mất. Hãy đặt noeviction."
     ),
-    "Redis uses {percent} % of its memory: when it is full, jobs cannot be pushed.": (
-        "Redis dùng {percent} % bộ nhớ: khi đầy sẽ không đẩy được công việc."
+    "Redis uses {percent} of its memory: when it is full, jobs cannot be pushed.": (
+        "Redis dùng {percent} bộ nhớ: khi đầy sẽ không đẩy được công việc."
     ),
-    "Redis uses {percent} % of its memory.": "Redis dùng {percent} % bộ nhớ.",
+    "Redis uses {percent} of its memory.": "Redis dùng {percent} bộ nhớ.",
     "Redis writes nothing to its disk: all jobs are lost when it stops.": (
         "Redis không ghi gì xuống đĩa: mọi công việc sẽ mất khi Redis dừng."
     ),

@@ -10,8 +10,14 @@ from redis import Redis
 
 from jobd.client.cron_set import CronSet
 from jobd.client.history import RINGS, Sample, Step, pack
+from jobd.client.keys import Keys
 from jobd.client.push import Client
+from jobd.web.auth import User
+from jobd.web.context import Context, Shared, View
+from jobd.web.masking import Masker
 from jobd.web.recent import Slow, edges, failing
+from jobd.web.render import digest, part
+from jobd.web.server import Server
 from jobd.web.totals import Attention, summed
 from jobd.web.trends import trends
 from tests.client.api import fill_queue
@@ -139,6 +145,52 @@ def test_a_cron_entry_that_nobody_has_run_is_late(redis: Redis, client: Client, 
     assert [each["values"] for each in found] == [{"name": "late"}]
 
 
+@pytest.mark.parametrize("at", ["1e308", "99999999999999999999", "-62135596801"])
+@pytest.mark.parametrize("field", ["since", "caught_up", "last_enqueue_time", "run"])
+def test_a_damaged_time_of_a_cron_entry_is_passed_over(
+    field: str, at: str, redis: Redis, client: Client, browser: Browser
+) -> None:
+    CronSet(client).create("late", "* * * * *", "HardJob")
+    known = {"since": time.time() - 600, "caught_up": "", "last_enqueue_time": ""}
+    redis.hset("cron_job:late", mapping=known if field == "run" else {**known, "caught_up": known["since"], field: at})
+    if field == "run":
+        redis.lpush(Keys().cron_runs("late"), f'{{"tick":{at},"at":{at},"jid":"a"}}')
+    assert browser.get("/").status_code == 200
+    assert [each["values"] for each in browser.data("/overview")["attention"]] == [{"name": "late"}]
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, -1.0, 1e16])
+def test_damaged_samples_are_passed_over(value: float, redis: Redis, browser: Browser) -> None:
+    now, ring = time.time(), RINGS["10s"]
+    for back, damaged in ((30, True), (20, False), (10, False)):
+        sample = Sample(now - back, *([value] * 11 if damaged else [5.0] * 11))
+        redis.setrange("jobd:history:10s", ring.offset(sample.at), pack(sample))
+    assert browser.get("/").status_code == 200
+    assert len(ring.read(redis.get("jobd:history:10s"), now)) == 2
+
+
+def test_the_memory_of_redis_is_pointed_out_once_and_as_a_share(
+    redis: Redis, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(redis, "10s", 5, memory=0.0, memory_limit=0.0)
+    monkeypatch.setattr(Server, "of", lambda info: Server(used=95, limit=100))
+    for page in ("/", "/redis"):
+        text = Page.of(browser.get(page).text).text
+        assert text.count("of its memory: when it is full") == text.count("Redis uses 95.0% of its memory: ") == 1
+    assert browser.get("/").text.count("Redis uses ") == 1
+
+
+def test_seconds_that_pass_do_not_change_the_first_page(redis: Redis, browser: Browser) -> None:
+    record(redis, "10s", 2, processed=1.0)
+    data = browser.data("/overview")
+    moments = [data["courses"][0]["since"] + 62 + seconds for seconds in (0, 8)]
+    with_moments = [{**data, "charts": {"done": data["charts"]["done"]}, "now": at} for at in moments]
+    ctx = Context(Shared(None, Masker()), User("ann"), frozenset(), "", {}, {})
+    first, second = (part(View("overview.html", each, "Dashboard"), ctx) for each in with_moments)
+    assert digest(first) == digest(second)
+    assert "in 1 min" in first
+
+
 def steady(failed: int, recent: int) -> list[Sample]:
     """An hour in which 10 jobs a second ended, of which so many failed each 10 s, and so many in the last 5 minutes."""
     found, failures = [], 0
@@ -158,12 +210,9 @@ def test_failures_that_rise_need_attention(failed: int, recent: int, told: bool)
     assert trends(steady(failed, recent), Slow(), NOW + 120) == []
 
 
-def test_a_dead_set_that_grows_and_a_full_memory_need_attention() -> None:
-    samples = [Sample(NOW - 600, dead=5.0), Sample(NOW, dead=205.0, memory=9e8, memory_limit=1e9)]
-    assert [each.values for each in trends(samples, Slow(), NOW)] == [
-        {"count": 200, "seconds": 600.0},
-        {"percent": 0.9},
-    ]
+def test_a_dead_set_that_grows_needs_attention() -> None:
+    samples = [Sample(NOW - 600, dead=5.0), Sample(NOW, dead=205.0)]
+    assert [each.values for each in trends(samples, Slow(), NOW)] == [{"count": 200, "seconds": 600.0}]
     assert trends([], Slow(late=(("a", NOW),) * 7), NOW)[-1].values == {"count": 2}
 
 

@@ -337,7 +337,7 @@ def test_the_language_is_that_of_the_browser_or_the_one_chosen(browser: Browser)
 def test_every_sentence_of_the_pages_is_in_the_catalogue_with_the_same_values() -> None:
     said = {found[1] for path in (ROOT / "templates").glob("*.html") for found in SAID.finditer(path.read_text())}
     said |= {name for _, name, _, _ in render.PAGES} | set(render.MESSAGES.values()) | set(render.COUNTS.values())
-    rules = "".join((ROOT / name).read_text() for name in ("totals.py", "trends.py"))
+    rules = "".join((ROOT / name).read_text() for name in ("totals.py", "trends.py", "server.py"))
     said |= set(re.findall(r'(?<!")"((?:No|Queue|Process|The dead|Needs|Healthy|Cron|Jobs|Redis|Of)[^"]+[.])"', rules))
     assert len(said) > 100
     assert sorted(said - set(VIETNAMESE)) == []

@@ -80,10 +80,10 @@ def test_memory_and_policy_need_attention_on_the_dashboard() -> None:
     [
         ({}, []),
         ({"used_memory": 80, "maxmemory": 100}, []),
-        ({"used_memory": 81, "maxmemory": 100}, ["Redis uses {percent} % of its memory: when it is full"]),
+        ({"used_memory": 81, "maxmemory": 100}, ["Redis uses {percent} of its memory: when it is full"]),
         (
             {"used_memory": 81, "maxmemory": 100, "maxmemory_policy": "allkeys-lru"},
-            ["Redis uses {percent} % of its memory.", "Redis is set to delete keys"],
+            ["Redis uses {percent} of its memory.", "Redis is set to delete keys"],
         ),
         ({"used_memory": 81, "maxmemory": 0}, []),
         ({"maxmemory_policy": "volatile-lru"}, ["Redis is set to delete keys"]),
