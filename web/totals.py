@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +25,7 @@ NEARLY_FULL = 0.9
 _BEAT = ("busy", "beat", "quiet", "rss", "cpu")
 """Fields of a heartbeat that are read each time."""
 _ANEW = 60.0
-"""Seconds after which the others are, which change never or hardly."""
+"""Seconds after which the others are at the latest, which change never or hardly."""
 SAME = 5
 """Things of one kind that are named before the others are only counted."""
 
@@ -73,55 +73,59 @@ class Totals:
 
 
 class _Seen:
-    """The processes as read last, since most of what they tell never changes: that is read anew only now and then."""
+    """The processes as read last, since most of what they tell never changes: that is read anew only now and then.
+
+    Safe across threads: what is in place is replaced, and never changed.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[str, _Beat] = {}
+        self._found: Mapping[str, _Beat] = {}
 
     def __iter__(self) -> Iterator[Process]:
         return iter([beat.process for beat in self._found.values()])
 
-    def known(self, identities: Collection[str], now: float) -> frozenset[str]:
-        """Those of which the heartbeat alone is to be read. What is forgotten by Redis is forgotten here too."""
-        # Another dictionary, since other requests read at the same time.
-        self._found = {name: self._found[name] for name in identities if name in self._found}
-        return frozenset(name for name, beat in self._found.items() if 0 <= now - beat.read_at < _ANEW)
+    def known(self, identities: Iterable[str], now: float) -> Mapping[str, _Beat]:
+        """Those of which the heartbeat alone is to be read."""
+        found = self._found
+        beats = ((name, found.get(name)) for name in identities)
+        return {name: beat for name, beat in beats if beat is not None and now < beat.until <= now + _ANEW}
 
     def processes(
-        self, identities: Sequence[str], told: Sequence[Any], known: Collection[str], now: float
-    ) -> Iterator[Process]:
-        """The processes with these answers to `HMGET`."""
-        found = self._found
+        self, identities: Sequence[str], told: Sequence[Any], known: Mapping[str, _Beat], now: float
+    ) -> tuple[Process, ...]:
+        """The processes with these answers to `HMGET`; what Redis has forgotten is forgotten here too."""
+        found: dict[str, _Beat] = {}
         for identity, values in zip(identities, told, strict=True):
-            if not values or all(value is None for value in values):
-                found.pop(identity, None)
-                continue
-            beat = _read(identity, _BEAT if identity in known else FIELDS, values, found.get(identity), now)
-            if beat is not None:
-                found[identity] = beat
-                yield beat.process
+            if values and values.count(None) < len(values):
+                beat = _read(identity, values, known.get(identity), now)
+                if beat is not None:
+                    found[identity] = beat
+        self._found = found
+        return tuple(beat.process for beat in found.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Beat:
-    """A process as it was read, all of it at `read_at`; `values` are those of its last heartbeat."""
+    """A process as it was read; `values` are those of its last heartbeat, and serve alone `until` all is read anew."""
 
-    read_at: float
+    until: float
     fields: dict[str, Any]
     process: Process
     values: list[Any]
 
 
-def _read(identity: str, names: Sequence[str], values: list[Any], last: _Beat | None, now: float) -> _Beat | None:
-    """A process after an answer; None when it describes none."""
-    if names is FIELDS:
-        told = dict(zip(names, values, strict=True))
+def _read(identity: str, values: list[Any], last: _Beat | None, now: float) -> _Beat | None:
+    """A process after an answer, of the heartbeat alone if there is a `last` one; None when it describes none."""
+    if last is None:
+        told = dict(zip(FIELDS, values, strict=True))
         process = parse(identity, told)
-        return None if process is None else _Beat(now, told, process, [told[name] for name in _BEAT])
-    if last is None or last.values == values:
+        # Not all in the same second, though all were read at once.
+        until = now + _ANEW * (0.5 + hash(identity) % 1000 / 2000)
+        return None if process is None else _Beat(until, told, process, [told[name] for name in _BEAT])
+    if last.values == values:
         return last
-    fields = {**last.fields, **dict(zip(names, values, strict=True))}
-    return _Beat(last.read_at, fields, renewed(last.process, fields), values)
+    fields = {**last.fields, **dict(zip(_BEAT, values, strict=True))}
+    return _Beat(last.until, fields, renewed(last.process, fields), values)
 
 
 _SEEN: WeakKeyDictionary[Access, _Seen] = WeakKeyDictionary()
@@ -172,7 +176,7 @@ def ask_totals(access: Access, watch: Watch | None = None) -> Question[Totals]:
         QueueSummary(name, size or 0, JobEntry(oldest).latency(now) if oldest else 0.0, name in waits)
         for name, size, oldest in zip(names, told[0:split:2], told[1:split:2], strict=True)
     ]
-    alive = tuple(seen.processes(identities, told[split:], known, now))
+    alive = seen.processes(identities, told[split:], known, now)
     processed, failed = (int(number(value)) for value in counted or (0, 0))
     limit = max((each.dead_limits.max_jobs for each in alive if each.dead_limits), default=10_000)
     ordered = tuple(sorted(found, key=lambda queue: (-queue.size, queue.name)))

@@ -11,8 +11,10 @@ from redis import Redis
 
 import jobd.web
 from jobd.client import payload as wire
+from jobd.client.processes import FIELDS
 from jobd.client.push import Client
 from jobd.client.stacks import Frame, ThreadStack
+from jobd.web import totals
 from jobd.web.pages import busy
 from jobd.worker import stacks
 from tests.web.browser import PROCESS, Browser, Page, fill
@@ -75,6 +77,50 @@ def test_the_jobs_of_a_filtered_process_are_there_at_once(client: Client, redis:
     fresh = Browser(jobd.web.app(client, read_only=True))
     assert [job["class"] for job in fresh.data("/busy?queue=q69")["running"]] == ["J69"]
     assert [job["class"] for job in fresh.data("/busy?queue=q69")["running"]] == ["J69"]
+
+
+def test_names_of_gone_processes_hide_no_running_jobs(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100)))
+    for number in range(30):
+        process(redis, f"live{number:02}:1:x", running={f"J{number:02}": 5})
+    wanted = [f"J{number:02}" for number in range(25)]
+    for _ in range(2):
+        assert sorted(job["class"] for job in browser.data("/busy")["running"]) == wanted
+    redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100, 300)))
+    assert sorted(job["class"] for job in browser.data("/busy")["running"]) == wanted
+    process(redis, "a:1:x", running={"New": 5})
+    browser.data("/busy")
+    assert "New" in [job["class"] for job in browser.data("/busy")["running"]]
+
+
+def told_of(identities: list[str], names: tuple[str, ...] = FIELDS) -> list[list[bytes | None]]:
+    """Heartbeats of processes, as they are answered for these fields."""
+    fields = {"info": b"{}", "busy": b"1", "beat": b"5", "quiet": b"false"}
+    return [[fields.get(name) for name in names] for _ in identities]
+
+
+def test_what_one_request_forgets_another_still_reads() -> None:
+    seen, names = totals._Seen(), ["a", "b"]
+    seen.processes(names, told_of(names), {}, 0.0)
+    known = seen.known(names, 1.0)
+    assert set(known) == {"a", "b"}
+    assert seen.processes([], [], seen.known([], 1.0), 1.0) == ()
+    assert [each.identity for each in seen.processes(names, told_of(names, totals._BEAT), known, 1.0)] == names
+    assert [each.identity for each in seen] == names
+    assert seen.processes(names, [*told_of(["a"]), [None] * len(FIELDS)], {}, 1.0)[0].busy == 1
+    assert [each.identity for each in seen] == ["a"]
+
+
+def test_not_all_processes_are_read_anew_in_the_same_second() -> None:
+    seen, names = totals._Seen(), [f"h:{number}:x" for number in range(200)]
+    seen.processes(names, told_of(names), {}, 0.0)
+    assert len(seen.known(names, 29.0)) == 200
+    assert 0 < len(seen.known(names, 45.0)) < 200
+    assert not seen.known(names, 60.0)
+    assert not seen.known(names, -60.0)
 
 
 def test_a_job_that_takes_longer_than_usual_is_marked_the_second_time(browser: Browser, redis: Redis) -> None:

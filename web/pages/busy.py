@@ -26,7 +26,7 @@ PROCESSES = 25
 MOST_RUNNING = 40
 """Running jobs on one page, those that have run longest."""
 MOST_UNKNOWN = 200
-"""Processes whose jobs are read while it is not known yet from which queues they take."""
+"""Names whose jobs are read while it is not known yet which of them are processes, and what those take."""
 CELLS = 50
 """Threads of one process that are drawn."""
 CHOICES = 50
@@ -144,13 +144,11 @@ def _filter(ctx: Context) -> Filter:
 def _ask_page(access: Access, wanted: Filter, first: int) -> Question[list[Work]]:
     [names] = yield lambda pipeline: pipeline.smembers(access.keys.processes)
     identities = [name for name in sorted(map(name_of, names or ())) if wanted.may_take(name)]
-    most = PROCESSES
-    if wanted.queue:
-        known = remembered(access)
-        if any(identity not in known for identity in identities):
-            most = MOST_UNKNOWN
-        identities = [each for each in identities if each not in known or wanted.takes(known[each])]
-    # Some may be gone, in which case the page shows fewer jobs for the length of a heartbeat.
+    known, most = remembered(access), MOST_UNKNOWN
+    if any(identity in known for identity in identities):
+        # The others are gone, or new: their jobs are shown with the next look.
+        identities = [each for each in identities if each in known and wanted.takes(known[each])]
+        most = PROCESSES
     return (yield from ask_running(access, identities[first : first + most]))
 
 
