@@ -20,6 +20,7 @@ from bench.systems import QUEUE
 from jobd.client import metric_keys
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
+from jobd.client.history import RINGS, Sample, key_of, pack
 from jobd.client.keys import Keys
 from jobd.client.metric_keys import HOUR, MINUTE, TEN_MINUTES
 from jobd.client.push import Client
@@ -74,6 +75,7 @@ def fill(client: Redis, url: str, size: Size) -> None:
         _work(client, size, dice, now)
         _cron(client, url, size, now)
         client.set(_FILLED, repr(size))
+    _samples(client, size)
     beat(client, size)
 
 
@@ -237,6 +239,19 @@ def _totals(client: Redis, size: Size, dice: random.Random, now: float) -> None:
         moment = now - back * _DAY
         values |= {KEYS.stat_processed_on(moment): done, KEYS.stat_failed_on(moment): done // 100}
     client.mset(values)
+
+
+def _samples(client: Redis, size: Size) -> None:
+    """What was recorded of the totals, up to now."""
+    now = time.time()
+    for step, ring in RINGS.items():
+        written = bytearray(len(pack(Sample(now))) * ring.slots)
+        for back in range(ring.slots):
+            at = now - ring.step * back
+            done, place = 1e9 - 100 * (now - at), ring.offset(at)
+            sample = pack(Sample(at, done, done / 100, size.queued, size.processes * size.threads, latency=60.0))
+            written[place : place + len(sample)] = sample
+        client.set(key_of(KEYS, step), bytes(written), ex=ring.ttl)
 
 
 def _cron(client: Redis, url: str, size: Size, now: float) -> None:

@@ -32,7 +32,10 @@ REQUESTS = {True: 10, False: 100}
 """In a quick run and else."""
 LONGEST = 10.0
 """Seconds after which a slow page is asked no more."""
-VARIANTS = ("/?days=180", "/queues?offset=400", "/busy?offset=950", "/metrics?period=8h", "/metrics?period=90d")
+VARIANTS = (
+    *("/?days=180", "/?range=24h", "/?range=3d"),
+    *("/queues?offset=400", "/busy?offset=950", "/metrics?period=8h", "/metrics?period=90d"),
+)
 LEFT_OUT = ("/bulk/{id}",)
 """Pages to which no other has a link: of a change that goes on."""
 SEARCHED = ("/retries", f"/queues/{crowd.LARGEST}")

@@ -188,17 +188,24 @@ class Figures:
         return any(self._kept.get(point) is None or self._kept.is_old(point) for point in ended)
 
     def ask(
-        self, keys: Keys, now: float, points: Sequence[Point], *, hurried: bool, anew: bool = False
+        self,
+        keys: Keys,
+        now: float,
+        points: Sequence[Point],
+        *,
+        hurried: bool,
+        anew: bool = False,
+        once: bool = False,
     ) -> Question[list[Rows | None]]:
         """The rows of each point; None of those that `hurried` leaves out for now, the earliest.
 
-        With `anew` some of those that were read long ago are read again.
+        With `anew` some of those that were read long ago are read again. With `once` it takes one round trip.
         """
         wanted = self._wanted(points, now, RENEWED if anew else 0)
         # What is being read in the background is not read twice.
         left = hurried and not anew and self._reading.locked()
         first = wanted if not hurried or len(wanted) <= AT_ONCE else wanted[: LATEST if left or anew else AT_ONCE // 3]
-        rest = [] if left else wanted[len(first) :]
+        rest = [] if left or once else wanted[len(first) :]
         probes = rest[:: max(len(rest) // 50, 1)]
 
         def ask(pipeline: Any) -> None:

@@ -20,6 +20,7 @@ from jobd.client.cron_set import decoded
 from jobd.client.history import RINGS, Sample, Step, highest, increases, key_of
 from jobd.client.metric_keys import MINUTE, TEN_MINUTES
 from jobd.client.metrics import counter_keys, counters
+from jobd.web.figures import Figures, Point
 from jobd.web.questions import Question, name_of
 
 Source: TypeAlias = Literal["samples", "counters", "days"]
@@ -104,7 +105,9 @@ def ask_samples(access: Access, now: float, *more: Step) -> Question[dict[Step, 
     return {step: RINGS[step].read(raw, now) for step, raw in zip(wanted, raws, strict=True)}
 
 
-def ask_trend(access: Access, now: float, name: str) -> Question[tuple[list[Sample], Trend]]:
+def ask_trend(
+    access: Access, figures: Figures, now: float, name: str, *, hurried: bool
+) -> Question[tuple[list[Sample], Trend]]:
     """The samples of the last hour, and what is drawn of a range: of samples if they reach back half of it."""
     wanted = RANGES[name]
     found = yield from ask_samples(access, now, wanted.step)
@@ -112,7 +115,7 @@ def ask_trend(access: Access, now: float, name: str) -> Question[tuple[list[Samp
     samples = found[wanted.step]
     if samples and samples[0].at <= now - wanted.span / 2:
         return found["10s"], drawn
-    counted = yield from _ask_counters(access, now, wanted)
+    counted = yield from _ask_counters(access, figures, now, wanted, hurried)
     if not any(counted.processed):
         return found["10s"], drawn
     waiting = {name: getattr(drawn, name) for name in ("waiting_starts", "enqueued", "latency")}
@@ -138,26 +141,22 @@ def _whole(values: Sequence[float | None]) -> list[float | None]:
     return [None if value is None else round(value) for value in values]
 
 
-def _ask_counters(access: Access, now: float, wanted: Range) -> Question[Trend]:
-    """A range as the figures of classes tell it: by the minute for an hour, else by ten minutes."""
+def _ask_counters(access: Access, figures: Figures, now: float, wanted: Range, hurried: bool) -> Question[Trend]:
+    """A range as the figures of classes tell it: by the minute for an hour, else by ten minutes.
+
+    What ended is kept. What `hurried` leaves out for now is None, and read in the background.
+    """
     kept = MINUTE if wanted.span <= 3600 else TEN_MINUTES
     width = max(wanted.width, kept)
     width -= width % kept
     starts = edges(wanted.span, width, now)[:-1]
-    slots = [start + kept * nth for start in starts for nth in range(int(width // kept))]
-    named = list(counter_keys(access.keys, kept, slots))
-
-    def ask(pipeline: Any) -> None:
-        for _, key in named:
-            pipeline.hgetall(key)
-
-    told = yield ask
-    sums = [[0, 0] for _ in starts]
-    for (place, _), answer in zip(named, told, strict=True):
-        for _, kind, value in counters(answer or {}):
-            if kind < 2:
-                sums[int(place * kept // width)][kind] += value
-    return Trend("counters", width, starts, [ran for ran, _ in sums], [failed for _, failed in sums])
+    points = [Point(start, kept, int(width // kept), old=kept == MINUTE) for start in starts]
+    told = yield from figures.ask(access.keys, now, points, hurried=hurried, once=True)
+    figures.read_on(access, points)
+    ran, failed = (
+        [None if rows is None else sum(row[kind] for row in rows.values()) for rows in told] for kind in (0, 1)
+    )
+    return Trend("counters", width, starts, ran, failed)
 
 
 class _Kept:

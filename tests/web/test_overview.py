@@ -81,6 +81,27 @@ def test_an_hour_without_a_process_of_jobd_is_drawn_of_the_figures_of_classes(br
     assert "How much waited is recorded only while a process of jobd runs." in browser.get("/").text
 
 
+def test_hours_that_ended_are_read_once(browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobd.web.figures.Figures.read_on", lambda *given: None)
+    now = time.time()
+    for back in range(3 * 24 * 6):
+        ten = time.gmtime(now - 600 * back)
+        redis.hset(f"j|{time.strftime('%y%m%d', ten)}|{ten.tm_hour}:{ten.tm_min // 10}", mapping={"A|p": 7, "A|f": 1})
+
+    def read() -> int:
+        return int(redis.info("commandstats").get("cmdstat_hgetall", {"calls": 0})["calls"])
+
+    before = read()
+    browser.get("/?range=3d")
+    assert 50 <= read() - before < 80
+    assert len(series(browser.data("/overview?range=3d"), "done")) == 72
+    before, data = read(), browser.data("/overview?range=3d")
+    assert set(series(data, "done")[1:-1]) == {42}
+    assert read() - before < 30
+    assert browser.get("/?range=3d").status_code == 200
+    assert read() - before < 60
+
+
 def test_what_waited_is_drawn_as_far_as_it_was_recorded(browser: Browser, redis: Redis) -> None:
     minute = time.gmtime(time.time())
     redis.hset(f"j|{time.strftime('%y%m%d', minute)}|{minute.tm_hour}:{minute.tm_min:02d}", "A|p", 7)

@@ -47,7 +47,8 @@ def overview(ctx: Context) -> View:
         samples, history, slow = ctx.ask(_ask_hour(ctx, now), ask_days(ctx, days), ask_slow(ctx.access, now))
         trend = _of_days(history, now)
     else:
-        (samples, trend), slow = ctx.ask(ask_trend(ctx.access, now, chosen), ask_slow(ctx.access, now))
+        recent = ask_trend(ctx.access, ctx.shared.figures, now, chosen, hurried=ctx.for_people)
+        (samples, trend), slow = ctx.ask(recent, ask_slow(ctx.access, now))
         history = []
     totals = ctx.read_totals()
     found = [*attention(totals), *trends(samples, slow, now)]
