@@ -31,6 +31,8 @@ READ_SECONDS = 2.0
 """For which others are content with older totals while one request reads them."""
 MAX_AGE = 1.0
 """Seconds for which the totals of one request serve others."""
+TRENDS_LAST = 10.0
+"""Seconds for which what the first page found to need attention is told by the other pages too."""
 MOST_TEXT = 1_000
 """Characters of a search."""
 
@@ -96,6 +98,7 @@ class Shared:
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
         self._needs: tuple[Totals, int] | None = None
+        self._trends = (-math.inf, 0)
         self._read_until = self._answers_until = 0.0
         self._last: Totals | None = None
         self._access: tuple[Client, Access] | None = None
@@ -148,11 +151,19 @@ class Shared:
             self._last = totals or self._last
 
     def attention(self, totals: Totals) -> int:
-        """How many things need attention; counted once for the same totals, as there may be a thousand processes."""
+        """How many things need attention, those with them that the first page found within TRENDS_LAST.
+
+        Counted once for the same totals, as there may be a thousand processes.
+        """
         known = self._needs
         if known is None or known[0] is not totals:
             self._needs = known = (totals, len(attention(totals)))
-        return known[1]
+        found_at, trends = self._trends
+        return known[1] + (trends if time.monotonic() - found_at < TRENDS_LAST else 0)
+
+    def keep_trends(self, count: int) -> None:
+        """Remember how many things need attention that the totals do not tell."""
+        self._trends = (time.monotonic(), count)
 
 
 @dataclass

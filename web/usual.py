@@ -7,7 +7,9 @@ when somebody looked before, and what it has learned serves for a minute.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,14 +35,16 @@ class Usual:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, float | None]] = {}
+        self._known: OrderedDict[str, tuple[float, float | None]] = OrderedDict()
 
     def note(self, names: Iterable[str]) -> None:
-        """Have the next page ask for these classes."""
+        """Have the next pages ask for these classes; those that were noted long ago make room."""
         with self._lock:
-            for name in names:
-                if len(self._known) < MOST and metric_keys.is_countable(name):
-                    self._known.setdefault(name, (0.0, None))
+            for name in filter(metric_keys.is_countable, names):
+                self._known.setdefault(name, (0.0, None))
+                self._known.move_to_end(name)
+            while len(self._known) > MOST:
+                self._known.popitem(last=False)
 
     def seconds(self, name: str) -> float | None:
         """What 95 of 100 jobs of a class took at most; None while that is not known."""
@@ -48,11 +52,11 @@ class Usual:
             return self._known.get(name, (0.0, None))[1]
 
     def ask(self, access: Access, now: float) -> Question[None]:
-        """Read the histograms of the classes that were not read for a minute, a few of them."""
+        """Read the histograms of a few classes that were not read for a minute, those that were noted last."""
         with self._lock:
-            due = sorted((at, name) for name, (at, _) in self._known.items() if not 0 <= now - at < LASTS)[:AT_A_TIME]
+            due = (name for name in reversed(self._known) if not 0 <= now - self._known[name][0] < LASTS)
+            names = list(islice(due, AT_A_TIME))
         _, starts = buckets("1h", now)
-        names = [name for _, name in due]
 
         def ask(pipeline: Any) -> None:
             for name in names:
@@ -66,7 +70,8 @@ class Usual:
                 counts = [before + more for before, more in zip(counts, unpack(value), strict=True)]
             usual = estimate(counts, 95).milliseconds / 1000 if sum(counts) >= FEWEST else None
             with self._lock:
-                self._known[name] = (now, usual)
+                if name in self._known:
+                    self._known[name] = (now, usual)
 
 
 _OF: WeakKeyDictionary[Access, Usual] = WeakKeyDictionary()

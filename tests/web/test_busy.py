@@ -11,11 +11,14 @@ from redis import Redis
 
 import jobd.web
 from jobd.client import payload as wire
+from jobd.client.access import Access
 from jobd.client.processes import FIELDS
 from jobd.client.push import Client
 from jobd.client.stacks import Frame, ThreadStack
 from jobd.web import totals
 from jobd.web.pages import busy
+from jobd.web.questions import answer
+from jobd.web.usual import Usual
 from jobd.worker import stacks
 from tests.web.browser import PROCESS, Browser, Page, fill
 
@@ -134,6 +137,26 @@ def test_a_job_that_takes_longer_than_usual_is_marked_the_second_time(browser: B
     assert 160 <= by_class["Slow"]["times"] < 240
     assert by_class["Rare"]["times"] is None
     assert "× its p95" in browser.get("/busy").text
+
+
+def test_classes_that_run_no_more_make_room_for_others(
+    client: Client, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.usual.MOST", 2)
+    monkeypatch.setattr("jobd.web.usual.AT_A_TIME", 1)
+    now = time.time()
+    minute = time.gmtime(now - 120)
+    for name in ("Old", "Kept", "New"):
+        slot = f"h|{name}-{minute.tm_mday}-{minute.tm_hour}:{minute.tm_min}"
+        redis.execute_command("BITFIELD", slot, "SET", "u16", "#12", "100")
+    usual, access = Usual(), Access(client)
+    usual.note(["Kept", "Old"])
+    usual.note(["Kept", "New"])
+    known = []
+    for _ in range(3):
+        answer(access, usual.ask(access, now))
+        known.append([name for name in ("Old", "Kept", "New") if usual.seconds(name)])
+    assert known == [["New"], ["Kept", "New"], ["Kept", "New"]]
 
 
 def test_a_clock_that_is_off_and_versions_that_differ_are_pointed_out(

@@ -212,6 +212,23 @@ def test_seconds_that_pass_do_not_change_the_first_page(redis: Redis, browser: B
     assert "in 1 min" in first
 
 
+def test_the_menu_tells_what_the_first_page_found(
+    redis: Redis, client: Client, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_marked() -> bool:
+        [dot] = [each for _, each in Page.of(browser.get("/retries").text).elements if "data-dot" in each]
+        return "hidden" not in dot
+
+    CronSet(client).create("late", "* * * * *", "HardJob")
+    redis.hset("cron_job:late", mapping={"since": time.time() - 600, "caught_up": "", "last_enqueue_time": ""})
+    assert not is_marked()
+    monkeypatch.setattr("jobd.web.context.TRENDS_LAST", 1e6)
+    browser.get("/")
+    assert is_marked()
+    monkeypatch.setattr("jobd.web.context.TRENDS_LAST", 0.0)
+    assert not is_marked()
+
+
 def steady(failed: int, recent: int) -> list[Sample]:
     """An hour in which 10 jobs a second ended, of which so many failed each 10 s, and so many in the last 5 minutes."""
     found, failures = [], 0

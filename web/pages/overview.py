@@ -51,7 +51,9 @@ def overview(ctx: Context) -> View:
         (samples, trend), slow = ctx.ask(recent, ask_slow(ctx.access, now))
         history = []
     totals = ctx.read_totals()
-    found = [*attention(totals), *trends(samples, slow, now)]
+    grown = trends(samples, slow, now)
+    ctx.shared.keep_trends(len(grown))
+    found = [*attention(totals), *grown]
     sentence, values = health(totals, found)
     data = {
         "health": {"text": sentence, "values": values},
