@@ -45,6 +45,10 @@ class NotFound(Exception):
     """What was asked for is not there."""
 
 
+class MustSearch(NotFound):
+    """Only a search can tell, which waits for the one before it of the same user: see `Context.may_search`."""
+
+
 class Forbidden(Exception):
     """The user may not do it."""
 
@@ -187,6 +191,8 @@ class Context:
     totals: Totals | None = None
     page: str = "/"
     wishes: Mapping[str, str] = field(default_factory=dict)
+    may_search: bool = False
+    """Whether a job may be looked for everywhere."""
     changes: bool = False
     """Whether something is to be changed."""
     stale_since: float | None = None

@@ -74,14 +74,19 @@ def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> st
     return cut(", ".join(parts), most)
 
 
+def word(entry: JobEntry, field: str, text: str, masker: Masker) -> str:
+    """A name as it is; what stands in its place, such as a map, without secrets."""
+    return text if isinstance(entry.payload.get(field), str) else masker.text(text)
+
+
 def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
     """A job in a list. `at` is the score in a set; none where that is no time, of which JSON knows no name."""
     return {
         "key": key,
         "at": at if at is not None and math.isfinite(at) else None,
-        "jid": entry.jid,
+        "jid": word(entry, "jid", entry.jid, masker),
         "class": entry.name,
-        "queue": entry.queue,
+        "queue": word(entry, "queue", entry.queue, masker),
         "args": call_text(entry, masker),
         "tags": masker.value(prune(entry.tags, _ROW_TAGS)),
         "retry_count": entry.retry_count,
@@ -90,7 +95,7 @@ def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) 
         "failed_at": entry.failed_at,
         "error_class": cut(masker.text(entry.error_class), ERROR_CHARACTERS),
         "error_message": cut(masker.text(entry.error_message), ERROR_CHARACTERS),
-        "problem": entry.problem,
+        "problem": masker.text(entry.problem),
         "raw": raw_text(entry, masker, ROW_CHARACTERS) if entry.malformed else "",
         "bytes": len(entry.raw),
     }
@@ -126,11 +131,12 @@ def as_many_as_fit(entries: list[Entry]) -> list[Entry]:
     return entries if sum(len(entry.raw) for entry in entries) <= MOST_BYTES else entries[:FEW_ROWS]
 
 
-def process_row(process: Process, now: float) -> dict[str, Any]:
+def process_row(process: Process, masker: Masker, now: float) -> dict[str, Any]:
     """A worker process; `rss` in KiB, times in epoch seconds."""
-    names = ("identity", "hostname", "pid", "tag", "version", "concurrency", "busy", "quiet", "rss", "rtt_us", "beat")
+    names = ("identity", "hostname", "pid", "version", "concurrency", "busy", "quiet", "rss", "rtt_us", "beat")
     found = {name: getattr(process, name) for name in (*names, "started_at", "embedded", "cpu", "skew", "shows_stacks")}
-    more = {"labels": list(process.labels), "silent": now - process.beat, "capsules": _capsules(process)}
+    texts = {"tag": masker.text(process.tag), "labels": [masker.text(label) for label in process.labels]}
+    more = {**texts, "silent": now - process.beat, "capsules": _capsules(process)}
     return {**found, "queues": list(process.queues), **more}
 
 
@@ -152,5 +158,5 @@ def work_row(work: Work, masker: Masker) -> dict[str, Any]:
         "thread": work.thread,
         "run_at": work.run_at,
         **job_row(work.entry, masker, ""),
-        "queue": work.queue or work.entry.queue,
+        "queue": work.queue or word(work.entry, "queue", work.entry.queue, masker),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -20,7 +20,7 @@ from jobd.client.push import Client
 from jobd.web import assets, audit, csrf, finder, settings
 from jobd.web import auth as who
 from jobd.web.auth import Authenticator, Authorize, User
-from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, NotFound, Shared, View
+from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, MustSearch, NotFound, Shared, View
 from jobd.web.headers import SecurityHeaders
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
@@ -249,13 +249,22 @@ class Site:
         assert endpoint.show
         show, kept_as = endpoint.show, _kept_as(request, ctx)
         if not _looks_through(endpoint, ctx):
-            return await threads.run(lambda: self._shown(show, ctx, kept_as))
+            found = await threads.run(lambda: self._shown(show, ctx, kept_as))
+            if found is not None:
+                return found
+        ctx.may_search = True
         async with threads.search(ctx.user.name or ctx.address):
-            return await threads.run(lambda: self._shown(show, ctx, kept_as))
+            found = await threads.run(lambda: self._shown(show, ctx, kept_as))
+        assert found
+        return found
 
-    def _shown(self, show: Show, ctx: Context, kept_as: Hashable) -> Response:
+    def _shown(self, show: Show, ctx: Context, kept_as: Hashable) -> Response | None:
+        """The page; None when it has to search and may not yet."""
         with self._shared.outage.noticed():
-            view = show(ctx)
+            try:
+                view = show(ctx)
+            except MustSearch:
+                return None
             if isinstance(view, Download):
                 return _file(view)
             if ctx.for_people:
@@ -315,6 +324,8 @@ class Site:
         wanted = ctx.query.get("page", "")
         if len(wanted) > _MOST_PAGE or (wanted and _find_page(wanted) is None):
             raise BadRequest("page is no page of this site")
+        if _is_still(_query(wanted.partition("?")[2])):
+            raise BadRequest(f"page has one of {', '.join(_STILL)}: such a page is not kept up to date")
         look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base), ctx.query.get("seen", "")[:32]
         if "once" in ctx.query:
             picture = await self.live.picture(look)
@@ -416,7 +427,8 @@ def _kept_as(request: Request, ctx: Context) -> Hashable:
 
 def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:
     """Whether a page has to look through a set or a queue, which takes as long as it may."""
-    return bool(ctx.query.get("q")) or (endpoint.show is jobs.job and "key" not in ctx.query)
+    named = ctx.query.get("in") and ctx.query.get("key")
+    return bool(ctx.query.get("q")) or (endpoint.show is jobs.job and not named)
 
 
 def _file(found: Download) -> Response:
@@ -475,9 +487,14 @@ def _find_page(page: str) -> tuple[Show, dict[str, str]] | None:
     return None
 
 
+def _is_still(query: Mapping[str, str]) -> bool:
+    """Whether a page with these parameters stays as it is."""
+    return any(query.get(name) for name in _STILL)
+
+
 def _stream_of(view: View, ctx: Context) -> str:
     """The address that keeps a page up to date; that of the figures at its head alone for one that stays as it is."""
-    still = ctx.changes or view.status != 200 or any(ctx.query.get(name) for name in _STILL)
+    still = ctx.changes or ctx.may_search or view.status != 200 or _is_still(ctx.query)
     return ctx.url("/live", page="" if still or len(ctx.page) > _MOST_PAGE else ctx.page)
 
 

@@ -325,6 +325,8 @@ VIETNAMESE = {
         "Các hàng đợi khác cũng tạm dừng khi còn công việc: {count}."
     ),
     "Queues whose next job has waited long, besides: {count}.": "Các hàng đợi khác cũng có công việc chờ lâu: {count}.",
+    "Redis uses {percent} of the memory that it may use.": "Redis đang dùng {percent} bộ nhớ được phép.",
+    "You may not look at them: that needs the right dump.": "Bạn không được xem: cần quyền dump.",
     "Show stacks": "Xem ngăn xếp",
     "Slowest queue: its next job has waited": "Hàng đợi chậm nhất: công việc kế tiếp đã chờ",
     "The last hour": "Một giờ qua",

@@ -254,12 +254,17 @@ def test_a_process_whose_name_is_no_word_has_a_page_too(browser: Browser, redis:
     assert name in Page.of(browser.get(str(link)).text).text
 
 
-def test_only_who_may_dump_asks_for_stacks(client: Client, redis: Redis) -> None:
+def test_only_who_may_dump_asks_for_stacks_and_sees_them(client: Client, redis: Redis) -> None:
     name = process(redis, "a:1:x")
     site = jobd.web.app(client, authorize=lambda user, action: action in ("view", "stop"))
     browser = Browser(site)
-    assert browser.get(f"/busy/{name}").status_code == 200
-    assert "Show stacks" not in browser.get(f"/busy/{name}").text
+    redis.set(f"jobd:stacks:{name}", stacks.within([ThreadStack("t0", "main", "", "", 0.0, ())], time.time(), 10_000))
+    assert browser.data(f"/busy/{name}")["stacks"] is None
+    page = browser.get(f"/busy/{name}?asked={int(time.time())}").text
+    assert "Show stacks" not in page
+    assert "needs the right dump" in page
+    looker = Browser(jobd.web.app(client, authorize=lambda user, action: action == "dump" or action == "view"))
+    assert len(looker.data(f"/busy/{name}")["stacks"]["threads"]) == 1
     assert browser.post(f"/busy/{name}", {"action": "stacks"}).status_code == 403
     assert browser.post("/busy", {"action": "quiet", "all": "yes"}).status_code == 403
     assert not redis.exists(f"{name}-signals")

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis import Redis
@@ -16,6 +17,7 @@ from jobd.client.payload import encode_backtrace
 from jobd.client.push import Client
 from jobd.web import documents, preview, story
 from jobd.web.masking import HIDDEN, Masker
+from jobd.web.threads import Threads
 from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import GET_PAGES, Browser, Page
 
@@ -206,3 +208,29 @@ def test_each_row_has_an_identity_of_its_own(path: str, client: Client, redis: R
     page = Page.of(Browser(jobd.web.app(client, read_only=False)).get(path).text)
     ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
+
+
+def test_a_job_is_looked_for_everywhere_only_by_one_search_of_a_user_at_a_time(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_set(redis, "retry", 1)
+    key = browser.data("/retries")["jobs"][0]["key"]
+    [jid] = [job["jid"] for job in browser.data("/retries")["jobs"]]
+    searching = Threads.search
+    searched = list[str]()
+    monkeypatch.setattr(Threads, "search", lambda self, who: (searched.append(who), searching(self, who))[1])
+    assert "/live?page=%2Fjobs" in browser.get(f"/jobs/{jid}?in=retries&key={key}").text
+    assert searched == []
+    for query in ("", "?key=1", "?in=retries", "?in=queue&key=1", "?in=retries&key=1.0~0123456789abcdef"):
+        searched.clear()
+        answer = browser.get(f"/jobs/{jid}{query}")
+        assert (answer.status_code, len(searched)) == (200, 1), query
+        assert "/live?page=%2Fjobs" not in answer.text
+
+
+def test_no_stream_searches(browser: Browser, redis: Redis) -> None:
+    fill_set(redis, "retry", 1)
+    for page in ("/retries?q=HardJob", "/dead?cursor=5&q=x", "/retries?after=1.0~0"):
+        assert browser.get(f"/live?{urlencode({'once': 1, 'page': page})}").status_code == 400
+    for page in ("/jobs/j0", "/jobs/j0?in=retries&key=1.0~0123456789abcdef"):
+        assert "load this page again" in browser.get(f"/live?{urlencode({'once': 1, 'page': page})}").json()["html"]

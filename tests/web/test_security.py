@@ -14,6 +14,7 @@ from redis import Redis
 from starlette.requests import Request
 
 import jobd.web
+from jobd.client.cron_set import CronSet
 from jobd.client.errors import ConfigError
 from jobd.client.push import Client
 from jobd.web import assets, csrf, headers
@@ -248,7 +249,7 @@ SECRETS = {
 }
 
 
-def test_secrets_leave_the_server_in_no_form(browser: Browser, redis: Redis) -> None:
+def test_secrets_leave_the_server_in_no_form(browser: Browser, redis: Redis, client: Client) -> None:
     now = time.time()
     fields = {
         "args": [SECRETS],
@@ -260,8 +261,17 @@ def test_secrets_leave_the_server_in_no_form(browser: Browser, redis: Redis) -> 
     redis.zadd("retry", {payload("r1", **fields): now})
     redis.zadd("dead", {json.dumps(SECRETS): 6.0, b'{"password": "hunter2", broken': 5.0})
     fill_queue(redis, 1, **fields)
+    hidden = {"jid": {"password": "hunter2"}, "queue": {"password": "hunter2"}}
+    redis.zadd("dead", {json.dumps({"class": "HardJob", "args": [], "error_class": "E", **hidden}): now})
+    info = {"hostname": "a", "pid": 1, "tag": SECRETS["text"], "labels": [SECRETS["url"]], "concurrency": 1}
+    redis.sadd("processes", PROCESS)
+    redis.hset(PROCESS, mapping={"info": json.dumps(info), "busy": 0, "beat": now, "quiet": "false"})
+    CronSet(client).create("good", "@daily", "HardJob", description=SECRETS["text"])
+    CronSet(client).create("bad", "@daily", "HardJob")
+    redis.hset("cron_job:bad", "cron", "* * * * * token=hunter2")
     key = browser.data("/retries")["jobs"][0]["key"]
     paths = ["/retries", "/dead", "/queues/default", f"/jobs/r1?in=retries&key={key}", "/jobs/j0"]
+    paths += ["/failures", "/busy", f"/busy/{PROCESS}", "/cron", "/cron/good", "/cron/bad"]
     live = [f"/live?{urlencode({'once': 1, 'page': path})}" for path in paths]
     for path in [*paths, *(f"/api/v1{path}" for path in paths), *live]:
         answer = browser.get(path)

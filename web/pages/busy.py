@@ -71,7 +71,7 @@ def busy(ctx: Context) -> View:
     for work in works:
         by_process[work.process].append(work)
     data = {
-        "processes": [_process(process, by_process[process.identity], totals.now) for process in shown],
+        "processes": [_process(process, by_process[process.identity], ctx.masker, totals.now) for process in shown],
         "running": listed,
         "left_out": max(len(matching) - MOST_RUNNING, 0),
         "count": len(totals.processes),
@@ -103,7 +103,7 @@ def _running(work: Work, ctx: Context, now: float) -> dict[str, Any]:
     return {**row, "seconds": seconds, "p95": usual, "times": times}
 
 
-def _process(process: Process, works: Sequence[Work], now: float) -> dict[str, Any]:
+def _process(process: Process, works: Sequence[Work], masker: Masker, now: float) -> dict[str, Any]:
     """A process with a figure for each of its threads: 0 idle, 1 to 4 by the age of its job, the oldest first."""
     ages = sorted((max(now - work.run_at, 0.0) for work in works), reverse=True)
     cells = [1 + sum(age >= bound for bound in AGES) for age in ages]
@@ -111,7 +111,7 @@ def _process(process: Process, works: Sequence[Work], now: float) -> dict[str, A
     cells = (cells + [0] * min(threads - len(cells), CELLS))[:CELLS]
     found = {"threads": cells, "more_threads": threads - len(cells), "oldest": ages[0] if ages else None}
     skewed = process.skew is not None and abs(process.skew) >= SKEWED
-    return {**process_row(process, now), **found, "skewed": skewed, "late": now - process.beat > LATE}
+    return {**process_row(process, masker, now), **found, "skewed": skewed, "late": now - process.beat > LATE}
 
 
 def _choices(processes: Iterable[Process]) -> dict[str, list[str]]:

@@ -114,7 +114,7 @@ def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) ->
         ahead = _ahead(entry, now, NEXT_RUNS)
     return {
         "name": entry.name,
-        "cron": entry.cron,
+        "cron": ctx.masker.text(entry.cron),
         "words": words,
         "timezone": zone,
         "class": entry.job,
@@ -125,7 +125,7 @@ def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) ->
         "source": entry.source,
         "overlap": entry.overlap,
         "catch_up": entry.catch_up,
-        "problem": entry.problem or "",
+        "problem": ctx.masker.text(entry.problem or ""),
         "next": ahead,
         "last": entry.last_time,
         "runs": [_run(run) for run in runs],

@@ -16,7 +16,7 @@ from jobd.client.processes import Work, number
 from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
 from jobd.web import story
-from jobd.web.context import BadRequest, Context, NotFound, View
+from jobd.web.context import BadRequest, Context, MustSearch, NotFound, View
 from jobd.web.documents import cut, job_detail, key_of
 from jobd.web.filters import narrowed
 from jobd.web.pages import busy, queues, sets
@@ -51,6 +51,8 @@ def job(ctx: Context) -> View:
     place, key = ctx.query.get("in", ""), ctx.query.get("key", "")
     found, figures = _named(ctx, place, key) if place and key else (None, None)
     if found is None:
+        if not ctx.may_search:
+            raise MustSearch("the job is not where it was: load this page again to have it looked for")
         found = _by_jid(ctx, ctx.path.get("jid", ""))
         [figures] = answer(ctx.access, _ask_figures(ctx, found.entry.name))
     ctx.read_totals()

@@ -12,6 +12,7 @@ from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import process_row, work_row
 from jobd.web.pages import busy
 from jobd.web.questions import Question
+from jobd.web.totals import LATE
 
 ANSWERS_WITHIN = 10.0
 """Seconds between two heartbeats, with which the answer comes."""
@@ -21,26 +22,28 @@ REFRESH = 2
 
 
 def show(ctx: Context) -> View:
-    """Show a process with its jobs and, if it was asked for them, its stacks."""
+    """Show a process with its jobs and, to who has the right `dump`, its stacks if it was asked for them."""
     identity = _identity(ctx)
-    raw, works = ctx.ask(_ask_stacks(ctx, identity), busy.ask_running(ctx.access, [identity]))
+    may_ask = "dump" in ctx.allowed
+    questions = [_ask_stacks(ctx, identity)] if may_ask else []
+    works, *raws = ctx.ask(busy.ask_running(ctx.access, [identity]), *questions)
     totals = ctx.read_totals()
     process = next((each for each in totals.processes if each.identity == identity), None)
     if process is None:
         raise NotFound(f"there is no process {identity}")
     asked, now = float(ctx.number("asked", 10**11)), totals.now
-    found = read_stacks(raw)
-    waiting = found is None and 0 <= now - asked < WAITS
+    found = read_stacks(raws[0]) if raws else None
+    waiting = may_ask and found is None and 0 <= now - asked < WAITS
     data = {
-        "process": process_row(process, now),
+        "process": {**process_row(process, ctx.masker, now), "late": now - process.beat > LATE},
         "running": [work_row(work, ctx.masker) for work in sorted(works, key=lambda work: work.run_at)],
         "stacks": _document(found, ctx, works) if found else None,
         "asked": asked or None,
         "waiting": waiting,
-        "silent": found is None and asked > 0 and not waiting,
+        "silent": may_ask and found is None and asked > 0 and not waiting,
         "answers_within": ANSWERS_WITHIN,
         "refresh": REFRESH if waiting else 0,
-        "may_ask": "dump" in ctx.allowed,
+        "may_ask": may_ask,
         "actions": [each for each in busy.SIGNALS if each in ctx.allowed and not process.embedded],
         "now": now,
     }
