@@ -229,8 +229,9 @@ VIETNAMESE = {
     "Retries: {retries}. Dead: {dead}. Looked at: {seen}. Causes: {count}.": (
         "Chờ thử lại: {retries}. Đã chết: {dead}. Đã xem: {seen}. Số nguyên nhân: {count}."
     ),
-    "At most {most} are looked at: those that died last, and the retries that run next and last.": (
-        "Chỉ xem nhiều nhất {most}: những công việc chết gần đây nhất, và những lần thử lại sớm nhất và muộn nhất."
+    "At most {most} are looked at, and about {size}: those that died last, and the retries that run next and last.": (
+        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, "
+        "và những lần thử lại sớm nhất và muộn nhất."
     ),
     "The curves begin at {time} UTC.": "Các đường biểu diễn bắt đầu từ {time} UTC.",
     "No job waits for a retry, and none is dead.": (

@@ -55,7 +55,7 @@ def test_a_thousand_are_looked_at_and_the_page_says_so(browser: Browser, redis: 
     fill_set(redis, "dead", 700)
     told = browser.data("/failures")
     assert (told["seen"], told["causes"][0]["in_retries"], told["causes"][0]["in_dead"]) == (1_000, 500, 500)
-    assert "At most 1,000 are looked at" in browser.get("/failures").text
+    assert "At most 1,000 are looked at, and about 7.6 MB" in browser.get("/failures").text
     assert [failures._shares(*sizes) for sizes in ((10, 5), (5_000, 0), (5_000, 10), (10, 5_000), (5_000, 5_000))] == [
         (10, 0, 5),
         (500, 500, 0),
@@ -63,6 +63,20 @@ def test_a_thousand_are_looked_at_and_the_page_says_so(browser: Browser, redis: 
         (10, 0, 990),
         (250, 250, 500),
     ]
+
+
+def test_of_large_jobs_fewer_are_read_and_the_page_says_how_many(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MOST_BYTES", 100_000)
+    put(redis, "retry", 60, args=["x" * 5_000])
+    put(redis, "dead", 60, "SmallJob")
+    told = browser.data("/failures")
+    large, small = sorted(cause["count"] for cause in told["causes"])
+    assert (5 <= large <= 12, small, told["seen"]) == (True, 60, large + 60)
+    assert f"Looked at: {told['seen']}." in browser.get("/failures").text
+    assert failures.fitting((0, 0, 0), ([], [], [])) == [0, 0, 0]
+    assert failures.fitting((500, 0, 500), ([200_000], [], [10**9])) == [1, 0, 1]
 
 
 def test_many_causes_are_shown_by_pages_that_are_small(browser: Browser, redis: Redis) -> None:

@@ -12,12 +12,14 @@ from jobd.client.sets import DeadSet, RetrySet, SetEntry
 from jobd.client.waves import Waves
 from jobd.web.causes import Cause, Failure, Place, Told, beginning, curve, group, normalise, since
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
-from jobd.web.documents import call_text, cut, key_of, read_key, word
+from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key, word
 from jobd.web.masking import Masker
 from jobd.web.questions import Question
 
 MOST = 1_000
-"""Jobs that are grouped."""
+"""Jobs that are grouped, fewer where they are large: see `documents.MOST_BYTES`."""
+PROBES = 10
+"""Jobs of each end whose size is looked at first."""
 ROWS = 20
 """Causes on a page."""
 SAMPLES = 3
@@ -51,6 +53,7 @@ def show(ctx: Context) -> View:
         "retries": retries,
         "dead": dead,
         "most": MOST,
+        "most_bytes": MOST_BYTES,
         "since": begin,
         "until": _until(failures),
         "actions": [each for each in ACTIONS if RIGHTS[each] in ctx.allowed],
@@ -64,15 +67,18 @@ def show(ctx: Context) -> View:
 def _ask_failures(ctx: Context) -> Question[tuple[list[Failure], int, int]]:
     """The failures that are looked at, and how many entries both sets have."""
     keys = ctx.access.keys
-    retries, dead = yield lambda pipeline: pipeline.zcard(keys.retry).zcard(keys.dead)
-    front, back, died = _shares(retries or 0, dead or 0)
+    ends = (keys.retry, False), (keys.retry, True), (keys.dead, True)
 
-    def ask(pipeline: Any) -> None:
-        for key, count, latest in ((keys.retry, front, False), (keys.retry, back, True), (keys.dead, died, True)):
-            ends = ("+inf", "-inf") if latest else ("-inf", "+inf")
-            pipeline.zrange(key, *ends, byscore=True, desc=latest, offset=0, num=count, withscores=True)
+    def ask(pipeline: Any, counts: Sequence[int]) -> Any:
+        for (key, latest), count in zip(ends, counts, strict=True):
+            scores = ("+inf", "-inf") if latest else ("-inf", "+inf")
+            pipeline.zrange(key, *scores, byscore=True, desc=latest, offset=0, num=count, withscores=True)
+        return pipeline
 
-    first, last, deaths = yield ask
+    *probes, retries, dead = yield lambda pipeline: ask(pipeline, [PROBES] * 3).zcard(keys.retry).zcard(keys.dead)
+    sizes = [[len(raw) for raw, _ in probe or ()] for probe in probes]
+    counts = fitting(_shares(retries or 0, dead or 0), sizes)
+    first, last, deaths = yield lambda pipeline: ask(pipeline, counts)
     owners = RetrySet(ctx.client), DeadSet(ctx.client)
     waiting = dict.fromkeys((float(at), raw) for raw, at in [*(first or ()), *(last or ())])
     found = [failure(entry, "retries", ctx) for entry in owners[0].entries(list(waiting))]
@@ -88,6 +94,15 @@ def _shares(retries: int, dead: int) -> tuple[int, int, int]:
     waiting = min(retries, MOST - died)
     front = waiting if waiting == retries else -(-waiting // 2)
     return front, waiting - front, died
+
+
+def fitting(shares: Sequence[int], sizes: Sequence[Sequence[int]]) -> list[int]:
+    """As many of each share as have MOST_BYTES together, if all are as large as those whose sizes are known. Pure."""
+    whole = max(sum(shares), 1)
+    return [
+        min(share, max(MOST_BYTES * share * len(known) // (whole * max(sum(known), 1)), 1)) if known else share
+        for share, known in zip(shares, sizes, strict=True)
+    ]
 
 
 def failure(entry: SetEntry, place: Place, ctx: Context) -> Failure:
