@@ -7,6 +7,7 @@ means, and how its figures are shown, is left to `pages/metrics.py`.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -128,6 +129,19 @@ class Kept:
         self._clock, self._lock = clock, threading.Lock()
         self._entries: OrderedDict[Any, tuple[float, Any, int]] = OrderedDict()
         self._rows = 0
+        self._since = math.inf
+        self.overflowed = False
+        """Whether the last reading has found more than is kept."""
+
+    def begin(self) -> None:
+        """From now on what is new makes room only by what was put before."""
+        with self._lock:
+            self._since, self.overflowed = self._clock(), False
+
+    def end(self) -> None:
+        """From now on what was put first goes, whenever that was."""
+        with self._lock:
+            self._since = math.inf
 
     def get(self, name: Any) -> Any:
         """What is kept, or None."""
@@ -140,13 +154,15 @@ class Kept:
         return found is not None and self._clock() - found[0] > KEEP
 
     def put(self, name: Any, value: Any, rows: int) -> None:
-        """Keep it; what was put first goes when there is too much."""
+        """Keep it; what was put first goes when there is too much, but not what was put since `begin`."""
         with self._lock:
             known = self._entries.pop(name, None)
             self._rows += rows - (known[2] if known else 0)
             self._entries[name] = (self._clock(), value, rows)
             while self._rows > MOST_ROWS and self._entries:
-                self._rows -= self._entries.popitem(last=False)[1][2]
+                full = next(iter(self._entries.values()))[0] >= self._since
+                self.overflowed |= full
+                self._rows -= self._entries.popitem(last=full)[1][2]
 
     def drop(self, names: Iterable[Any]) -> None:
         """Forget these."""
@@ -160,27 +176,38 @@ class Figures:
     """Reads points of all classes, and histograms of some."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._kept = Kept(clock)
+        self._clock, self._kept = clock, Kept(clock)
+        self._given_up: dict[float, float] = {}
         self._names: dict[bytes, tuple[str, int] | None] = {}
         self._old_names: set[str] = set()
         self._reading = threading.Lock()
 
     def read_on(self, access: Access, points: Sequence[Point]) -> None:
         """Read in the background what is missing of these, and anew what was read long ago; one reading at a time."""
-        if self._is_due(points, access.now()) and self._reading.acquire(blocking=False):
+        due = not self.is_too_much(points) and self._is_due(points, access.now())
+        if due and self._reading.acquire(blocking=False):
             threading.Thread(target=self._read_all, args=(access, points), name="jobd-figures", daemon=True).start()
 
+    def is_too_much(self, points: Sequence[Point]) -> bool:
+        """Whether these were found to have more rows than are kept; after a while that is tried again."""
+        return self._clock() < self._given_up.get(_length_of(points), -math.inf)
+
     def _read_all(self, access: Access, points: Sequence[Point]) -> None:
+        self._kept.begin()
         try:
             for _ in range(MOST_STEPS):
                 began, now = time.monotonic(), access.now()
                 answer(access, self.ask(access.keys, now, points, hurried=True, anew=True))
+                if self._kept.overflowed:
+                    self._given_up[_length_of(points)] = self._clock() + KEEP
+                    break
                 if not self._is_due(points, now):
                     break
                 time.sleep(STEP_PAUSE * (time.monotonic() - began))
         except JobdError:
             pass  # the next page that asks says so to somebody
         finally:
+            self._kept.end()
             self._reading.release()
 
     def _is_due(self, points: Sequence[Point], now: float) -> bool:
@@ -201,7 +228,8 @@ class Figures:
 
         With `anew` some of those that were read long ago are read again. With `once` it takes one round trip.
         """
-        wanted = self._wanted(points, now, RENEWED if anew else 0)
+        held = self._held(points, now)
+        wanted = self._wanted(points, now, RENEWED if anew else 0, held)
         # What is being read in the background is not read twice.
         left = hurried and not anew and self._reading.locked()
         first = wanted if not hurried or len(wanted) <= AT_ONCE else wanted[: LATEST if left or anew else AT_ONCE // 3]
@@ -221,14 +249,23 @@ class Figures:
             allowed = rest[: max(int((STEP_FIELDS if anew else MOST_FIELDS) / max(each, 4.0)), 1)]
             told = yield lambda pipeline: _read(pipeline, keys, allowed)
             found |= self._parsed(keys, allowed, told)
-        return [self._rows_of(point, found, now) for point in points]
+        return [self._rows_of(point, found, held, now) for point in points]
 
-    def _wanted(self, points: Sequence[Point], now: float, anew: int) -> list[Point]:
+    def _held(self, points: Sequence[Point], now: float) -> dict[Point, Rows]:
+        """What is kept of these, which others may drop while the rest is read."""
+        held: dict[Point, Rows] = {}
+        for point in points:
+            for each in [point] if self._kept.get(point) is not None else point.buckets(now):
+                if (rows := self._kept.get(each)) is not None:
+                    held[each] = rows
+        return held
+
+    def _wanted(self, points: Sequence[Point], now: float, anew: int, held: Mapping[Point, Rows]) -> list[Point]:
         """The buckets that have to be read, the latest first; of `anew` points those that were read long ago."""
         wanted: list[Point] = []
         for point in sorted(points, key=lambda each: -each.start):
-            if self._kept.get(point) is None:
-                wanted += [each for each in reversed(point.buckets(now)) if self._kept.get(each) is None]
+            if point not in held:
+                wanted += [each for each in reversed(point.buckets(now)) if each not in held]
             elif anew and self._kept.is_old(point):
                 anew -= 1
                 wanted += reversed(point.buckets(now))
@@ -265,13 +302,15 @@ class Figures:
         found = self._names[raw] = (name, _KINDS[kind]) if name and kind in _KINDS else None
         return found
 
-    def _rows_of(self, point: Point, found: Mapping[Point, Rows], now: float) -> Rows | None:
+    def _rows_of(
+        self, point: Point, found: Mapping[Point, Rows], held: Mapping[Point, Rows], now: float
+    ) -> Rows | None:
         """What is known of a point now; what has ended is kept."""
         buckets = point.buckets(now)
-        known = self._kept.get(point)
+        known = held.get(point)
         if known is not None and (not buckets or buckets[0] not in found):
-            return known  # type: ignore[no-any-return]
-        parts = [found.get(each, self._kept.get(each)) for each in buckets]
+            return known
+        parts = [found.get(each, held.get(each)) for each in buckets]
         if any(part is None for part in parts):
             for bucket, part in zip(buckets, parts, strict=True):
                 if part is not None and bucket.end + LATE_WRITES <= now:
@@ -280,8 +319,8 @@ class Figures:
             return self._kept.get(point)  # type: ignore[no-any-return]
         rows = _sum(part for part in parts if part is not None)
         if point.end + LATE_WRITES <= now:
-            self._kept.put(point, rows, len(rows) + 1)
             self._kept.drop(each for each in buckets if each != point)
+            self._kept.put(point, rows, len(rows) + 1)
             return rows
         for bucket, part in zip(buckets, parts, strict=True):
             if bucket.end + LATE_WRITES <= now and self._kept.get(bucket) is None and part is not None:
@@ -321,6 +360,11 @@ class Figures:
 
 
 _NONE = (0,) * BUCKETS
+
+
+def _length_of(points: Sequence[Point]) -> float:
+    """Seconds from the first of these to their end: tells a period from others, with the one before or without."""
+    return max(point.end for point in points) - points[0].start
 
 
 def _keys_of(keys: Keys, bucket: Point) -> list[str]:

@@ -479,6 +479,11 @@ VIETNAMESE = {
     "So far {known} of {points} points of the period are read, the latest; the others are being read.": (
         "Mới đọc {known} trên {points} điểm của khoảng này, từ mới nhất; các điểm khác đang được đọc."
     ),
+    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. "
+    "The interface for programs has all of them.": (
+        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. "
+        "Giao diện cho chương trình có đủ."
+    ),
     "Take a sample": "Lấy mẫu",
     "Take a sample again": "Lấy mẫu lại",
     "The clock changes before it, from {before} to {after}.": "Đồng hồ đổi trước lần này, từ {before} sang {after}.",

@@ -150,7 +150,7 @@ def test_a_class_is_shown_over_time_with_its_histogram_and_the_period_before(bro
     day = browser.data("/metrics/Job?period=24h")
     assert (day["percentiles"], day["histogram"], day["now_figures"]["executed"]) == (False, None, 18)
     page = browser.get("/metrics/Job").text
-    assert "/retries?q=class%3A%22Job%22" in page
+    assert "/retries?q=class%3AJob" in page
     assert page.count("<figure") == 2
     assert "No job of this class ran in this period." in browser.get("/metrics/Other").text
     assert browser.get("/metrics/Job?period=1y").status_code == 400
@@ -238,6 +238,45 @@ def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     kept.drop([4, 7])
     kept.put(5, "z", 10)
     assert [kept.get(name) for name in range(3, 6)] == [None, None, "z"]
+
+
+def test_a_period_with_more_rows_than_are_kept_is_read_once_and_the_page_says_so(
+    redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds = {"MOST_ROWS": 20, "MOST_FIELDS": 20, "STEP_FIELDS": 20, "AT_ONCE": 3, "LATEST": 1, "STEP_PAUSE": 0.0}
+    for name, value in bounds.items():
+        monkeypatch.setattr(figures, name, value)
+    clock, access, now = [0.0], Access(client), time.time()
+    kept, points = Figures(lambda: clock[0]), SPANS["7d"].now(now)
+    assert not kept.is_too_much(points)
+    kept.read_on(access, points)
+    wait_until(lambda: not kept._reading.locked(), "the reading ends")
+    assert kept.is_too_much(points)
+    assert not kept.is_too_much(SPANS["1h"].now(now))
+    monkeypatch.setattr(kept, "_read_all", lambda *_: pytest.fail("it is read again"))
+    kept.read_on(access, points)
+    clock[0] = figures.KEEP + 1
+    assert not kept.is_too_much(points)
+    browser = Browser(jobd.web.app(client, read_only=True))
+    said = "There are more classes than are kept for so long"
+    wait_until(lambda: said in browser.get("/metrics?period=7d").text, "the page says so")
+    assert said in browser.get("/metrics/Job?period=7d").text
+    assert browser.data("/metrics?period=7d")["complete"]
+
+
+def test_while_a_period_is_read_nothing_of_it_makes_room_for_more_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "MOST_ROWS", 10)
+    clock = [0.0]
+    kept = Kept(lambda: clock[0])
+    kept.put("before", "x", 5)
+    clock[0] = 1.0
+    kept.begin()
+    for name in range(4):
+        kept.put(name, "x", 4)
+    assert ([kept.get(name) for name in ("before", *range(4))], kept.overflowed) == ([None, "x", "x", None, None], True)
+    kept.end()
+    kept.put(5, "x", 4)
+    assert [kept.get(name) for name in (0, 1, 5)] == [None, "x", "x"]
 
 
 def test_periods_are_drawn_in_points_that_end_with_the_clock() -> None:

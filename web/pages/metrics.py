@@ -12,6 +12,7 @@ from jobd.client.metric_keys import range_of
 from jobd.client.metrics import estimate
 from jobd.web.context import BadRequest, Context, Download, View
 from jobd.web.figures import SPANS, Point, Rows
+from jobd.web.filters import narrowed
 from jobd.web.questions import Question
 
 PERIODS = tuple(SPANS)
@@ -51,7 +52,7 @@ Counted = tuple[Sequence[Point], list[Rows | None], list[Rows | None]]
 def show(ctx: Context) -> View:
     """Show the classes, those that took most time first."""
     period, offset, compare = _period(ctx), ctx.number("offset"), bool(ctx.number("compare", 1))
-    (points, told, _), rows = _rows(ctx, period, compare=compare)
+    counted, rows = _rows(ctx, period, compare=compare)
     data = {
         "period": period,
         "periods": list(PERIODS),
@@ -64,10 +65,10 @@ def show(ctx: Context) -> View:
         "offset": offset,
         "next": offset + ROWS if offset + ROWS < len(rows) else None,
         "classes": rows[offset : offset + ROWS],
-        "since": points[0].start,
+        "since": counted[0][0].start,
         "percentiles": period in PERCENTILE_PERIODS,
         "with_percentiles": WITH_PERCENTILES,
-        **_completeness(told),
+        **_completeness(counted, ctx),
     }
     return View("metrics.html", data, "Metrics")
 
@@ -196,9 +197,11 @@ def _percentiles(histogram: Sequence[int] | None) -> dict[str, float | None]:
     }
 
 
-def _completeness(told: Sequence[Rows | None]) -> dict[str, Any]:
+def _completeness(counted: Counted, ctx: Context) -> dict[str, Any]:
+    points, told, _ = counted
     known = sum(1 for rows in told if rows is not None)
-    return {"complete": known == len(told), "points": len(told), "known": known}
+    too_much = ctx.shared.figures.is_too_much(points)
+    return {"complete": known == len(told), "points": len(told), "known": known, "too_much": too_much}
 
 
 def name_in(ctx: Context) -> str:
@@ -212,7 +215,8 @@ def name_in(ctx: Context) -> str:
 def show_class(ctx: Context) -> View:
     """Show one class over time, beside the period before."""
     period, name = _period(ctx), name_in(ctx)
-    (points, told, earlier), now, before = ctx.ask(_ask_class(ctx, period, name))[0]
+    counted, now, before = ctx.ask(_ask_class(ctx, period, name))[0]
+    points, told, earlier = counted
     ctx.read_totals()
     nothing = (0, 0, 0)
     before_that = _figures(total(earlier).get(name, nothing), 0, _added(before) if before else None)
@@ -231,8 +235,8 @@ def show_class(ctx: Context) -> View:
         "percentiles": percentiles,
         "histogram": _histogram(_added(now)) if now else None,
         "series": series,
-        "links": f'class:"{name}"' if name.isprintable() and '"' not in name else "",
-        **_completeness(told),
+        "links": narrowed("", "class", name) if name.isprintable() else "",
+        **_completeness(counted, ctx),
     }
     drawn = _charts(ctx, series, percentiles=percentiles) if ctx.for_people else {}
     return View("metrics_class.html", {**data, **drawn}, "Metrics")
