@@ -36,8 +36,6 @@ VARIANTS = (
     *("/?days=180", "/?range=24h", "/?range=3d"),
     *("/queues?offset=400", "/busy?offset=950", "/metrics?period=8h", "/metrics?period=90d"),
 )
-LEFT_OUT = ("/bulk/{id}",)
-"""Pages to which no other has a link: of a change that goes on."""
 SEARCHED = ("/retries", f"/queues/{crowd.LARGEST}")
 TEXTS = {"a few": crowd.RARE, "a third": crowd.BROAD, "none": crowd.NOWHERE}
 SIDEKIQS = ("/", "/queues", f"/queues/{crowd.LARGEST}", "/retries", "/scheduled", "/morgue", "/busy", "/cron")
@@ -45,15 +43,6 @@ SIDEKIQS = ("/", "/queues", f"/queues/{crowd.LARGEST}", "/retries", "/scheduled"
 TABS = (1, 100)
 EVENTS = {True: 1, False: 15}
 """That each tab is to get while it is watched."""
-LEFT_OUT = ("/bulk/{id}",)
-"""Pages to which no other has a link: of a change that goes on."""
-SEARCHED = ("/retries", f"/queues/{crowd.LARGEST}")
-TEXTS = {"a few": crowd.RARE, "a third": crowd.BROAD, "none": crowd.NOWHERE}
-SIDEKIQS = ("/", "/queues", f"/queues/{crowd.LARGEST}", "/retries", "/scheduled", "/morgue", "/busy", "/cron")
-"""The pages of its Web UI that are like ours."""
-TABS = (1, 100)
-WATCHED = {True: 4.0, False: 20.0}
-"""Seconds for which tabs are watched: something comes every two."""
 _FIELD = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -84,7 +73,7 @@ def patterns() -> list[str]:
     """The address of every page, names in braces where it has such."""
     from jobd.web.site import PAGES
 
-    return [path for path, *_ in PAGES if path not in LEFT_OUT]
+    return [path for path, *_ in PAGES]
 
 
 def address(served: Site, pattern: str) -> str:
@@ -270,7 +259,8 @@ MEASURES = (
     Measure(
         "dashboard-outage",
         "The dashboard without Redis",
-        "Each page once, after Redis was killed, and after it was stopped in the middle of its work.",
+        f"A Redis with {crowd.QUICK.queued:,} jobs. Each page once, after it was killed, and after it was stopped "
+        "in the middle of its work.",
         outage,
         ("p50 ms", "max ms"),
         rows="Redis",

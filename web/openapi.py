@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobd.client.version import VERSION
+from jobd.web.recent import RANGES
 
 _SET_QUERY = {
     "q": 'text, and terms such as `class:HardJob error:"Timeout" args.user.id:7 attempt>3 age>1h -tag:vip`; '
@@ -16,7 +17,7 @@ _SET_QUERY = {
 _PERIOD = "1h, 4h, 8h, 24h, 72h, 7d, 30d or 90d"
 _READS: dict[str, tuple[str, dict[str, str]]] = {
     "/totals": ("the totals", {}),
-    "/overview": ("totals, history, what needs attention", {"days": "7, 30, 90 or 180"}),
+    "/overview": ("totals, history, what needs attention", {"range": ", ".join(RANGES), "days": "7, 30, 90 or 180"}),
     "/queues": ("the queues, the fullest first", {"offset": "`next` of the page before"}),
     "/queues/{name}": (
         "the jobs of a queue",
@@ -180,7 +181,8 @@ _MORE = {
 
 
 def _responses(done: str) -> dict[str, Any]:
-    refused = {"400": "makes no sense", "401": "nobody", "403": "not allowed", "404": "not there", "503": "no Redis"}
+    refused = {"400": "makes no sense", "401": "nobody", "403": "not allowed", "404": "not there"}
+    refused |= {"405": "takes no such method", "429": "too much at once", "500": "a defect", "503": "no Redis"}
     return {"200": _answer(done), **{code: _answer(text) for code, text in refused.items()}}
 
 

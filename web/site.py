@@ -131,9 +131,17 @@ def app(
         read_only = _is_unguarded(given, authorize)
     shared = Shared(client, Masker(mask), title, environment)
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
-    made = Starlette(routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)])
+    made = Starlette(
+        routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)], exception_handlers={405: _not_taken}
+    )
     made.state.live = site.live
     return made
+
+
+async def _not_taken(request: Request, error: Exception) -> Response:
+    response = _refusal(request, f"this address takes no {request.method}", 405)
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
 
 
 def _is_unguarded(given: Sequence[Authenticator], authorize: Authorize | None) -> bool:
@@ -202,7 +210,7 @@ class Site:
             try:
                 user = await self._enter(request)
                 if user is None:
-                    return self._challenge()
+                    return self._challenge(request)
                 ctx = await self._context(request, user)
                 ctx.require("view")
                 response: Response = await run(request, ctx)
@@ -226,9 +234,9 @@ class Site:
                 raise Forbidden(problem)
         return user
 
-    def _challenge(self) -> Response:
+    def _challenge(self, request: Request) -> Response:
         challenges = [text for each in self._authenticators if (text := getattr(each, "challenge", None))]
-        response = Response("log in\n", 401, media_type="text/plain")
+        response = _refusal(request, "log in", 401)
         for text in challenges:
             response.headers.append("www-authenticate", text)
         return response
@@ -292,7 +300,7 @@ class Site:
         status, title, text = _judge(error, ctx)
         if status == 500:
             logger.error("web.failed %s", request.url.path, exc_info=error)
-        for_programs = "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues", "/live"))
+        for_programs = _is_for_programs(request)
         if isinstance(error, RedisUnavailable) and "view" in ctx.allowed and request.method != "POST":
             response = self._stale(request, ctx, text, for_programs=for_programs)
         elif for_programs:
@@ -418,6 +426,17 @@ def _judge(error: Exception, ctx: Context) -> tuple[int, str, str]:
     if isinstance(error, JobdError):
         return 409, "Error", ctx.masker.text(str(error))
     return 500, "Something broke", "see the log of this process for web.failed"
+
+
+def _is_for_programs(request: Request) -> bool:
+    return "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues", "/live"))
+
+
+def _refusal(request: Request, text: str, status: int) -> Response:
+    """What is answered before it is known what is shown to whom."""
+    if _is_for_programs(request):
+        return _json({"error": text}, status)
+    return Response(f"{text}\n", status, media_type="text/plain")
 
 
 def _kept_as(request: Request, ctx: Context) -> Hashable:

@@ -89,5 +89,8 @@ def as_python(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         item = {"class": name, "args": list(args), **({"kwargs": dict(kwargs)} if kwargs else {})}
         return f"jobd.Client().push({item!r})"
     given = [repr(value) for value in args]
-    given += [f"{key}={value!r}" if key.isidentifier() else f"**{ {key: value}!r}" for key, value in kwargs.items()]
+    given += [
+        f"{key}={value!r}" if key.isidentifier() and not keyword.iskeyword(key) else f"**{ {key: value}!r}"
+        for key, value in kwargs.items()
+    ]
     return f"{parts[-1]}.perform_async({', '.join(given)})"

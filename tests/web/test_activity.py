@@ -146,7 +146,10 @@ def test_records_are_read_by_pages_the_last_first(redis: Redis, client: Client) 
             break
         assert len(page["records"]) == 50
     assert seen == [str(i) for i in reversed(range(120))]
-    assert browser.get("/activity?before=x").status_code == 400
+    for before in ("x", "99999999999999999999-1", "1-99999999999999999999", "\u0661-1"):
+        assert browser.get(f"/activity?before={before}").status_code == 400
+    offered = {each["value"] for each in Page.of(browser.get("/activity").text).all("option")}
+    assert offered >= {"reschedule", "stacks", "delete_entry", "enable_all", "disable_all", "stop_bulk"}
 
 
 def test_records_of_one_user_or_action_are_found_within_bounds(

@@ -99,6 +99,7 @@ def test_a_call_can_be_copied_into_python() -> None:
     assert story.as_python("a.b.Send", [1, "x"], {"to": None}) == "Send.perform_async(1, 'x', to=None)"
     assert story.as_python("A::B", [1], {}) == "jobd.Client().push({'class': 'A::B', 'args': [1]})"
     assert story.as_python("Send", [], {"a b": 1}) == "Send.perform_async(**{'a b': 1})"
+    assert story.as_python("Send", [], {"class": 2}) == "Send.perform_async(**{'class': 2})"
     assert story.as_python("a.class", [], {}).startswith("jobd.Client().push(")
 
 

@@ -146,13 +146,15 @@ def test_the_fullest_queues_and_the_classes_that_fail_most_are_named(browser: Br
     redis.lpush("queue:other", "{}", "{}")
     ten = time.gmtime()
     slot = f"j|{time.strftime('%y%m%d', ten)}|{ten.tm_hour}:{ten.tm_min // 10}"
-    redis.hset(slot, mapping={f"C{n}|f": n for n in range(8)} | {"C7|p": 9})
+    redis.hset(slot, mapping={f"C{n}|f": n for n in range(7)} | {'Evil"C|f': 7, 'Evil"C|p': 9})
     data = browser.data("/overview")
     queues = [(each["name"], each["size"], each["share"], each["served"]) for each in data["queues"]]
     assert queues == [("default", 4, 1.0, True), ("other", 2, 0.5, False)]
-    assert [each["class"] for each in data["failing"]] == ["C7", "C6", "C5", "C4", "C3"]
+    assert [each["class"] for each in data["failing"]] == ['Evil"C', "C6", "C5", "C4", "C3"]
     links = [str(each["href"]) for each in Page.of(browser.get("/").text).all("a")]
-    assert "/retries?q=class%3A%22C7%22" in links
+    assert "/retries?q=class%3AC6" in links
+    [evil] = [link for link in links if "Evil" in link]
+    assert browser.get(evil).status_code == 200
     assert "nobody takes from it" in browser.get("/").text
 
 

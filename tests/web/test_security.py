@@ -202,6 +202,25 @@ def test_only_who_is_known_may_look(client: Client) -> None:
     assert "ann" in page.text
 
 
+def test_below_the_interface_for_programs_every_refusal_is_json(client: Client) -> None:
+    stranger = Browser(jobd.web.app(client, auth=jobd.web.Basic({"ann": "pw"})))
+    looker = Browser(jobd.web.app(client, read_only=True))
+    told = {
+        401: stranger.get("/api/v1/retries"),
+        403: Browser(jobd.web.app(client, authorize=lambda user, action: False)).get("/api/v1/retries"),
+        404: looker.get("/api/v1/nothing"),
+        405: looker.act("/retries", action="retry"),
+    }
+    for status, answer in told.items():
+        assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert "Basic" in told[401].headers["www-authenticate"]
+    assert "GET" in told[405].headers["allow"]
+    assert stranger.get("/retries").headers["content-type"].startswith("text/plain")
+    described = looker.data("/openapi.json")["paths"]["/overview"]["get"]
+    assert {"401", "405", "429", "500"} <= described["responses"].keys()
+    assert "range" in [each["name"] for each in described["parameters"]]
+
+
 def test_the_function_of_a_host_application_may_be_async_and_says_who_may_look(client: Client) -> None:
     async def user_of(request: Any) -> str | None:
         return request.headers.get("x-user")

@@ -13,7 +13,7 @@ from jobd.web.questions import Question
 ROWS = 50
 LOOKED_AT = 1_000
 """Records that a filter looks through for one page."""
-_ID = re.compile(r"\d{1,20}-\d{1,20}")
+_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 def show(ctx: Context) -> View:

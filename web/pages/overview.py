@@ -10,6 +10,7 @@ from typing import Any
 from jobd.client.history import Sample, highest, increases
 from jobd.client.processes import number
 from jobd.web.context import BadRequest, Context, View
+from jobd.web.filters import narrowed
 from jobd.web.questions import Question
 from jobd.web.recent import RANGES, Slow, Trend, ask_samples, ask_slow, ask_trend, edges
 from jobd.web.totals import Attention, Totals, attention, health, served
@@ -163,7 +164,15 @@ def _queues(totals: Totals) -> list[dict[str, Any]]:
 
 
 def _failing(slow: Slow) -> list[dict[str, Any]]:
-    return [{"class": each.name, "executed": each.executed, "failed": each.failed} for each in slow.failing]
+    return [
+        {
+            "class": each.name,
+            "executed": each.executed,
+            "failed": each.failed,
+            "q": narrowed("", "class", each.name) if each.name.isprintable() else "",
+        }
+        for each in slow.failing
+    ]
 
 
 def totals_only(ctx: Context) -> View:
