@@ -30,7 +30,8 @@ _HEAD = re.compile(r"""([a-z_]+)((?:\.[^\s:"<>=]*)?)(:(?!:|//)|>=|<=|>|<|=)""")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(s|m|min|h|d|w)?")
 _INDEX = re.compile(r"[0-9]{1,9}")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_PLAIN = re.compile(r"""[^\s"*\\]+""")
+_QUOTED = re.compile(r'\s|\A(?:"|:|//|\Z)')
+"""Values that are written in quotes; all others are read as what they are without."""
 _BETWEEN = re.compile(r"""["\\/\x00-\x1f\x7f]|(?<=[,:]) """)
 """Characters that JSON may write in more than one way."""
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -49,7 +50,7 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. `field` is empty for text anywhere; `exact` values hold no `*` that stands for any text.
+    """One condition. `field` is empty for text anywhere; in `exact` values each `*` is itself.
 
     `number` is what `attempt`, `age` (seconds), `since` and `until` (epoch seconds, or with `ago` seconds before now)
     compare with.
@@ -64,13 +65,16 @@ class Term:
     number: float = 0.0
     ago: bool = False
 
+    def __post_init__(self) -> None:
+        # One form of each condition: what has no `*`, or is text, is exact in any case; quoted, a `*` is itself.
+        starred = bool(self.field) and "*" in self.value
+        object.__setattr__(self, "exact", starred and (self.exact or _QUOTED.search(self.value) is not None))
+
     def __str__(self) -> str:
         name = ".".join((self.field, *self.path))
-        quote = not _PLAIN.fullmatch(self.value.replace("*", ""))
-        if self.field:
-            quote = quote or (self.exact and "*" in self.value)
-        else:
-            quote = quote or self.exact or _HEAD.match(self.value) is not None or self.value.startswith("-")
+        quote = self.exact or _QUOTED.search(self.value) is not None
+        if not self.field:
+            quote = quote or self.value.startswith("-") or _HEAD.match(self.value) is not None
         value = '"' + re.sub(r'(["\\])', r"\\\1", self.value) + '"' if quote else self.value
         return f"{'-' if self.negated else ''}{name}{self.op if self.field else ''}{value}"
 
@@ -144,7 +148,7 @@ class Filter:
     def narrowed(self, field: str, value: str) -> Filter:
         """With one term more, in the usual order; itself when it has that term."""
         term = Term(field, value, exact=True)
-        if any((each.field, each.value, each.negated) == (field, value, False) for each in self.terms):
+        if term in self.terms:
             return self
         order = {name: place for place, name in enumerate(_NAMES)}
         return Filter(tuple(sorted((*self.terms, term), key=lambda each: order.get(each.field, len(order)))))
