@@ -30,6 +30,8 @@ _GIVEN_BACK = 200
 _REACH = 2_000_000
 _FEWEST = 10
 """Jobs that are removed at once, times how far they are from the nearer end; and how many are in any case."""
+_SPAN = 10_000
+"""Jobs among which those are that are removed at once."""
 _LONG = 0.005
 """Seconds of one step after which Redis gets a pause."""
 
@@ -158,17 +160,18 @@ class Queue:
             yield [QueueEntry(raw, self, first + place) for place, raw in enumerate(page)]
 
     def delete_all(self, entries: Sequence[QueueEntry]) -> BulkResult:
-        """Remove jobs for good that `pages` has just yielded, in their order; what was not there any more is gone.
+        """Remove jobs for good that `pages` has just yielded; what was not there any more is gone.
 
         Unlike `QueueEntry.delete` it goes through the queue once for several of them, up to 300, fewer where they are
         far from both ends: there Redis takes milliseconds for each, and gets a pause after each step that took long.
         """
-        result, rest = BulkResult(), list(entries)
+        result, rest = BulkResult(), sorted(entries, key=lambda entry: entry.place)
         while rest:
             # What was removed, or taken since they were read, has brought the rest nearer to the tail.
             first = max(rest[0].place - result.moved - _TAKEN, 0)
             far = min(first, max(self.size - first, 0))
             count = min(max(_FEWEST, _REACH // (far + 1)), defaults.API_STRIKES)
+            count = sum(entry.place - rest[0].place < _SPAN for entry in rest[:count])
             some, rest = rest[:count], rest[count:]
             span = some[-1].place - some[0].place + _TAKEN + _GIVEN_BACK
             mark, raws = b"jobd:struck:" + os.urandom(16), [entry.raw for entry in some]

@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis import Redis
 
 from jobd.client.entry import JobEntry
 from jobd.web import filters
-from jobd.web.filters import Filter, FilterError, Subject
+from jobd.web.filters import Filter, FilterError, Subject, Term
 from jobd.web.masking import HIDDEN, Masker
 from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import Browser, Page
@@ -137,6 +139,42 @@ def test_what_is_written_is_read_as_the_same(value: str) -> None:
     assert found.narrowed("error", value) is found
 
 
+VALUES = st.lists(st.sampled_from([*'a*:/"\\- \n=<>.ü', "class:", "tag", "//"]), max_size=6).map("".join)
+TERMS = st.builds(
+    Term,
+    field=st.sampled_from(["", "class", "queue", "error", "message", "tag", "jid", "args"]),
+    value=VALUES,
+    negated=st.booleans(),
+    exact=st.booleans(),
+) | st.builds(Term, st.just("args"), VALUES, st.booleans(), st.booleans(), path=st.just(("a", "0")))
+
+
+@given(st.lists(TERMS, max_size=4), VALUES)
+def test_every_search_has_a_written_form_that_is_read_as_the_same(terms: list[Term], value: str) -> None:
+    found = Filter(tuple(terms))
+    assert filters.parse(str(found)) == found
+    assert filters.parse(filters.narrowed("", "tag", value)) == Filter((Term("tag", value, exact=True),))
+    filters.parse(filters.written({"class": value, "arg": f"a.0:{value}"}))
+
+
+@pytest.mark.parametrize(
+    "text", ["-tag:*", "class:*", r"class:App\Jobs\*", 'tag:a"*', 'class:"a*"', "tag::urgent", "--x", "-"]
+)
+def test_what_was_read_is_written_as_the_same(text: str) -> None:
+    found = filters.parse(text)
+    assert filters.parse(str(found)) == found
+
+
+def test_what_is_confirmed_is_what_was_counted(browser: Browser, redis: Redis) -> None:
+    redis.zadd("retry", {payload(f"a{i}", tags=["vip"] if i < 8 else []): 5.0 + i for i in range(10)})
+    asked = browser.post("/retries", {"action": "delete", "all": "yes", "q": "-tag:*"})
+    fields = [(str(each["name"]), str(each["value"])) for each in Page.of(asked.text).all("input") if "value" in each]
+    fields = [each for each in fields if each[0] != "confirmed"]
+    assert dict(fields)["of"] == "2"
+    done = browser.post("/retries", [*fields, ("confirmed", "yes")])
+    assert (done.status_code, redis.zcard("retry")) == (303, 8)
+
+
 def test_a_search_is_narrowed_in_one_order_whatever_was_chosen_first() -> None:
     first, second = filters.parse("text tag:b class:A"), filters.parse("tag:b").narrowed("class", "A")
     assert str(second) == "class:A tag:b"
@@ -234,6 +272,18 @@ def test_a_queue_is_read_from_its_newest_job_on(browser: Browser, redis: Redis) 
     form = {"action": "delete", "key": key, "confirmed": "yes"}
     assert browser.post("/queues/default", form).headers["location"].endswith("moved=1")
     assert browser.get("/queues/default?order=sideways").status_code == 400
+
+
+def test_ticked_jobs_of_a_queue_that_are_far_apart_are_deleted_in_either_order(browser: Browser, redis: Redis) -> None:
+    for i in range(4):
+        redis.lpush("queue:default", payload(f"r{i}", **{"class": "Rare"}))
+        fill_queue(redis, 1_500)
+    for order, left in (("newest", 2), ("oldest", 0)):
+        keys = [job["key"] for job in browser.data(f"/queues/default?order={order}&q=class:Rare")["jobs"]]
+        told = browser.act(f"/queues/default?order={order}", action="delete", key=keys[:2]).json()
+        assert (told["moved"], told.get("gone", 0)) == (2, 0)
+        assert len(browser.data("/queues/default?q=class:Rare")["jobs"]) == left
+    assert redis.llen("queue:default") == 6_000
 
 
 def test_the_classes_of_a_queue_are_told_from_its_newest(browser: Browser, redis: Redis) -> None:
