@@ -286,6 +286,34 @@ def test_ticked_jobs_of_a_queue_that_are_far_apart_are_deleted_in_either_order(b
     assert redis.llen("queue:default") == 6_000
 
 
+def test_a_job_of_a_queue_is_found_near_the_place_where_it_was_listed(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_queue(redis, 1_300)
+    listed = [browser.data(f"/queues/default?offset={offset}")["jobs"][0] for offset in (1_000, 1_250)]
+    near, given_back = listed[0], listed[1]
+    redis.rpop("queue:default", 900)
+    assert browser.data(f"/jobs/-?in=queue&name=default&key={near['key']}")["job"]["jid"] == near["jid"]
+    redis.rpush("queue:default", *(payload(f"b{i}") for i in range(950)))
+    told = browser.act("/queues/default", action="delete", key=[given_back["key"], near["key"]]).json()
+    assert told["moved"] == 2
+    assert browser.get("/jobs/-?in=queue&name=default&key=-1~0123456789abcdef").status_code == 400
+    monkeypatch.setattr("jobd.web.pages.queues._MOST_BYTES", 1_000)
+    answer = browser.get("/jobs/-?in=queue&name=default&key=700~0123456789abcdef")
+    assert (answer.status_code, "open the list again" in answer.text) == (400, True)
+
+
+def test_of_large_jobs_few_are_read_to_look_at_one(browser: Browser, redis: Redis) -> None:
+    fill_queue(redis, 40, args=["x" * 500_000])
+    key = browser.data("/queues/default")["jobs"][5]["key"]
+    for taken in (0, 1):
+        if taken:
+            redis.rpop("queue:default")
+        before = redis.info()["total_net_output_bytes"]
+        assert browser.get(f"/jobs/-?in=queue&name=default&key={key}").status_code == 200
+        assert redis.info()["total_net_output_bytes"] - before < (10_000_000 if taken else 2_000_000)
+
+
 def test_the_classes_of_a_queue_are_told_from_its_newest(browser: Browser, redis: Redis) -> None:
     fill_queue(redis, 300)
     fill_queue(redis, 50, **{"class": "Other"})

@@ -118,6 +118,8 @@ def test_every_page_costs_two_round_trips_of_commands_that_do_not_grow_with_the_
 ) -> None:
     browser = Browser(jobd.web.app(client, read_only=False))
     wanted = {path: filled(path, browser) for path in addresses()}
+    key = quote(browser.data("/queues/default?offset=1500")["jobs"][0]["key"])
+    wanted["/jobs of a queue"] = f"/jobs/x?in=queue&name=default&key={key}"
     trips, read = list[object](), Access.read
     monkeypatch.setattr(Access, "read", lambda self, ask: (trips.append(ask), read(self, ask))[1])
     for path, address in wanted.items():

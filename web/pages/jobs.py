@@ -117,7 +117,7 @@ def _ask_named(ctx: Context, place: str, key: str) -> Question[tuple[Found | Non
         found = Found(entry, place, key=key, at=entry.score) if entry else None
     else:
         name = ctx.query.get("name", "")
-        waiting = yield from queues.ask_entry(ctx, name, key)
+        [waiting] = yield from queues.ask_entries(Queue(name, ctx.client), [key])
         found = Found(waiting, "queue", name, key_of(waiting.place, waiting.raw)) if waiting else None
     return found, (yield from _ask_figures(ctx, found.entry.name)) if found else None
 

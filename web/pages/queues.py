@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -34,6 +35,11 @@ _CLASSES = 8
 _AROUND = 900
 """Jobs nearer to the end in which one is looked for that was listed further away."""
 _SOME = 100
+"""Jobs further away among which it is looked for too, and those that are read at once."""
+_STEP_BYTES = 4_000_000
+"""About so much is read at once."""
+_MOST_BYTES = 64_000_000
+"""After so much it is looked for no more."""
 
 
 def queues(ctx: Context) -> View:
@@ -171,20 +177,68 @@ def _key(ctx: Context, place: int, entry: JobEntry, size: int) -> str:
     return key_of(max(size - 1 - place, 0) if ctx.query.get("order") == "newest" else place, entry.raw)
 
 
-def ask_entry(ctx: Context, name: str, key: str) -> Question[QueueEntry | None]:
-    """The job that a key names: near where it was listed, since all that the workers take brings it nearer.
+def ask_entries(owner: Queue, keys: Sequence[str]) -> Question[list[QueueEntry | None]]:
+    """The jobs that keys name: where they were listed, or near there, since all that workers take brings them nearer.
 
     Raises `BadRequest`.
     """
+    named = [_named(key) for key in keys]
+    *there, newest = yield lambda pipeline: (
+        [pipeline.lindex(owner.key, -place - 1) for place, _ in named],
+        pipeline.lindex(owner.key, 0),
+    )
+    found: dict[str, QueueEntry] = {}
+    for (place, digest), raw in zip(named, there, strict=True):
+        if raw and _digest(raw) == digest:
+            found[digest] = QueueEntry(raw, owner, place)
+    moved = [(place, digest) for place, digest in named if digest not in found]
+    if moved and newest:
+        lengths = [len(raw) for raw in (*there, newest) if raw]
+        step = int(max(1, min(_SOME, _STEP_BYTES * len(lengths) / sum(lengths))))
+        yield from _ask_near(owner, moved, step, found)
+    return [found.get(digest) for _, digest in named]
+
+
+def _ask_near(
+    owner: Queue, moved: Sequence[tuple[int, str]], step: int, found: dict[str, QueueEntry]
+) -> Question[None]:
+    """Look around the places of jobs that are not there, the nearest first; each part of the queue is read once."""
+    missing, read = {digest for _, digest in moved}, 0
+    for first in _around([place for place, _ in moved], step):
+        if not missing:
+            return
+        if read > _MOST_BYTES:
+            raise BadRequest("the jobs of this queue are too large to look for one that has moved; open the list again")
+        [raws] = yield partial(_ask_window, key=owner.key, first=first, count=step)
+        for place, raw in enumerate(reversed(raws or ()), first):
+            read += len(raw)
+            if (digest := _digest(raw)) in missing:
+                missing.remove(digest)
+                found[digest] = QueueEntry(raw, owner, place)
+
+
+def _ask_window(pipeline: Any, key: bytes, first: int, count: int) -> None:
+    pipeline.lrange(key, -first - count, -first - 1)
+
+
+def _around(places: Sequence[int], step: int) -> list[int]:
+    """Where the windows of `step` jobs begin in which jobs may be that were at these places."""
+    blocks = []
+    for far in range(_AROUND // step + 2):
+        for place in places:
+            blocks += [place // step - far, *([place // step + far] if far * step <= _SOME else [])]
+    return [block * step for block in dict.fromkeys(blocks) if block >= 0]
+
+
+def _named(key: str) -> tuple[int, str]:
     named = read_key(key)
-    if named is None or named[0] < 0:
+    if named is None or not named[0] >= 0:
         raise BadRequest(f"{key[:50]!r} names no job of a queue")
-    owner, offset = Queue(name, ctx.client), int(min(named[0], 10**9))
-    first = max(offset - _AROUND, 0)
-    [raws] = yield lambda pipeline: pipeline.lrange(owner.key, -(offset + _SOME), -(first + 1))
-    near = (raws or [])[::-1]
-    found = (place for place, raw in enumerate(near) if key_of(0, raw).endswith(f"~{named[1]}"))
-    return next((QueueEntry(near[place], owner, first + place) for place in found), None)
+    return int(min(named[0], 10**9)), named[1]
+
+
+def _digest(raw: bytes) -> str:
+    return key_of(0, raw).rpartition("~")[2]
 
 
 def change(ctx: Context) -> View | Done:
@@ -203,7 +257,8 @@ def change(ctx: Context) -> View | Done:
     place = QueuePlace(owner)
 
     def find_all(keys: Sequence[str]) -> list[QueueEntry | None]:
-        return answer(ctx.access, *(ask_entry(ctx, name, key) for key in keys))
+        found: list[QueueEntry | None] = answer(ctx.access, ask_entries(owner, keys))[0]
+        return found
 
     def address(**query: str) -> str:
         return ctx.queue_url(name, **query)
