@@ -20,9 +20,9 @@ from typing import Any
 from jobd.client.errors import PortUnavailable
 from jobd.supervisor import ends, exits, policy
 from jobd.supervisor.crew import Crew
-from jobd.supervisor.listener import file_of, listen, remove_file
+from jobd.supervisor.listener import file_of, remove_file
 from jobd.supervisor.web_child import WebBirth, run_web_child
-from jobd.supervisor.web_settings import WebSettings, shown
+from jobd.supervisor.web_settings import WebSettings, listen, shown
 from jobd.worker import log
 
 STOP_TIME = 3.0
@@ -31,7 +31,7 @@ CLOSE_TIME = 2.5
 """Seconds for which the end of the master waits for it."""
 LISTEN_AGAIN = 15.0
 """Seconds between two attempts to listen where somebody else does."""
-_FOLLOWED = ("web", "redis_url", "namespace", "timestamps", "tag", "logfile", "logformat", "log_level")
+_FOLLOWED = ("web", "redis_url", "namespace", "timestamps", "tag", "logformat", "log_level")
 """Keys with whose change the process is replaced."""
 
 
@@ -77,7 +77,8 @@ class Dashboard:
         self._follow(now)
         if self._settings is None:
             return
-        if self._listener is None and now >= self._listen_at:
+        # The process that ends holds the socket at which it answered until then.
+        if self._listener is None and self._process is None and now >= self._listen_at:
             self._listen(now)
         if self._listener is not None and self._process is None and now >= self._start_at:
             self._start(now)
@@ -125,7 +126,7 @@ class Dashboard:
         settings = self._settings
         assert settings is not None
         try:
-            self._listener = listen(settings.bind, warn=False)
+            self._listener = listen(settings.bind, os.environ)
         except PortUnavailable as error:
             self._listen_at = now + LISTEN_AGAIN
             if self._told_problem != str(error):

@@ -32,7 +32,7 @@ def listen(address: str, *, warn: bool = True) -> socket.socket:
     """
     try:
         listener = _listen_on_path(Path(address)) if "/" in address else _listen_on_port(address, warn)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a name that is none, as a..b
         raise _unavailable(address, _remedy(address, error)) from error
     listener.setblocking(False)
     return listener
@@ -98,11 +98,11 @@ def _remove_stale(path: Path) -> None:
         path.unlink()
 
 
-def _remedy(address: str, error: OSError) -> str:
-    what = error.strerror or str(error)
+def _remedy(address: str, error: OSError | UnicodeError) -> str:
+    what = getattr(error, "strerror", None) or str(error)
     if "/" in address:
         return f"{what}; choose another path"
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return f"{what}; write an address of this machine, such as 127.0.0.1:9394"
     return _REMEDIES.get(error.errno or 0, f"{what}; choose another one")
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 
 from jobd.client import defaults
-from jobd.client.errors import ConfigError
+from jobd.client.errors import ConfigError, PortUnavailable
+from jobd.supervisor import listener
 from jobd.worker import checks
 from jobd.worker.checks import Check
 
@@ -147,9 +148,29 @@ def is_private(bind: str) -> bool:
         return False
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return True  # listening on it will say what is wrong
-    return all(ipaddress.ip_address(str(place[0]).partition("%")[0]).is_loopback for *_, place in found)
+    except (OSError, UnicodeError):
+        return False  # by the time it is listened on it may mean any place
+    return all(_is_loopback(place) for *_, place in found)
+
+
+def listen(bind: str, variables: Mapping[str, str]) -> socket.socket:
+    """Listen for the dashboard. Raises `PortUnavailable`, also where its name has come to mean more than this machine.
+
+    Names are looked up for each attempt, and what they mean may have changed since `refuse_unsafe` has judged them.
+    """
+    found = listener.listen(bind, warn=False)
+    if found.family != socket.AF_UNIX and not has_credentials(variables) and not _is_loopback(found.getsockname()):
+        place = found.getsockname()[0]
+        found.close()
+        raise PortUnavailable(
+            f"cannot listen on {bind}: that is {place} now, where others than this machine reach it; "
+            "set JOBD_WEB_USER and JOBD_WEB_PASSWORD, or JOBD_WEB_TOKEN, or bind to 127.0.0.1"
+        )
+    return found
+
+
+def _is_loopback(place: Sequence[object]) -> bool:
+    return ipaddress.ip_address(str(place[0]).partition("%")[0]).is_loopback
 
 
 def shown(bind: str, port: int | None = None) -> str:

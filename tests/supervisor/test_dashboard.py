@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from jobd.client.errors import ConfigError, ConfigErrors
+from jobd.client.errors import ConfigError, ConfigErrors, PortUnavailable
 from jobd.supervisor import exits, web_settings
 from jobd.supervisor.cli import main
 from jobd.supervisor.config import Config, load, show
@@ -94,10 +94,16 @@ def test_a_reload_moves_it_and_a_port_that_is_taken_stops_no_job(start_jobd: Sta
         assert not Path(first).exists()
     jobd.wait_for("web.ready", count=2)
     assert 'href="/jobs/queues"' in get(port).text
-    assert jobd.count("web.not_listening") == 1, "once for one reason"
+    jobd.configure(web={"bind": port.replace("127.0.0.1", "127.1"), "root_path": "/jobs"})
+    jobd.signal(signal.SIGHUP)
+    jobd.wait_for("web.ready", count=3)
+    assert jobd.count("web.not_listening") == 1, "once for one reason, and not for the port that was its own"
     jobd.configure(web="0.0.0.0:7433")
     jobd.signal(signal.SIGHUP)
     assert "set JOBD_WEB_USER" in jobd.wait_for("config.refused")["error"]
+    jobd.configure(web="a..b:7433")
+    jobd.signal(signal.SIGHUP)
+    assert "web a..b:7433" in jobd.wait_for("config.refused", count=2)["error"]
     pid = pid_of(jobd)
     os.kill(jobd.pid, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(pid), "it ends with its master")
@@ -124,6 +130,8 @@ def test_a_start_that_would_let_everybody_in_ends_before_anything_listens(
         ("0.0.0.0:1", {"JOBD_WEB_USER": "ann", "JOBD_WEB_PASSWORD": "x"}, ""),
         ("0.0.0.0:1", {}, "set JOBD_WEB_USER and JOBD_WEB_PASSWORD"),
         ("[::]:1", {}, "or bind to 127.0.0.1"),
+        ("a..b:1", {}, "or bind to 127.0.0.1"),
+        ("a..b:1", {"JOBD_WEB_TOKEN": "x"}, ""),
         ("127.0.0.1:1", {"JOBD_WEB_USER": "ann"}, "JOBD_WEB_PASSWORD is not set"),
         ("127.0.0.1:1", {"JOBD_WEB_READ_ONLY": "maybe"}, "write 1 or 0"),
     ],
@@ -134,6 +142,28 @@ def test_the_environment_decides_who_may_come_in(bind: str, variables: Mapping[s
             web_settings.refuse_unsafe(WebSettings(bind=bind), variables)
     else:
         web_settings.refuse_unsafe(WebSettings(bind=bind), variables)
+
+
+def test_a_name_that_has_come_to_mean_more_than_this_machine_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: dict[str, str] = {}
+    look_up = socket.getaddrinfo
+
+    def known(host: str, *args: Any, **options: Any) -> Any:
+        if host == "jobs.internal" and host not in places:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return look_up(places.get(host, host), *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    settings = WebSettings(bind="jobs.internal:0")
+    with pytest.raises(ConfigError, match=r"or bind to 127\.0\.0\.1"):
+        web_settings.refuse_unsafe(settings, {})
+    places["jobs.internal"] = "127.0.0.1"
+    web_settings.refuse_unsafe(settings, {})
+    web_settings.listen(settings.bind, {}).close()
+    places["jobs.internal"] = "0.0.0.0"
+    with pytest.raises(PortUnavailable, match=r"jobs\.internal:0: that is 0\.0\.0\.0 now"):
+        web_settings.listen(settings.bind, {})
+    web_settings.listen(settings.bind, {"JOBD_WEB_TOKEN": "x"}).close()
 
 
 def test_without_its_packages_the_start_names_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,6 +335,7 @@ def test_a_port_that_is_taken_is_refused() -> None:
         ("127.0.0.1:http", "write host and port"),
         ("127.0.0.1:99999", "write host and port"),
         ("127.0.0.1:" + "9" * 5000, "write host and port"),
+        ("a..b:9394", "label empty or too long.*write an address of this machine"),
         ("203.0.113.7:9394", "this machine does not have that address; choose one that it has"),
         ("./" + "x" * 120, "path too long; choose another path"),
     ],
