@@ -5,6 +5,7 @@ Each order is begun at once; whether it is done by now is looked at in each turn
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -114,6 +115,8 @@ class Orders:
         """Open the log file anew, in every process."""
         log.reopen()
         self._crew.signal(signal.SIGUSR1)
+        for pid in self._crew.beside:
+            os.kill(pid, signal.SIGUSR1)
 
     def _apply(self, change: Change) -> Request:
         self._crew.config = change.config

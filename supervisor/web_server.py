@@ -72,10 +72,15 @@ def serve(
         timeout_graceful_shutdown=GRACE,
     )
     _log_as_jobd("uvicorn.error")
-    # uvicorn raises the signals that ended it once more when it is through.
+    # They come here before uvicorn handles them itself, and once more when it is through.
+    server = _Server(config, app, master, ready)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
     for name in _STOPS:
-        signal.signal(name, lambda *_: None)
-    _Server(config, app, master, ready).run(sockets=[listener])
+        signal.signal(name, stop)
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

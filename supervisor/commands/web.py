@@ -74,19 +74,26 @@ def _refuse_wrong(settings: WebSettings) -> None:
 
 def _run(settings: WebSettings, address: Address) -> None:
     from jobd.supervisor import web_server
-    from jobd.supervisor.listener import listen
+    from jobd.supervisor.listener import file_of, remove_file
 
     with address.client() as client:
         app = web_server.application(settings, client, os.environ)
         _log_to_standard_error()
-        listener = listen(settings.bind, warn=False)
+        listener = web_settings.listen(settings.bind, os.environ)
+        file = file_of(listener)
         port = None if "/" in settings.bind else listener.getsockname()[1]
         shown = web_settings.shown(settings.bind, port)
 
         def ready() -> None:
             exits.complain(f"web.ready: {shown} shows {client.connector.address.shown}")
 
-        web_server.serve(app, listener, root_path=settings.root_path, ready=ready)
+        # The server closes what it is given, and a closed socket does not tell its path.
+        ours = listener.dup()
+        try:
+            web_server.serve(app, listener, root_path=settings.root_path, ready=ready)
+        finally:
+            remove_file(ours, file)
+            ours.close()
 
 
 def _log_to_standard_error() -> None:

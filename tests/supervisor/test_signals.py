@@ -238,9 +238,10 @@ class TestMasterReadsItsConfigurationAfterHUP:
 
 
 class TestLogs:
-    def test_usr1_to_the_master_opens_them_anew_in_every_process(self, start_jobd: StartJobd) -> None:
-        jobd = start(start_jobd, logfile="jobd.log", constants=NEVER)
-        pids = [jobd.pid, *children(jobd, "pid")]
+    def test_usr1_to_the_master_opens_them_anew_in_every_process(self, start_jobd: StartJobd, tmp_path: Path) -> None:
+        jobd = start(start_jobd, logfile="jobd.log", constants=NEVER, web=str(tmp_path / "web.sock"))
+        jobd.wait_for("web.ready")
+        pids = [jobd.pid, *children(jobd, "pid"), jobd.wait_for("web.started")["child"]]
         rotate(jobd)
         jobd.signal(signal.SIGUSR1)
         wait_until(lambda: all(log_of(pid) == "jobd.log" for pid in pids), "the new log file in all processes")

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from redis import Redis
+from starlette.applications import Starlette
 
+from jobd.supervisor import web_server
 from jobd.supervisor.cli import main
 from tests.supervisor.jobd_command import CONSTANTS, QUICK, environment
 from tests.waiting import wait_until
@@ -149,6 +153,38 @@ def test_it_refuses_what_is_not_safe_or_makes_no_sense(
         monkeypatch.setenv(name, value)
     assert main(["web", *args]) == code
     assert complaint in capsys.readouterr().err
+
+
+def test_its_socket_goes_with_it(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "web.sock"
+
+    def serve(app: object, listener: socket.socket, **_: object) -> None:
+        assert path.exists()
+        listener.close()
+
+    monkeypatch.setattr(web_server, "serve", serve)
+    assert main(["web", "--redis-url", redis_url, "--bind", str(path)]) == 0
+    assert not path.exists()
+
+
+def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = []
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server.should_exit = False
+            signal.raise_signal(number)
+            stopped.append(server.should_exit)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with socket.socket() as listener:
+            web_server.serve(Starlette(), listener)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stopped == [True, True]
 
 
 def test_without_the_extra_it_names_it(tmp_path: Path) -> None:
