@@ -18,7 +18,7 @@ from jobd.client.dead import dead_limits
 from jobd.client.entry import JobEntry, search_bytes
 from jobd.client.errors import InvalidArguments
 from jobd.client.push import Client
-from jobd.client.scripts import DeadLimits
+from jobd.client.scripts import DeadLimits, Moved
 from jobd.client.sets import check_page
 from jobd.client.stats import read_queues
 
@@ -30,8 +30,6 @@ _GIVEN_BACK = 200
 _REACH = 2_000_000
 _FEWEST = 10
 """Jobs that are removed at once, times how far they are from the nearer end; and how many are in any case."""
-_SPAN = 10_000
-"""Jobs among which those are that are removed at once."""
 _LONG = 0.005
 """Seconds of one step after which Redis gets a pause."""
 
@@ -162,25 +160,34 @@ class Queue:
     def delete_all(self, entries: Sequence[QueueEntry]) -> BulkResult:
         """Remove jobs for good that `pages` has just yielded; what was not there any more is gone.
 
-        Unlike `QueueEntry.delete` it goes through the queue once for several of them, up to 300, fewer where they are
-        far from both ends: there Redis takes milliseconds for each, and gets a pause after each step that took long.
+        Unlike `QueueEntry.delete` it looks once for several that are within 1,000 of each other, up to 300, fewer where
+        they are far from both ends: there Redis takes milliseconds for each, and gets a pause after each step that took
+        long. What does not stand where it should is looked for up to the end from which jobs are taken.
         """
         result, rest = BulkResult(), sorted(entries, key=lambda entry: entry.place)
         while rest:
-            # What was removed, or taken since they were read, has brought the rest nearer to the tail.
+            # What was removed has brought the rest nearer to the tail.
             first = max(rest[0].place - result.moved - _TAKEN, 0)
             far = min(first, max(self.size - first, 0))
             count = min(max(_FEWEST, _REACH // (far + 1)), defaults.API_STRIKES)
-            count = sum(entry.place - rest[0].place < _SPAN for entry in rest[:count])
-            some, rest = rest[:count], rest[count:]
+            some = [entry for entry in rest[:count] if entry.place - rest[0].place <= defaults.API_PAGE]
+            rest = rest[len(some) :]
             span = some[-1].place - some[0].place + _TAKEN + _GIVEN_BACK
-            mark, raws = b"jobd:struck:" + os.urandom(16), [entry.raw for entry in some]
-            call = scripts.strike(self.access.keys, self.name, mark, (first, span), raws)
-            began = time.monotonic()
-            result = result.plus(self.access.change(call))
-            if (took := time.monotonic() - began) > _LONG and rest:
-                time.sleep(took)
+            result = result.plus(self._strike([entry.raw for entry in some], first, span))
         return result
+
+    def _strike(self, raws: Sequence[bytes], first: int, span: int) -> Moved:
+        """Remove jobs that stand after `first` others among `span`, or nearer to the tail if many were taken."""
+        moved = 0
+        while True:
+            mark, began = b"jobd:struck:" + os.urandom(16), time.monotonic()
+            struck = self.access.change(scripts.strike(self.access.keys, self.name, mark, (first, span), raws))
+            moved, raws = moved + struck.moved, [raws[place] for place in struck.missing]
+            if (took := time.monotonic() - began) > _LONG:
+                time.sleep(took)
+            if not raws or not first:
+                return Moved(moved, len(raws))
+            first = max(first + _GIVEN_BACK - span, 0)
 
     def find(self, jid: str) -> QueueEntry | None:
         """The job with this jid. It reads the queue from its end by pages of 1,000 until it is found."""

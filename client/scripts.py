@@ -7,6 +7,7 @@ of redis-py; the worker's ledger sends the same value again, byte for byte, when
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
 from jobd.client import defaults
+from jobd.client.errors import InvalidArguments
 from jobd.client.keys import Keys
 
 T = TypeVar("T")
@@ -516,6 +518,14 @@ class Moved:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """How many jobs were removed from a queue, and which of those given did not stand where they were looked for."""
+
+    moved: int
+    missing: tuple[int, ...] = ()
+
+
 def requeue(keys: Keys, source: str, members: Sequence[tuple[bytes, str, bytes]]) -> Call[Moved]:
     """Move up to 300 members of `source`, a sorted set's key, into queues now: (member, queue, bytes to push)."""
     queues = list(dict.fromkeys(queue for _, queue, _ in members))
@@ -551,21 +561,31 @@ def replace(source: str, member: bytes, payload: bytes, score: float | None = No
 def spread(
     keys: Keys, source: str, members: Sequence[tuple[bytes, bytes, float]], target: str | None = None
 ) -> Call[Moved]:
-    """Give up to 300 members of `source`, a sorted set's key, a place in `target` [retry]: (member, bytes, time)."""
+    """Give up to 300 members of `source`, a sorted set's key, a place in `target` [retry]: (member, bytes, time).
+
+    Raises `InvalidArguments` for a time that is not finite.
+    """
+    if wrong := [at for *_, at in members if not math.isfinite(at)]:
+        raise InvalidArguments(f"the time is {wrong[0]!r}; give epoch seconds")
     arguments = [value for member, payload, at in members for value in (member, payload, repr(at))]
     own = [source, target or keys.retry]
     return Call(load("spread"), own, arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
 
 
-def strike(keys: Keys, queue: str, mark: bytes, window: tuple[int, int], payloads: Sequence[bytes]) -> Call[Moved]:
+def strike(keys: Keys, queue: str, mark: bytes, window: tuple[int, int], payloads: Sequence[bytes]) -> Call[Struck]:
     """Remove up to 300 jobs from a queue in one pass.
 
     They are looked for in a `window`: after how many jobs from the tail on it begins, how many it holds. `mark` are
-    bytes that no job has, others for each call. `gone` counts what did not stand there.
+    bytes that no job has, others for each call.
     """
     own: list[str | bytes] = [raw_bytes(keys.queue(queue))]
     arguments: list[Argument] = [mark, *window, *payloads]
-    return Call(load("strike"), own, arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
+    return Call(load("strike"), own, arguments, _read_struck)
+
+
+def _read_struck(reply: Sequence[int]) -> Struck:
+    moved, *missing = map(int, reply)
+    return Struck(moved, tuple(place - 1 for place in missing))
 
 
 def clear(keys: Keys, queue: str) -> Call[int]:

@@ -6,6 +6,13 @@
 -- atomic   so that a job is in one of the two sets, and one that somebody else has moved is not doubled
 --- include _types
 if not fits(KEYS[2], "zset") then return redis.error_reply("WRONGTYPE " .. KEYS[2] .. " is no sorted set; nothing was changed") end
+for i = 3, #ARGV, 3 do
+  local time = tonumber(ARGV[i])
+  -- NaN is not equal to itself.
+  if not time or time ~= time or math.abs(time) == math.huge then
+    return redis.error_reply("ERR " .. ARGV[i] .. " is no time; nothing was changed")
+  end
+end
 local moved, gone = 0, 0
 for i = 1, #ARGV, 3 do
   if redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then

@@ -10,9 +10,11 @@ import pytest
 from redis import Redis
 
 import jobd
+from jobd.client.access import Access
+from jobd.client.bulk import BulkResult
 from jobd.client.errors import InvalidArguments, RedisRefused
-from jobd.client.scripts import DeadLimits
-from tests.client.api import fill_queue, jids, payload
+from jobd.client.scripts import Call, DeadLimits
+from tests.client.api import fill_queue, jids, payload, queued
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +146,55 @@ def test_a_job_is_killed_where_it_waits_unless_a_worker_was_faster(redis: Redis)
     assert second.kill(DeadLimits(max_jobs=1)).moved
     assert redis.zrange("dead", 0, -1) == [second.raw]
     assert len(jobd.Queue()) == 0
+
+
+class TestDeletingMany:
+    def begun(self, redis: Redis, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[Call[Any]]:
+        """The steps of what is deleted from now on; before each of them something happens."""
+        steps: list[Call[Any]] = []
+        change = Access.change
+
+        def changing(self: Access, call: Call[Any]) -> Any:
+            meanwhile()
+            steps.append(call)
+            return change(self, call)
+
+        monkeypatch.setattr(Access, "change", changing)
+        return steps
+
+    def test_pages_read_before_are_found_again_whatever_was_deleted_and_taken_since(self, redis: Redis) -> None:
+        fill_queue(redis, 5_000)
+        chosen = [entry for page in jobd.Queue().pages() for entry in page if 700 < entry.place < 2_000]
+        queue = jobd.Queue()
+        assert [queue.delete_all(each).moved for each in (chosen[:700], chosen[700:])] == [700, 599]
+        assert [job["jid"] for job in queued(redis)] == numbers(0, 701) + numbers(2_000, 5_000)
+
+    def test_jobs_taken_before_each_step_leave_none_behind(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill_queue(redis, 9_000)
+        chosen = [entry for page in jobd.Queue().pages() for entry in page if entry.place % 100 == 99]
+        queue = jobd.Queue()
+        steps = self.begun(redis, lambda: redis.rpop("queue:default", 150), monkeypatch)
+        result = queue.delete_all(chosen[::-1])
+        taken = 150 * len(steps)
+        assert result.moved + result.gone == 90
+        assert result.moved >= 90 - taken // 99
+        assert result.gone < 90
+        assert not [job for job in queued(redis) if job["jid"].endswith("99")]
+
+    def test_a_job_that_is_gone_is_looked_for_up_to_the_tail(self, redis: Redis) -> None:
+        fill_queue(redis, 5_000)
+        queue = jobd.Queue()
+        [*_, last] = list(queue.pages())
+        redis.lrem("queue:default", 0, last[-1].raw.decode())
+        redis.rpop("queue:default", 4_000)
+        assert queue.delete_all(last[-2:]) == BulkResult(moved=1, gone=1)
+
+    def test_no_step_looks_at_many_jobs_at_once(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill_queue(redis, 20_000)
+        chosen = [entry for page in jobd.Queue().pages() for entry in page if entry.place % 3_000 == 0]
+        steps = self.begun(redis, lambda: None, monkeypatch)
+        assert jobd.Queue().delete_all(chosen).moved == 7
+        assert max(int(step.arguments[2]) for step in steps) < 2_200
 
 
 def test_a_pause_is_noted_and_ends(redis: Redis) -> None:

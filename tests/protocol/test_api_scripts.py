@@ -11,8 +11,9 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from jobd.client import scripts
 from jobd.client.connection import Connector
+from jobd.client.errors import InvalidArguments
 from jobd.client.keys import Keys
-from jobd.client.scripts import Call, DeadLimits, Moved
+from jobd.client.scripts import Call, DeadLimits, Moved, Struck
 from tests.servers import RedisServer
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ EXPECTED = {
     "replace": True,
     "spread": Moved(1, 1),
     "reschedule": Moved(1, 1),
-    "strike": Moved(1, 1),
+    "strike": Struck(1, (1,)),
     "pluck": Moved(1, 0),
     "clear": 1,
 }
@@ -90,7 +91,7 @@ AGAIN = {
     "replace": False,
     "spread": Moved(0, 2),
     "reschedule": Moved(0, 2),
-    "strike": Moved(0, 2),
+    "strike": Struck(0, (0, 1)),
     "pluck": Moved(0, 1),
     "clear": 0,
 }
@@ -145,10 +146,22 @@ def test_retries_of_a_wrong_type_change_nothing(redis: Redis, connector: Connect
     assert all_keys(redis) == before
 
 
+@pytest.mark.parametrize("time", ["nan", "inf", "-inf", "soon", ""])
+def test_what_is_no_time_changes_nothing(redis: Redis, connector: Connector, time: str) -> None:
+    fill(redis)
+    before, call = all_keys(redis), calls()["reschedule"]
+    with pytest.raises(ResponseError, match="is no time; nothing was changed"):
+        send(connector, Call(call.script, call.keys, [b"1", b"one", repr(NOW), b"2", b"two", time], call.parse))
+    assert all_keys(redis) == before
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(InvalidArguments, match="give epoch seconds"):
+            scripts.spread(KEYS, KEYS.retry, [(b"1", b"one", wrong)])
+
+
 def test_what_stands_outside_of_the_window_stays_and_so_does_the_order(redis: Redis, connector: Connector) -> None:
     redis.rpush(KEYS.queue("q"), *"abcdefghij")
     call = scripts.strike(KEYS, "q", b"mark", (2, 4), [b"a", b"e", b"g", b"g", b"i"])
-    assert send(connector, call) == Moved(2, 3)
+    assert send(connector, call) == Struck(2, (0, 2, 4))
     assert redis.lrange(KEYS.queue("q"), 0, -1) == [bytes([c]) for c in b"abcdfhij"]
 
 
