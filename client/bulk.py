@@ -7,6 +7,7 @@ alone. Nothing remembers the whole set for that; an entry says itself when it ca
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -210,16 +211,42 @@ def requeue_page(owner: JobSet, page: Sequence[SetEntry], move: Move) -> BulkRes
 def spread(owner: JobSet, selection: Selection, waves: Waves, *, dead: bool) -> BulkResult:
     """Have the selected entries retried in waves, in their order; what is no job stays."""
     result, access = BulkResult(), owner.access
+    placed = None if dead or selection.only is not None else _Placed()
     for page in selection.pages(defaults.API_MOVES):
-        # Who reads the retries on and on meets those again that have their places.
-        fresh = page if dead or selection.only is not None else [each for each in page if not waves.has(each.score)]
+        if placed is not None and selection.text is None:
+            placed.forget(page[0].score)
+        fresh = page if placed is None else [each for each in page if not placed.has(each.raw)]
         ready = [(entry.raw, raw) for entry in fresh if (raw := _waiting(entry, dead=dead)) is not None]
         members = [(before, raw, waves.time(place)) for place, (before, raw) in enumerate(ready)]
         if members:
             result = result.plus(access.change(scripts.spread(access.keys, owner.key, members)))
+        if placed is not None:
+            placed.add(members)
         result = result.also(malformed=len(fresh) - len(ready))
         waves = waves.after(len(ready))
     return result.also(gone=selection.missing)
+
+
+class _Placed:
+    """The retries that have got their places: who reads the set on and on meets them again. Of each it has a hash."""
+
+    def __init__(self) -> None:
+        self._marks: set[int] = set()
+        self._times: deque[tuple[float, int]] = deque()
+
+    def has(self, raw: bytes) -> bool:
+        return hash(raw) in self._marks
+
+    def add(self, members: Iterable[tuple[bytes, bytes, float]]) -> None:
+        """More of them, as `scripts.spread` takes them, none earlier than those before."""
+        for _, raw, at in members:
+            self._marks.add(hash(raw))
+            self._times.append((at, hash(raw)))
+
+    def forget(self, before: float) -> None:
+        """Let go of those that nobody meets who reads from a score on."""
+        while self._times and self._times[0][0] < before:
+            self._marks.discard(self._times.popleft()[1])
 
 
 def _waiting(entry: SetEntry, *, dead: bool) -> bytes | None:

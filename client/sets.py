@@ -306,7 +306,7 @@ class RetrySet(_Waiting):
         `size` of them run each `every` seconds (or `timedelta`), the first at `start` [now]; `placed` others have their
         places in these waves already, by a call before for another set. Nothing has to go on running for it: each job
         gets its time at once. Only that changes, and an `expires_in` is forgotten: a retry in waves is the attempt that
-        was to come.
+        was to come. Dead jobs go into waves after the retries: once they are among these, they are meant too.
         Raises `InvalidArguments` when the last would run more than 30 days later.
         """
         return self._waves(size, every, text, only, start, placed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from jobd.client.errors import InvalidArguments
@@ -42,11 +41,6 @@ class Waves:
     def time(self, place: int) -> float:
         """When the wave of the job at this place begins, in epoch seconds; those placed before do not count."""
         return self.start + (self.placed + place) // self.size * self.every
-
-    def has(self, score: float) -> bool:
-        """Whether this is the time of a wave in which jobs have their places."""
-        wave = round((score - self.start) / self.every) if math.isfinite(score) else -1
-        return 0 <= wave <= self.placed // self.size and self.start + wave * self.every == score
 
     def after(self, jobs: int) -> Waves:
         """The same once so many more jobs have their places."""

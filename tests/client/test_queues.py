@@ -166,7 +166,8 @@ class TestDeletingMany:
         fill_queue(redis, 5_000)
         chosen = [entry for page in jobd.Queue().pages() for entry in page if 700 < entry.place < 2_000]
         queue = jobd.Queue()
-        assert [queue.delete_all(each).moved for each in (chosen[:700], chosen[700:])] == [700, 599]
+        portions = [chosen[start : start + 300] for start in range(0, len(chosen), 300)]
+        assert [queue.delete_all(each).moved for each in portions] == [300, 300, 300, 300, 99]
         assert [job["jid"] for job in queued(redis)] == numbers(0, 701) + numbers(2_000, 5_000)
 
     def test_jobs_taken_before_each_step_leave_none_behind(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,17 @@ def test_who_meets_its_own_waves_again_leaves_them_alone(
     assert sorted(times(redis).values()) == [50.3 + place // 7 * 2.5 for place in range(101)]
 
 
+@pytest.mark.parametrize("text", [None, "HardJob"])
+def test_the_same_waves_again_take_all_that_is_there(
+    redis: Redis, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "API_MOVES", 4)
+    fill_set(redis, "retry", 20, score=1e9)
+    for _ in range(2):
+        assert jobd.RetrySet().retry_in_waves(3, 60, text=text, start=1e9) == BulkResult(moved=20)
+        assert sorted(times(redis).values()) == [1e9 + place // 3 * 60 for place in range(20)]
+
+
 def test_an_entry_itself_is_taken_with_exactly_its_bytes(redis: Redis) -> None:
     fill_set(redis, "dead", 2)
     entries = list(jobd.DeadSet())
