@@ -120,10 +120,10 @@ class ProcessSet:
         return self._signal(identity, "TTIN")
 
     def ask_stacks(self, identity: str) -> bool:
-        """Have a process show what its threads do; `stacks` has the answer with its next heartbeat, within 10 s.
+        """Have a process show what its threads do; `stacks` has the answer with its next heartbeat.
 
-        While it is asked again and again it answers within a second. False: there is no such process. Raises
-        `NotControllable` when it is none of jobd's.
+        That is within 10 s unless `heartbeat_interval` is longer. While it is asked again and again it answers within
+        a second. False: there is no such process. Raises `NotControllable` when it is none of jobd's.
         """
         process = self.get(identity)
         if process is None:

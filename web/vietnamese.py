@@ -344,8 +344,8 @@ VIETNAMESE = {
     "has ended since": "nay đã kết thúc",
     "heartbeat": "tín hiệu nhịp",
     "idle": "rảnh",
-    "it answers with its next heartbeat, within {count} s. This page looks again by itself.": (
-        "nó trả lời ở nhịp kế tiếp, trong vòng {count} giây. Trang này tự xem lại."
+    "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
+        "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
     ),
     "nobody takes from it": "không ai lấy việc",
     "older": "lâu hơn",

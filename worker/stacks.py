@@ -27,6 +27,8 @@ def written(running: Sequence[InProgress], at: float) -> bytes:
     """The stacks of all threads at `at` (epoch seconds), of which `running` run a job, as they stand in Redis."""
     jobs = {item.thread: item for item in running}
     current = sys._current_frames()
+    # With its own frame this function would be kept alive by what it holds, and all other threads' variables with it.
+    current.pop(threading.get_ident(), None)
     threads = [
         _thread(thread, frame, jobs.get(thread_id(thread.native_id or 0)))
         for thread in threading.enumerate()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobd.client import defaults
 from jobd.client.errors import JobdError
 from jobd.supervisor.commands.address import Address, redis_options
 from jobd.supervisor.commands.output import Style, emit, emit_json, json_option
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from jobd.client.processes import ProcessSet
     from jobd.client.stacks import Stacks
 
-ANSWER_WITHIN = 15.0
-"""Seconds in which a process answers: with its next heartbeat."""
+ANSWER_WITHIN = float(defaults.HEARTBEAT_TTL)
+"""Seconds in which a process answers, with its next heartbeat, unless it is gone."""
 _LOOK_EVERY = 0.1
 
 

@@ -55,11 +55,12 @@ def test_without_commands_nothing_is_asked(reads: Reads) -> None:
 def test_a_connection_with_an_answer_still_to_come_is_closed(
     redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Connector(redis_url, socket_timeout=0.05).client()
+    asked = Connector(redis_url).client()
     pool = asked.connection_pool
     connection = pool.get_connection()
     monkeypatch.setattr(pool, "get_connection", lambda: connection)
     reads = Reads(pool, asked.response_callbacks, transaction=False, shard_hint=None)
+    connection._sock.settimeout(0.05)
     reads.blpop("nothing")
     with pytest.raises(RedisTimeoutError):
         reads.answers()

@@ -218,7 +218,7 @@ def test_a_process_is_asked_for_its_stacks_and_shows_them(browser: Browser, redi
     asked = browser.post(page, {"action": "stacks"})
     assert redis.lrange(f"{name}-signals", 0, -1) == [b"STACKS"]
     waiting = browser.get(asked.headers["location"])
-    assert "within 10 s. This page looks again by itself." in waiting.text
+    assert "heartbeat (10 s unless configured otherwise). This page looks again by itself." in waiting.text
     assert [each["content"] for each in Page.of(waiting.text).all("meta") if each.get("http-equiv")] == ["2"]
     frames = (Frame("/app/mails.py", 7, "send", 'connect("x", password="hunter2") # <b>'),)
     threads = [ThreadStack("t0", "jobd-default-1", "Mail-0", "Mail", time.time() - 5, frames, left_out=3)]

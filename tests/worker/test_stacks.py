@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +48,31 @@ def answer(processes: ProcessSet, identity: str) -> Stacks:
     found = processes.stacks(identity)
     assert found
     return found
+
+
+def test_what_threads_hold_goes_with_them_without_a_collector() -> None:
+    class Held:
+        pass
+
+    gone: list[weakref.ref[Held]] = []
+
+    def hold() -> None:
+        held = Held()
+        gone.append(weakref.ref(held))
+        at_work.set()
+        release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    gc.disable()
+    try:
+        thread.start()
+        assert at_work.wait(30)
+        stacks.written([], 0.0)
+        release.set()
+        thread.join()
+        assert gone[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_the_thread_of_a_hanging_job_comes_first_with_its_calls(run_worker: RunWorker, redis: Redis) -> None:

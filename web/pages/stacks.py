@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobd.client import defaults
 from jobd.client.errors import NotControllable
 from jobd.client.processes import ProcessSet, Work
 from jobd.client.scripts import raw_bytes
@@ -14,10 +15,8 @@ from jobd.web.pages import busy
 from jobd.web.questions import Question
 from jobd.web.totals import LATE
 
-ANSWERS_WITHIN = 10.0
-"""Seconds between two heartbeats, with which the answer comes."""
-WAITS = 30.0
-"""Seconds for which a page that has asked looks again and again."""
+WAITS = float(defaults.HEARTBEAT_TTL)
+"""Seconds for which a page that has asked looks again and again: a process without a heartbeat for so long is gone."""
 REFRESH = 2
 
 
@@ -41,7 +40,8 @@ def show(ctx: Context) -> View:
         "asked": asked or None,
         "waiting": waiting,
         "silent": may_ask and found is None and asked > 0 and not waiting,
-        "answers_within": ANSWERS_WITHIN,
+        "answers_within": WAITS,
+        "heartbeat": defaults.HEARTBEAT_INTERVAL,
         "refresh": REFRESH if waiting else 0,
         "may_ask": may_ask,
         "actions": [each for each in busy.SIGNALS if each in ctx.allowed and not process.embedded],
