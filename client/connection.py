@@ -201,7 +201,7 @@ def _sentinel_options(url: str, options: Mapping[str, Any]) -> tuple[dict[str, A
     password = known.pop("sentinel_password", None)
     if password:
         to_sentinels["password"] = password
-    to_server = {**known, **options}
+    to_server = {**known, **options, "client_name": known.get("client_name", options["client_name"])}
     for name in ("host", "port", "connection_class"):
         to_server.pop(name, None)
     if url.startswith("rediss:"):

@@ -108,6 +108,13 @@ class TestAddresses:
         address = parse(url)
         assert (address.sentinels, address.service, address.url) == (sentinels, service, server)
 
+    @pytest.mark.parametrize("looks_for", [None, 1.0])
+    @pytest.mark.parametrize("url", ["redis://a", "redis+sentinel://a/main"])
+    def test_the_name_in_an_address_is_that_of_the_connection(self, url: str, looks_for: float | None) -> None:
+        plain = Connector(url, looks_for=looks_for).pool.connection_kwargs
+        named = Connector(f"{url}?client_name=viewer", looks_for=looks_for).pool.connection_kwargs
+        assert (plain["client_name"], named["client_name"]) == (None if looks_for else "jobd", "viewer")
+
     def test_an_embedded_address_is_a_socket(self, tmp_path: Path) -> None:
         address = parse(f"embedded:{tmp_path}")
         assert address.url == f"unix://{tmp_path}/valkey.sock"
