@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,12 +127,3 @@ class _Walk:
 
         found: list[bytes] = self._owner.access.read_all(ask)[0] or []
         return found if self._newest_first else found[::-1]
-
-
-def everything(place: Place, wanted: Filter, ctx: Context) -> Iterator[JobEntry]:
-    """All that pass a filter now, to the end."""
-    now = place.access.now()
-    for page in place.pages():
-        for entry in page:
-            if wanted.may_pass(entry.raw) and wanted.passes(place.subject(entry, ctx.masker, now)):
-                yield entry

@@ -21,6 +21,7 @@ from jobd.web import assets, audit, csrf, finder, settings
 from jobd.web import auth as who
 from jobd.web.auth import Authenticator, Authorize, User
 from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, MustSearch, NotFound, Shared, View
+from jobd.web.downloads import Downloads, FileResponse, headers_of
 from jobd.web.headers import SecurityHeaders
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
@@ -134,7 +135,7 @@ def app(
     made = Starlette(
         routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)], exception_handlers={405: _not_taken}
     )
-    made.state.live = site.live
+    made.state.live, made.state.downloads = site.live, site.downloads
     return made
 
 
@@ -173,7 +174,7 @@ class Site:
         hosts: Collection[str],
         streams: bool,
     ) -> None:
-        self._streams = streams
+        self._streams, self.downloads = streams, Downloads()
         self._shared, self.live = shared, Live(self._draw, shared.threads)
         self._authenticators, self._authorize, self._read_only = authenticators, authorize, read_only
         self._trusted, self._hosts = frozenset(trusted), frozenset(hosts)
@@ -257,16 +258,16 @@ class Site:
         assert endpoint.show
         show, kept_as = endpoint.show, _kept_as(request, ctx)
         if not _looks_through(endpoint, ctx):
-            found = await threads.run(lambda: self._shown(show, ctx, kept_as))
+            found = await threads.run(lambda: self._shown(show, ctx, kept_as, request.method))
             if found is not None:
                 return found
         ctx.may_search = True
         async with threads.search(ctx.user.name or ctx.address):
-            found = await threads.run(lambda: self._shown(show, ctx, kept_as))
+            found = await threads.run(lambda: self._shown(show, ctx, kept_as, request.method))
         assert found
         return found
 
-    def _shown(self, show: Show, ctx: Context, kept_as: Hashable) -> Response | None:
+    def _shown(self, show: Show, ctx: Context, kept_as: Hashable, method: str) -> Response | None:
         """The page; None when it has to search and may not yet."""
         with self._shared.outage.noticed():
             try:
@@ -274,12 +275,18 @@ class Site:
             except MustSearch:
                 return None
             if isinstance(view, Download):
-                return _file(view)
+                return self._file(view, ctx, method)
             if ctx.for_people:
                 ctx.read_totals()
         if view.status == 200:
             self._shared.views.keep(kept_as, view)
         return _response(view, ctx)
+
+    def _file(self, found: Download, ctx: Context, method: str) -> Response:
+        if method == "HEAD":
+            return Response(media_type=found.media_type, headers=headers_of(found))
+        end = self.downloads.begin(ctx.user.name or ctx.address)
+        return FileResponse(found, self._shared.threads, end)
 
     def _carried_out(self, change: Change, ctx: Context, path: str) -> Response:
         self._shared.check()  # with the patience of a page, before anything is begun
@@ -448,11 +455,6 @@ def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:
     """Whether a page has to look through a set or a queue, which takes as long as it may."""
     named = ctx.query.get("in") and ctx.query.get("key")
     return bool(ctx.query.get("q")) or (endpoint.show is jobs.job and not named)
-
-
-def _file(found: Download) -> Response:
-    named = {"content-disposition": f'attachment; filename="{found.name}"'}
-    return StreamingResponse(found.lines, media_type=found.media_type, headers=named)
 
 
 def _response(view: View, ctx: Context) -> Response:

@@ -17,11 +17,12 @@ from jobd.web.filters import Filter
 from jobd.web.pages.many import wanted
 from jobd.web.pages.sets import place_of
 from jobd.web.places import ACTIONS, Place, QueuePlace
-from jobd.web.search import everything
 
 MOST_JOBS = 100_000
 MOST_BYTES = 200_000_000
 """Jobs and bytes of one file; its last line says when there are more."""
+MOST_LOOKED_AT = 1_000_000
+"""Entries that are looked at for one file; its last line says when there are more."""
 
 
 def show(ctx: Context) -> Download:
@@ -41,19 +42,38 @@ def _place(ctx: Context) -> Place:
 
 
 def _lines(place: Place, named: Filter, ctx: Context) -> Iterator[bytes]:
-    sent = jobs = 0
+    """A line of each job that passes, and an empty one wherever a while was spent on others."""
+    sent = jobs = seen = 0
     try:
-        for entry in everything(place, named, ctx):
-            if jobs >= MOST_JOBS or sent > MOST_BYTES:
-                yield _line({"cut": f"there is more: a file holds at most {MOST_JOBS:,} jobs; narrow the search"})
+        size = place.size()
+        for page in place.pages():
+            # Pushes could go on ahead of the reading of a queue for ever: it ends where it did at the beginning.
+            for entry in page[: size - seen] if isinstance(place, QueuePlace) else page:
+                seen += 1
+                line = _line_of(entry, place, named, ctx)
+                if line and (jobs >= MOST_JOBS or sent > MOST_BYTES):
+                    yield _cut(f"a file holds at most {MOST_JOBS:,} jobs")
+                    return
+                jobs, sent = jobs + bool(line), sent + len(line)
+                yield line
+            if isinstance(place, QueuePlace) and seen >= size:
                 return
-            jobs += 1
-            line = _line(_document(entry, ctx))
-            sent += len(line)
-            yield line
+            if seen >= MOST_LOOKED_AT:
+                yield _cut(f"{seen:,} jobs were looked at")
+                return
     except JobdError as error:
         # The head of the answer is out: only its end can still say it.
         yield _line({"error": ctx.masker.text(str(error)), "jobs": jobs})
+
+
+def _cut(why: str) -> bytes:
+    return _line({"cut": f"there is more: {why}; narrow the search"})
+
+
+def _line_of(entry: JobEntry, place: Place, named: Filter, ctx: Context) -> bytes:
+    if not named.may_pass(entry.raw) or not named.passes(place.subject(entry, ctx.masker, ctx.access.now())):
+        return b""
+    return _line(_document(entry, ctx))
 
 
 def _document(entry: JobEntry, ctx: Context) -> dict[str, Any]:
