@@ -6,12 +6,13 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from jobd.client.access import Access
+from jobd.client.errors import JobdError, RedisRefused
 from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
 from jobd.web.auth import LOOKING, User
@@ -19,10 +20,13 @@ from jobd.web.figures import Figures
 from jobd.web.masking import Masker
 from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
+from jobd.web.seldom import Seldom
 from jobd.web.server import Watch
 from jobd.web.text import translate
 from jobd.web.threads import MOST_CHANGES, Threads
 from jobd.web.totals import Totals, ask_totals, attention
+
+T = TypeVar("T")
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 LOOK_SECONDS = 0.45
@@ -86,6 +90,23 @@ class Download:
     media_type: str = "application/x-ndjson"
 
 
+class _Looking(Access):
+    """Tells the outage whenever Redis has answered, be it with a refusal."""
+
+    def __init__(self, client: Client, outage: Outage) -> None:
+        super().__init__(client)
+        self._outage = outage
+
+    def read(self, ask: Callable[[Any], T]) -> T:
+        try:
+            found = super().read(ask)
+        except RedisRefused:
+            self._outage.answered()
+            raise
+        self._outage.answered()
+        return found
+
+
 class Shared:
     """What the requests of one site share: its Redis, masker, name and threads, and what was read last.
 
@@ -98,6 +119,7 @@ class Shared:
         self.title, self.environment = title, environment
         self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
         self.outage, self.views = Outage(), Views()
+        self.refusals = Seldom()
         self.figures, self.watch = Figures(), Watch()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None
@@ -113,11 +135,19 @@ class Shared:
         return self._client or default_client()
 
     @property
+    def address(self) -> str:
+        """Of its Redis, without a password; empty while none is configured that makes sense. Never raises."""
+        try:
+            return self.client.connector.address.shown
+        except JobdError:
+            return ""
+
+    @property
     def access(self) -> Access:
         """How pages look; the same one as long as the client is."""
         with self._lock:
             if self._access is None or self._access[0] is not self.client:
-                self._access = self.client, Access(self.client.for_looking(LOOK_SECONDS))
+                self._access = self.client, _Looking(self.client.for_looking(LOOK_SECONDS), self.outage)
             return self._access[1]
 
     def check(self) -> None:

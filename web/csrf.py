@@ -11,13 +11,13 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 def problem(method: str, headers: Mapping[str, str], *, by_token: bool, trusted: Collection[str] = ()) -> str | None:
     """Why a request is refused; None when it may pass. The names of `headers` are in lower case.
 
-    `trusted` are origins such as `https://ops.example.com` from which requests may come besides; `by_token` says that
-    the user was told by a token in `Authorization`, which no browser adds by itself.
+    `trusted` are origins such as `https://ops.example.com`, in lower case, from which requests may come besides;
+    `by_token` says that the user was told by a token in `Authorization`, which no browser adds by itself.
     """
     if method in _SAFE:
         return None
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is not None and origin in trusted:
+    if origin is not None and origin.lower() in trusted:
         return None
     if site is not None:
         if site in ("same-origin", "none"):
@@ -25,7 +25,7 @@ def problem(method: str, headers: Mapping[str, str], *, by_token: bool, trusted:
         return f"Sec-Fetch-Site is {site!r}: it was sent by another site; name that in trusted_origins if it is yours"
     if origin is not None:
         host = headers.get("host", "")
-        if origin != "null" and host and urlsplit(origin).netloc.lower() == host.lower():
+        if host and _host_of(origin) == host.lower():
             return None
         return (
             f"Origin is {origin!r} and Host is {host!r}: behind a proxy pass Host on unchanged, "
@@ -34,3 +34,11 @@ def problem(method: str, headers: Mapping[str, str], *, by_token: bool, trusted:
     if by_token and "cookie" not in headers:
         return None
     return "it has neither Sec-Fetch-Site nor Origin; programs send a token in the header Authorization"
+
+
+def _host_of(origin: str) -> str:
+    """The host of an origin, with its port, in lower case; empty without any."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""

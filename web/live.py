@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,8 @@ from typing import Any, TypeAlias
 
 from jobd.client.errors import JobdError
 from jobd.web.threads import Overloaded, Threads
+
+logger = logging.getLogger("jobd")
 
 PAUSE = 2.0
 """Seconds between two readings of a view."""
@@ -147,6 +150,10 @@ class Live:
                 told: _Told = await self.picture(look, PAUSE / 2)
             except (JobdError, Overloaded):
                 # Pages go on to say how old their figures are.
+                told = _DOWN
+            except Exception:
+                # A defect ends no reader: those who listen would wait for ever.
+                logger.exception("web.failed %s", look.page.partition("?")[0])
                 told = _DOWN
             view.pause = max(PAUSE, (time.monotonic() - began) / SHARE)
             _tell(view, told)

@@ -49,6 +49,9 @@ class Outage:
             with self._lock:
                 self._problem, self._again_at = str(error), self._monotonic() + PAUSE
             raise
+
+    def answered(self) -> None:
+        """Redis has answered, whatever becomes of the request that asked."""
         with self._lock:
             self._problem = ""
 

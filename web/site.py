@@ -53,6 +53,7 @@ MOST_BYTES = 1_000_000
 """Of what is sent with a change."""
 _STILL = ("q", "after", "offset", "cursor", "sample")
 """Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
+_MOST_PARAMETERS = 100
 _MOST_PAGE = 4_000
 """Characters of the path and query of a page that is kept up to date."""
 
@@ -177,7 +178,7 @@ class Site:
         self._streams, self.downloads = streams, Downloads()
         self._shared, self.live = shared, Live(self._draw, shared.threads)
         self._authenticators, self._authorize, self._read_only = authenticators, authorize, read_only
-        self._trusted, self._hosts = frozenset(trusted), frozenset(hosts)
+        self._trusted, self._hosts = frozenset(map(str.lower, trusted)), frozenset(map(str.lower, hosts))
 
     def routes(self) -> Iterable[Route]:
         """All addresses; those that change something only where that is allowed at all."""
@@ -243,6 +244,7 @@ class Site:
         return response
 
     async def _context(self, request: Request, user: User) -> Context:
+        _query(_raw_query(request))
         ctx = _nobody(self._shared, request)
         ctx.user, ctx.allowed = user, await who.allowed(user.name, self._authorize, self._read_only)
         return ctx
@@ -304,6 +306,15 @@ class Site:
         return result
 
     async def _failed(self, request: Request, ctx: Context, error: Exception) -> Response:
+        """The answer to an error, made in a thread as pages are, unless there is too much to do for these."""
+        if not isinstance(error, Overloaded):
+            try:
+                return await self._shared.threads.run(lambda: self._judged(request, ctx, error))
+            except Overloaded as full:
+                error = full
+        return self._judged(request, ctx, error)
+
+    def _judged(self, request: Request, ctx: Context, error: Exception) -> Response:
         status, title, text = _judge(error, ctx)
         if status == 500:
             logger.error("web.failed %s", request.url.path, exc_info=error)
@@ -473,10 +484,13 @@ def _host_name(host: str) -> str:
 
 def _nobody(shared: Shared, request: Request) -> Context:
     """A request of somebody who may do nothing."""
-    raw = request.scope.get("query_string", b"").decode("ascii", "replace")
+    try:
+        query = _query(_raw_query(request))
+    except BadRequest:
+        query = {}
     chosen = request.cookies.get(settings.cookie_of("language"))
     base = request.scope.get("root_path", "").rstrip("/")
-    kept = {name: value for name, value in _query(raw).items() if name not in RESULTS}
+    kept = {name: value for name, value in query.items() if name not in RESULTS}
     address = quote(str(request.scope["path"]).removeprefix(base), errors="surrogateescape")
     return Context(
         shared=shared,
@@ -484,7 +498,7 @@ def _nobody(shared: Shared, request: Request) -> Context:
         allowed=frozenset(),
         base=base,
         path=dict(request.path_params),
-        query=_query(raw),
+        query=query,
         language=choose(chosen, request.headers.get("accept-language", "")),
         address=request.client.host if request.client else "",
         page=address + (f"?{urlencode(kept, errors='surrogateescape')}" if kept else ""),
@@ -492,8 +506,17 @@ def _nobody(shared: Shared, request: Request) -> Context:
     )
 
 
+def _raw_query(request: Request) -> str:
+    found: bytes = request.scope.get("query_string", b"")
+    return found.decode("ascii", "replace")
+
+
 def _query(raw: str) -> dict[str, str]:
-    return dict(parse_qsl(raw, keep_blank_values=True, errors="surrogateescape", max_num_fields=100))
+    """The parameters of an address. Raises `BadRequest`."""
+    try:
+        return dict(parse_qsl(raw, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_PARAMETERS))
+    except ValueError:
+        raise BadRequest(f"the address has more than {_MOST_PARAMETERS} parameters") from None
 
 
 _MATCHED = tuple((*compile_path(path), show) for path, show, _ in (*PAGES, *BESIDES))
@@ -530,26 +553,36 @@ async def _fields(request: Request, api: bool) -> dict[str, list[str]]:
     wanted = "application/json" if api else "application/x-www-form-urlencoded"
     if kind != wanted:
         raise BadRequest(f"Content-Type is {kind[:50]!r}; send {wanted}")
-    if not api:
-        found: dict[str, list[str]] = {}
-        try:
-            pairs = parse_qsl(
-                body.decode("ascii"), keep_blank_values=True, errors="surrogateescape", max_num_fields=500
-            )
-        except ValueError:
-            raise BadRequest("the form cannot be read, or has more than 500 fields") from None
-        for name, value in pairs:
-            found.setdefault(name, []).append(value)
-        return found
+    return _of_json(body) if api else _of_form(body)
+
+
+def _of_form(body: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="surrogateescape", max_num_fields=500)
+    except ValueError:
+        raise BadRequest("the form cannot be read, or has more than 500 fields") from None
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _of_json(body: bytes) -> dict[str, list[str]]:
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError):
         sent = None
     if not isinstance(sent, dict):
         raise BadRequest('send one JSON object, such as {"action": "retry", "key": ["…"]}')
-    return {
+    found = {
         name: [str(each) for each in (value if isinstance(value, list) else [value])] for name, value in sent.items()
     }
+    for text in (each for name, values in found.items() for each in (name, *values)):
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise BadRequest("the request holds half of a surrogate pair, such as \\ud800, which is no text") from None
+    return found
 
 
 def _done(done: Done, api: bool) -> Response:

@@ -40,7 +40,8 @@ class Threads:
         self._pool: ThreadPoolExecutor | None = None
         self._pid = 0
         self._given = 0
-        self._searches: dict[str, tuple[asyncio.Lock, int]] = {}
+        # A lock is of one event loop, which is of one thread: what is under its key is touched by nobody else.
+        self._searches: dict[tuple[asyncio.AbstractEventLoop, str], tuple[asyncio.Lock, int]] = {}
 
     async def run(self, function: Callable[[], T]) -> T:
         """What `function` returns. Raises `Overloaded` without calling it when too many wait."""
@@ -59,9 +60,13 @@ class Threads:
 
     @asynccontextmanager
     async def search(self, who: str) -> AsyncIterator[None]:
-        """Let `who` search alone: each looks through a set for as long as a page may take. Raises `Overloaded`."""
-        lock, users = self._searches.get(who) or (asyncio.Lock(), 0)
-        self._searches[who] = lock, users + 1
+        """Let `who` search alone, on each event loop: each looks through a set for as long as a page may take.
+
+        Raises `Overloaded`.
+        """
+        key = asyncio.get_running_loop(), who
+        lock, users = self._searches.get(key) or (asyncio.Lock(), 0)
+        self._searches[key] = lock, users + 1
         try:
             try:
                 async with asyncio.timeout(SEARCH_WAIT):
@@ -73,6 +78,6 @@ class Threads:
             finally:
                 lock.release()
         finally:
-            lock, users = self._searches.pop(who)
+            lock, users = self._searches.pop(key)
             if users > 1:
-                self._searches[who] = lock, users - 1
+                self._searches[key] = lock, users - 1

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +19,9 @@ from jobd.client.access import Access
 from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.push import Client
-from jobd.web import threads
+from jobd.web import site, threads
 from jobd.web.context import Shared
+from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import Masker
 from jobd.web.outage import PAGES, PAUSE, Outage, Views
 from jobd.web.threads import Overloaded, Threads
@@ -194,6 +196,7 @@ def test_one_at_a_time_finds_out_whether_redis_is_back() -> None:
             with outage.noticed():
                 if not works:
                     raise RedisUnavailable("gone")
+                outage.answered()
                 return True
         except RedisUnavailable:
             return False
@@ -204,7 +207,75 @@ def test_one_at_a_time_finds_out_whether_redis_is_back() -> None:
     now[0] += PAUSE
     with outage.noticed():
         assert not ask(True), "somebody tries already"
+        outage.answered()
     assert ask(True)
+
+
+@pytest.mark.parametrize("path", ["/queues/none", "/jobs/none"])
+def test_whatever_becomes_of_a_request_redis_is_back_once_it_has_answered(
+    path: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.outage.PAUSE", 0.0)
+    shared = Shared(client, Masker())
+    monkeypatch.setattr("jobd.web.site.Shared", lambda *_: shared)
+    browser = Browser(jobd.web.app(client, read_only=True))
+    with pytest.raises(RedisUnavailable), shared.outage.noticed():
+        raise RedisUnavailable("gone")
+    with pytest.raises(ZeroDivisionError), shared.outage.noticed():
+        raise ZeroDivisionError("before anybody asked")
+    assert shared.outage.lasts
+    assert browser.get(path).status_code in (400, 404)
+    assert not shared.outage.lasts
+
+
+def test_pages_that_say_what_is_wrong_are_made_in_threads_too(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_in, page = set[str](), site.page
+
+    def noted(*args: Any, **values: Any) -> str:
+        made_in.add(threading.current_thread().name.partition("_")[0])
+        return page(*args, **values)
+
+    monkeypatch.setattr(site, "page", noted)
+    for url, path, status in (("redis://127.0.0.1:1/0", "/retries", 503), (redis_url, "/none", 404)):
+        client = Client(url)
+        assert Browser(jobd.web.app(client, read_only=True)).get(path).status_code == status
+        client.close()
+    assert made_in == {"jobd-web"}
+
+
+def test_an_address_of_redis_that_makes_no_sense_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(jobd.web.app(read_only=True))
+    with monkeypatch.context() as wrong:
+        wrong.setenv("JOBD_REDIS_URL", "nonsense://x")
+        for path in ("/", "/none", "/api/v1/totals", "/health"):
+            answer = browser.get(path)
+            assert answer.status_code in (404, 409, 503), path
+            assert path != "/" or "nonsense" in answer.text
+
+
+def test_a_defect_of_a_page_does_not_end_what_keeps_it_up_to_date(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("jobd.web.live.PAUSE", 0.0)
+    drawn = iter((ZeroDivisionError("a defect"), Picture({"retries": 1})))
+
+    def draw(look: Look) -> Picture:
+        told = next(drawn)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    async def run() -> list[str]:
+        live = Live(draw)
+        told = live.listen(Look("/?a=secret", "en", frozenset(), ""), "", lambda: asyncio.sleep(0, True))
+        try:
+            return [await asyncio.wait_for(anext(told), 20) for _ in range(2)]
+        finally:
+            live.close()
+
+    down, fresh = asyncio.run(run())
+    assert ("event: down" in down, '"retries": 1' in fresh) == (True, True)
+    assert ("web.failed /" in caplog.text, "secret" in caplog.messages[0]) == (True, False)
 
 
 def test_few_views_are_kept_and_none_for_long() -> None:
@@ -238,7 +309,7 @@ def test_a_request_too_many_is_refused_and_a_second_search_of_one_user_waits(mon
                     pass
             assert caught.value.status == 429
         async with own.search("ann"):
-            assert list(own._searches) == ["ann"]
+            assert [who for _, who in own._searches] == ["ann"]
         assert own._searches == {}
 
     asyncio.run(run())
