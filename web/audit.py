@@ -11,9 +11,11 @@ from jobd.client import audit
 from jobd.client.audit import Record
 from jobd.client.errors import JobdError, RedisUnavailable
 from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound, View
+from jobd.web.pages import queues
 
 logger = logging.getLogger("jobd.web.audit")
 
+_LISTS = ("/retries", "/scheduled", "/dead")
 _EXPECTED = (BadRequest, NotFound, JobdError)
 
 
@@ -23,15 +25,19 @@ def carried_out(change: Callable[[Context], View | Done], ctx: Context, page: st
     try:
         result = change(ctx)
     except Forbidden as error:
-        _keep(ctx, replace(record, result="refused", error=str(error)))
+        first = ctx.shared.refusals.is_first((ctx.user.name, str(error)))
+        _keep(ctx, replace(record, result="refused", error=str(error)), streamed=first)
         raise
     except Exception as error:
         # Of a defect its kind is enough: the log has the rest, and what it says may hold anything.
         text = ctx.masker.text(str(error)) if isinstance(error, _EXPECTED) else type(error).__name__
-        _keep(ctx, replace(record, result="failed", error=text), reachable=not isinstance(error, RedisUnavailable))
+        streamed = not isinstance(error, RedisUnavailable)
+        if streamed and ctx.looks_only:
+            streamed = ctx.shared.refusals.is_first((ctx.user.name, ""))
+        _keep(ctx, replace(record, result="failed", error=text), streamed=streamed)
         raise
     if isinstance(result, Done):
-        target = ctx.masker.text(result.target) if result.target else record.target
+        target = ctx.masker.text(result.target or result.started) or record.target
         _keep(ctx, replace(record, action=result.action, target=target, counts=result.counts))
     return result
 
@@ -43,16 +49,38 @@ def refused(user: str, address: str, method: str, page: str, why: str) -> None:
 
 
 def _begun(ctx: Context, page: str) -> Record:
-    target = ctx.one("identity") or ctx.one("name") or ctx.query.get("name") or ctx.path.get("name", "")
     keys = ctx.fields.get("key", ())
-    target = target or (", ".join([*keys[:3], "…"] if len(keys) > 3 else keys))
+    target = _named(ctx, page) or ", ".join([*keys[:3], "…"] if len(keys) > 3 else keys)
     chosen = ctx.masker.text(ctx.one("q")) or ("all" if ctx.one("all") == "yes" else "")
-    return Record(ctx.user.name or "-", ctx.address, ctx.one("action"), page, ctx.masker.text(target), chosen)
+    return Record(ctx.user.name or "-", ctx.address, _action(ctx, page), page, ctx.masker.text(target), chosen)
 
 
-def _keep(ctx: Context, record: Record, *, reachable: bool = True) -> None:
+def _named(ctx: Context, page: str) -> str:
+    """What a change is of, as its page reads it: a field counts only where the page goes by it."""
+    if page == "/busy":
+        return ctx.one("identity")
+    if page.startswith("/cron") and ctx.one("name"):
+        return ctx.one("name")
+    if page.startswith("/queues/"):
+        try:
+            return queues.name_in(ctx)
+        except BadRequest:
+            return ""
+    parts = (ctx.path.get(name, "") for name in ("name", "identity", "id"))
+    return (ctx.query.get("name", "") if "id" not in ctx.path and ctx.path else "") or next(filter(None, parts), "")
+
+
+def _action(ctx: Context, page: str) -> str:
+    """On a list the button for all on its page tells it in `page`."""
+    action = ctx.one("action")
+    if page in _LISTS or (page.startswith("/queues/") and action not in ("pause", "resume", "clear")):
+        return ctx.one("page") or action
+    return action
+
+
+def _keep(ctx: Context, record: Record, *, streamed: bool = True) -> None:
     told = {name: value for name, value in record.fields().items() if name != "counts"}
     # As JSON, so that no value can look like a further one.
     logger.info("web.action %s", json.dumps({**told, **record.counts}))
-    if reachable:
+    if streamed:
         audit.write(ctx.access, record)

@@ -15,8 +15,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from jobd.client import defaults
+from redis.exceptions import WatchError
+
+from jobd.client import audit, defaults
 from jobd.client.access import Access
+from jobd.client.audit import Record
 from jobd.client.bulk import BulkResult
 from jobd.client.dead import dead_limits
 from jobd.client.entry import JobEntry
@@ -149,7 +152,7 @@ class _Run:
         except Exception:
             state, error = "failed", "something broke; see the log of the dashboard for web.failed"
             logger.exception("web.failed bulk %s", self.id)
-        self._log(state, result, error)
+        self._record(state, result, error)
         try:
             self._tell(state, result, error=error, ended_at=repr(self._access.now()))
         except JobdError as problem:
@@ -169,18 +172,42 @@ class _Run:
 
         def send(redis: Any) -> Any:
             with redis.pipeline(transaction=True) as pipeline:
+                # After a pause longer than the lease the slot may be another's.
+                pipeline.watch(self._slot)
+                is_mine = pipeline.get(self._slot) == self.id.encode()
+                pipeline.multi()
                 pipeline.hset(self._key, mapping=fields).expire(self._key, defaults.BULK_TTL)
-                lease = defaults.BULK_LEASE if state == "running" else 0.0
-                pipeline.pexpire(self._slot, int(lease * 1000)).hget(self._key, "stop")
-                return pipeline.execute()[-1]
+                if is_mine:
+                    pipeline.pexpire(self._slot, int(defaults.BULK_LEASE * 1000) if state == "running" else 0)
+                return pipeline.hget(self._key, "stop").execute()[-1]
 
-        return bool(self._access.write(send))
+        while True:
+            try:
+                return bool(self._access.write(send))
+            except WatchError:
+                continue  # the slot went to another just now
 
-    def _log(self, state: str, result: BulkResult, error: str) -> None:
-        told = {"id": self.id, "user": self._order.user or "-", "action": self._order.action, "state": state}
-        values = {**told, "on": self._place.name, "q": self._masker.text(str(self._order.wanted)), "error": error}
+    def _record(self, state: str, result: BulkResult, error: str) -> None:
+        """Log how it ended, and write it down where the page that began it has."""
+        order, chosen = self._order, self._masker.text(str(self._order.wanted))
+        told = {"id": self.id, "user": order.user or "-", "action": order.action, "state": state}
+        values = {**told, "on": self._place.name, "q": chosen, "error": error}
         counts = {name: count for name, count in asdict(result).items() if name in _COUNTS}
         logger.info("web.bulk %s", json.dumps({**{k: v for k, v in values.items() if v}, **counts}))
+        audit.write(
+            self._access,
+            Record(
+                user=order.user or "-",
+                address="",
+                action=order.action,
+                page=f"/bulk/{self.id}",
+                target=self.id,
+                filter=chosen or "all",
+                result="failed" if state == "failed" else "done",
+                error=error or ("stopped by hand" if state == "stopped" else ""),
+                counts=counts,
+            ),
+        )
 
 
 def _take(redis: Any, slot: str, run: str, lease: int) -> Any:

@@ -14,6 +14,7 @@ from jobd.client.access import Access
 from jobd.client.audit import Record
 from jobd.client.push import Client
 from jobd.web.pages import activity
+from jobd.web.seldom import MOST, Seldom
 from tests.client.api import fill_queue, fill_set
 from tests.web.browser import Browser, Page
 
@@ -65,6 +66,51 @@ def test_what_is_refused_is_recorded_as_refused(redis: Redis, client: Client) ->
     assert (paused["user"], paused["action"], paused["result"], paused["error"]) == ("ann", "pause", "refused", "pause")
     assert (deleted["result"], deleted["filter"]) == ("refused", "password=••••••")
     assert b"hunter2" not in str(redis.xrange("jobd:audit")).encode()
+
+
+def test_no_field_that_a_page_does_not_go_by_is_told_as_its_target(redis: Redis, client: Client) -> None:
+    fill_queue(redis, 2, "low")
+    fill_set(redis, "dead", 1)
+    browser = app(client)
+    false = {"name": "high", "identity": "web-1:1:a"}
+    assert browser.post("/queues/low", {"action": "pause", **false}).status_code == 303
+    key = browser.data("/dead")["jobs"][0]["key"]
+    form = {"action": "delete", "key": key, "page": "", "confirmed": "yes", **false}
+    assert browser.post("/dead", form).status_code == 303
+    deleted, paused = told(browser)
+    assert (paused["target"], deleted["target"]) == ("low", key)
+
+
+def test_a_refusal_tells_the_action_of_the_button_for_a_page(client: Client) -> None:
+    refused = app(client, authorize=lambda user, action: action in ("view", "audit"))
+    for path in ("/retries", "/queues/low"):
+        form = {"action": "retry", "page": "delete", "shown": "x", "name": "high"}
+        assert refused.post(path, form).status_code == 403
+    [record] = told(refused)
+    assert (record["action"], record["result"], record["page"]) == ("delete", "refused", "/retries")
+
+
+def test_who_may_only_look_cannot_wash_the_record_out(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = app(client, authorize=lambda user, action: action in ("view", "audit"))
+    with caplog.at_level(logging.INFO, "jobd.web.audit"):
+        for number in range(3):
+            assert refused.post(f"/queues/low{number}", {"action": "pause"}).status_code == 403
+            assert refused.post("/queues/low", {"action": f"nonsense{number}"}).status_code == 400
+    assert [(each["result"], each["target"]) for each in told(refused)] == [("failed", "low"), ("refused", "low0")]
+    assert caplog.text.count('"result": "refused"') == caplog.text.count('"result": "failed"') == 3
+
+
+def test_the_first_of_a_kind_is_told_once_a_minute() -> None:
+    now = [0.0]
+    seldom = Seldom(lambda: now[0])
+    assert [seldom.is_first(kind) for kind in ("a", "a", "b")] == [True, False, True]
+    now[0] = 60.0
+    assert seldom.is_first("a")
+    for number in range(MOST):
+        seldom.is_first(number)
+    assert seldom.is_first("a"), "few are remembered"
 
 
 def test_what_fails_is_recorded_as_failed(redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,30 @@ def test_another_process_stops_it(browser: Browser, redis: Redis, redis_url: str
     assert "‖ Stopped by hand." in browser.get(f"/bulk/{run}").text
 
 
+def test_how_it_ended_is_in_the_record_of_who_did_what(browser: Browser, redis: Redis) -> None:
+    fill_set(redis, "retry", 600)
+    run = begin(browser, "/retries", action="kill", q="class:HardJob")
+    finished(browser, run)
+    ended, begun = browser.data("/activity")["records"]
+    assert (begun["target"], begun["counts"], begun["page"]) == (run, {}, "/retries")
+    assert (ended["target"], ended["counts"], ended["page"]) == (run, {"moved": 600}, f"/bulk/{run}")
+    assert (ended["action"], ended["filter"], ended["result"]) == ("kill", "class:HardJob", "done")
+
+
+def test_a_slot_that_is_anothers_by_now_is_neither_kept_nor_given_up(
+    browser: Browser, redis: Redis, held: list[BulkResult]
+) -> None:
+    fill_set(redis, "retry", 600)
+    run = begin(browser, "/retries", action="kill")
+    wait_until(lambda: bool(held), "the first portion")
+    [slot] = redis.keys("jobd:bulk-slot:*")
+    redis.set(slot, "another", ex=5_000)
+    held.clear()
+    assert finished(browser, run)["state"] == "done"
+    assert redis.get(slot) == b"another"
+    assert redis.ttl(slot) > defaults.BULK_LEASE + 1_000
+
+
 def test_only_who_may_do_what_it_does_stops_it(browser: Browser, client: Client, redis: Redis) -> None:
     fill_set(redis, "retry", 600)
     run = begin(browser, "/retries", action="kill")
