@@ -54,6 +54,8 @@ MOST_BYTES = 1_000_000
 _STILL = ("q", "after", "offset", "cursor", "sample")
 """Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
 _MOST_PARAMETERS = 100
+_MOST_KEPT_BYTES = 300_000
+"""Of the answer of a page whose last view is kept: there are a few dozen, and each may be asked for by anybody."""
 _MOST_PAGE = 4_000
 """Characters of the path and query of a page that is kept up to date."""
 
@@ -280,9 +282,10 @@ class Site:
                 return self._file(view, ctx, method)
             if ctx.for_people:
                 ctx.read_totals()
-        if view.status == 200:
+        response = _response(view, ctx)
+        if view.status == 200 and "whole" not in ctx.query and len(response.body) <= _MOST_KEPT_BYTES:
             self._shared.views.keep(kept_as, view)
-        return _response(view, ctx)
+        return response
 
     def _file(self, found: Download, ctx: Context, method: str) -> Response:
         if method == "HEAD":

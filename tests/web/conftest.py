@@ -21,6 +21,8 @@ def searches_have_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
     monkeypatch.setattr("jobd.web.search.SEARCH_SECONDS", 30.0)
     monkeypatch.setattr("jobd.web.pages.jobs.FIND_SECONDS", 30.0)
+    monkeypatch.setattr("jobd.web.pages.many.COUNT_SECONDS", 30.0)
+    monkeypatch.setattr("jobd.web.context.LOOK_SECONDS", 30.0)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 from starlette.requests import Request
 
 import jobd.web
@@ -34,6 +35,12 @@ from tests.web.browser import Browser, Page
 
 SOON = 3.0
 """Seconds: a page gives up after half of one, and a machine may be slow; without that it would wait for five."""
+
+
+@pytest.fixture(autouse=True)
+def pages_have_their_own_patience(searches_have_time: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which these tests are."""
+    monkeypatch.setattr("jobd.web.context.LOOK_SECONDS", 0.45)
 
 
 @pytest.fixture
@@ -149,6 +156,7 @@ def test_many_who_wait_for_a_silent_redis_take_no_thread_of_the_application_arou
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    monkeypatch.setattr("jobd.web.outage.PAUSE", 30.0)
     client = Client(server.url)
     app = jobd.web.app(client, read_only=True)
     Browser(app).get("/")
@@ -158,14 +166,15 @@ def test_many_who_wait_for_a_silent_redis_take_no_thread_of_the_application_arou
             answers = await asyncio.gather(*(visitor.get("/queues") for _ in range(60)))
         return [answer.status_code for answer in answers]
 
-    others, asked, read = set(threading.enumerate()), list[object](), Access.read
+    began_in, asked, read, start = list[str](), list[object](), Access.read, threading.Thread.start
     monkeypatch.setattr(Access, "read", lambda self, ask: (asked.append(ask), read(self, ask))[1])
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (began_in.append(self.name), start(self))[1])
     os.kill(server.pid, signal.SIGSTOP)
     try:
         assert asyncio.run(visit()) == [503] * 60
         assert 1 <= len(asked) <= threads.MOST, "only the first wait, not one after the other"
-        mine = [each for each in threading.enumerate() if each.name.startswith("jobd-web") and each not in others]
-        assert len(mine) < threads.MOST, "one was there before"
+        assert {name for name in began_in if not name.startswith("jobd-web")} == set()
+        assert len(began_in) <= threads.MOST
     finally:
         os.kill(server.pid, signal.SIGCONT)
     client.close()
@@ -276,6 +285,21 @@ def test_a_defect_of_a_page_does_not_end_what_keeps_it_up_to_date(
     down, fresh = asyncio.run(run())
     assert ("event: down" in down, '"retries": 1' in fresh) == (True, True)
     assert ("web.failed /" in caplog.text, "secret" in caplog.messages[0]) == (True, False)
+
+
+def test_no_view_is_kept_that_is_large_or_of_a_whole_job(
+    client: Client, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_set(redis, "dead", 1)
+    kept = list[object]()
+    monkeypatch.setattr(Views, "keep", lambda self, page, view: kept.append(page[0]))
+    browser = Browser(jobd.web.app(client, read_only=True))
+    key = browser.data("/dead")["jobs"][0]["key"]
+    assert browser.get(f"/jobs/j0?in=dead&key={key}").status_code == 200
+    assert browser.get(f"/jobs/j0?in=dead&key={key}&whole=yes").status_code == 200
+    monkeypatch.setattr(site, "_MOST_KEPT_BYTES", 1_000)
+    assert browser.get("/retries").status_code == 200
+    assert kept == ["/api/v1/dead", "/jobs/j0"]
 
 
 def test_few_views_are_kept_and_none_for_long() -> None:

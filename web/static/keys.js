@@ -89,8 +89,9 @@
     const link = current()?.querySelector('a[href*="/jobs/"]');
     const path = new URL(link?.href ?? location.href).pathname;
     const jid = current()?.dataset.jid ?? (/\/jobs\/([^/]+)$/.exec(path) ?? [])[1];
-    if (!jid || jid === "-") return;
-    await navigator.clipboard?.writeText(decodeURIComponent(jid));
+    // Browsers have a clipboard over HTTPS and on this machine only.
+    if (!jid || jid === "-" || !navigator.clipboard) return;
+    await navigator.clipboard.writeText(decodeURIComponent(jid));
     said.textContent = say(words.copied, { text: decodeURIComponent(jid) });
   };
   const theme = async () => {
