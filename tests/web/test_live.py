@@ -23,7 +23,7 @@ from jobd.supervisor.cli import main
 from tests.supervisor.jobd_command import CONSTANTS, QUICK, environment
 from tests.waiting import wait_until
 
-SHORT = {"jobd.web.live.PAUSE": 0.2, "jobd.web.context.MAX_AGE": 0.05}
+SHORT = {"jobd.web.live.PAUSE": 0.2, "jobd.web.context.MAX_AGE": 0.0, "jobd.web.context.READ_SECONDS": 0.0}
 
 
 class Web:
