@@ -117,7 +117,7 @@ class _Beat:
 def _read(identity: str, values: list[Any], last: _Beat | None, now: float) -> _Beat | None:
     """A process after an answer, of the heartbeat alone if there is a `last` one; None when it describes none."""
     if last is None:
-        told = dict(zip(FIELDS, values, strict=True))
+        told: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
         process = parse(identity, told)
         # Not all in the same second, though all were read at once.
         until = now + _ANEW * (0.5 + hash(identity) % 1000 / 2000)
