@@ -16,6 +16,8 @@ from jobd.web.places import Place, QueuePlace, SetPlace
 SEARCH_SECONDS = 0.06
 """How long a search looks before it shows what it has found."""
 ROWS = 50
+MOST_ROWS = 200
+"""Of a queue; what else a step has found comes with the next page."""
 _STEPS = (60, 1_000)
 """Entries that a step looks at, where much is found and where little is."""
 _RARE = 50
@@ -52,6 +54,11 @@ def search(place: Place, wanted: Filter, ctx: Context, *, newest_first: bool = F
             if wanted.may_pass(entry.raw) and wanted.passes(place.subject(entry, ctx.masker, now))
         ]
         seen += looked_at
+        if len(found) > MOST_ROWS and isinstance(steps, _Walk):
+            found = found[:MOST_ROWS]
+            last, entry = found[-1]
+            seen -= page[-1][0] - last
+            cursor = key_of(last, entry.raw)
         if cursor == "0" or len(found) >= ROWS or time.monotonic() > deadline:
             break
         # Where much is found few are looked at: all matches of a step have to be shown.

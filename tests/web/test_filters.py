@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
+from jobd.client.access import Access
 from jobd.client.entry import JobEntry
 from jobd.web import filters
+from jobd.web.documents import key_of
 from jobd.web.filters import Filter, FilterError, Subject, Term
 from jobd.web.masking import HIDDEN, Masker
 from tests.client.api import fill_queue, fill_set, payload
@@ -312,6 +314,43 @@ def test_of_large_jobs_few_are_read_to_look_at_one(browser: Browser, redis: Redi
         before = redis.info()["total_net_output_bytes"]
         assert browser.get(f"/jobs/-?in=queue&name=default&key={key}").status_code == 200
         assert redis.info()["total_net_output_bytes"] - before < (10_000_000 if taken else 2_000_000)
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_a_search_in_a_queue_shows_no_more_than_can_be_ticked(order: str, browser: Browser, redis: Redis) -> None:
+    for names in (("A", "B"), ("B", "A")):
+        for name in names if order == "oldest" else reversed(names):
+            fill_queue(redis, 900, **{"class": name})
+    found, cursor, told = list[str](), "", {"seen": 0}
+    while cursor != "0":
+        told = browser.data(f"/queues/default?q=class:B&order={order}&cursor={quote(cursor)}&seen={told['seen']}")
+        assert len(told["jobs"]) <= 200
+        found += [job["key"] for job in told["jobs"]]
+        cursor = told["cursor"]
+    assert (len(found), len(set(found)), told["seen"]) == (1_800, 1_800, 3_600)
+    assert browser.act(f"/queues/default?order={order}", action="delete", key=found[:200]).json()["moved"] == 200
+
+
+def test_many_jobs_of_one_time_are_looked_through_once_and_not_for_a_page(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.zadd("retry", {payload(f"j{i:05d}"): 7.0 for i in range(4_000)})
+    raws = redis.zrange("retry", 0, -1)
+    last = raws[-1]
+    key = key_of(7.0, last)
+    assert browser.data(f"/jobs/j03999?in=retries&key={key}")["job"]["key"] == key
+    reads, read = list[object](), Access.read
+    monkeypatch.setattr(Access, "read", lambda self, ask: (reads.append(ask), read(self, ask))[1])
+    assert browser.get(f"/jobs/-?in=retries&key={key}").status_code == 404
+    assert len(reads) < 10
+    reads.clear()
+    assert browser.act("/retries", action="delete", key=[key_of(7.0, raws[-2])]).json()["moved"] == 1
+    one = len(reads)
+    told = browser.act("/retries", action="delete", key=[key_of(7.0, raw) for raw in raws[-30:-10]]).json()
+    assert (told["moved"], len(reads) < one * 3) == (20, True)
+    monkeypatch.setattr("jobd.web.pages.sets.FIND_SECONDS", -1.0)
+    answer = browser.act("/retries", action="delete", key=[key])
+    assert (answer.status_code, "by a search" in answer.text) == (400, True)
 
 
 def test_the_classes_of_a_queue_are_told_from_its_newest(browser: Browser, redis: Redis) -> None:

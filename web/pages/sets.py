@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from jobd.client.sets import JobSet, SetEntry
@@ -17,6 +19,10 @@ from jobd.web.search import ROWS, search
 
 _EQUALS = 50
 """Entries of one score that are looked through at once for one that is named."""
+_STEP, _MOST_STEPS = 200, 5
+"""Those of which a page looks through more, and how often."""
+FIND_SECONDS = 3.0
+"""How long a change looks among those of one score for the ones that are named."""
 
 
 def set_of(kind: Kind, ctx: Context) -> JobSet:
@@ -99,16 +105,57 @@ def _search(kind: Kind, ctx: Context, filtered: Filter) -> dict[str, Any]:
     return {"jobs": jobs, "size": found.size, "next": "", "cursor": found.cursor, "seen": found.seen}
 
 
-def ask_entry(owner: JobSet, key: str) -> Question[SetEntry | None]:
-    """The entry with exactly the bytes that a key names; None when it is gone, or was changed. Raises `BadRequest`."""
+def _named(key: str) -> tuple[float, str]:
+    """The score in a key, and the key as `key_of` writes it. Raises `BadRequest`."""
     named = read_key(key)
     if named is None:
         raise BadRequest(f"{key[:50]!r} names no job of a set")
-    score, meant = repr(named[0]), f"{named[0]!r}~{named[1]}"
-    [raws] = yield lambda pipeline: pipeline.zrange(owner.key, score, score, byscore=True, offset=0, num=_EQUALS)
-    first = owner.entries([(named[0], raw) for raw in raws or ()])
-    entries: Iterator[SetEntry] = iter(first) if len(first) < _EQUALS else owner.fetch(named[0])
-    return next((entry for entry in entries if key_of(named[0], entry.raw) == meant), None)
+    return named[0], f"{named[0]!r}~{named[1]}"
+
+
+def ask_entry(owner: JobSet, key: str) -> Question[SetEntry | None]:
+    """The entry with exactly the bytes that a key names; None when it is gone, was changed, or is one of too many.
+
+    Raises `BadRequest`.
+    """
+    score, meant = _named(key)
+    first, count = 0, _EQUALS
+    for _ in range(1 + _MOST_STEPS):
+        entries = yield from _ask_equals(owner, score, first, count)
+        for entry in entries:
+            if key_of(score, entry.raw) == meant:
+                return entry
+        if len(entries) < count:
+            return None
+        first, count = first + count, _STEP
+    return None
+
+
+def _ask_equals(owner: JobSet, score: float, first: int, count: int) -> Question[list[SetEntry]]:
+    at = repr(score)
+    [raws] = yield lambda pipeline: pipeline.zrange(owner.key, at, at, byscore=True, offset=first, num=count)
+    return owner.entries([(score, raw) for raw in raws or ()])
+
+
+def find_entries(owner: JobSet, keys: Sequence[str]) -> list[SetEntry | None]:
+    """As `ask_entry` for many, among all of their scores: those of one score are found in one walk."""
+    named = [_named(key) for key in keys]
+    wanted: dict[float, set[str]] = {}
+    for score, meant in named:
+        wanted.setdefault(score, set()).add(meant)
+    found: dict[str, SetEntry] = {}
+    deadline = time.monotonic() + FIND_SECONDS
+    pages = answer(owner.access, *(_ask_equals(owner, score, 0, _EQUALS) for score in wanted))
+    for (score, missing), page in zip(wanted.items(), pages, strict=True):
+        for entry in chain(page, owner.fetch(score) if len(page) == _EQUALS else ()):
+            if (key := key_of(score, entry.raw)) in missing:
+                missing.remove(key)
+                found[key] = entry
+            if not missing:
+                break
+            if time.monotonic() > deadline:
+                raise BadRequest("too many jobs have the time of those that are meant; find them by a search instead")
+    return [found.get(meant) for _, meant in named]
 
 
 def change(kind: Kind, ctx: Context) -> View | Done:
@@ -116,7 +163,7 @@ def change(kind: Kind, ctx: Context) -> View | Done:
     place = place_of(kind, ctx)
 
     def find(keys: Sequence[str]) -> list[SetEntry | None]:
-        return answer(ctx.access, *(ask_entry(place.owner, key) for key in keys))
+        return find_entries(place.owner, keys)
 
     def address(**query: str) -> str:
         return ctx.url(f"/{kind}", **query)
