@@ -74,19 +74,14 @@ def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> st
     return cut(", ".join(parts), most)
 
 
-def word(entry: JobEntry, field: str, text: str, masker: Masker) -> str:
-    """A name as it is; what stands in its place, such as a map, without secrets."""
-    return text if isinstance(entry.payload.get(field), str) else masker.text(text)
-
-
 def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
     """A job in a list. `at` is the score in a set; none where that is no time, of which JSON knows no name."""
     return {
         "key": key,
         "at": at if at is not None and math.isfinite(at) else None,
-        "jid": word(entry, "jid", entry.jid, masker),
-        "class": entry.name,
-        "queue": word(entry, "queue", entry.queue, masker),
+        "jid": masker.text(entry.jid),
+        "class": masker.text(entry.name),
+        "queue": masker.text(entry.queue),
         "args": call_text(entry, masker),
         "tags": masker.value(prune(entry.tags, _ROW_TAGS)),
         "retry_count": entry.retry_count,
@@ -158,5 +153,5 @@ def work_row(work: Work, masker: Masker) -> dict[str, Any]:
         "thread": work.thread,
         "run_at": work.run_at,
         **job_row(work.entry, masker, ""),
-        "queue": work.queue or word(work.entry, "queue", work.entry.queue, masker),
+        "queue": masker.text(work.queue or work.entry.queue),
     }

@@ -278,11 +278,11 @@ def _holds(term: Term, subject: Subject) -> bool:
             escaped = json.dumps(term.value, ensure_ascii=False)[1:-1]
             return term.value in subject.shown or escaped in subject.shown
         case "class":
-            return _any(term, (entry.name, entry.class_name, entry.wrapped or ""))
+            return _any(term, map(masker.text, (entry.name, entry.class_name, entry.wrapped or "")))
         case "queue":
-            return _any(term, (entry.queue,))
+            return _any(term, (masker.text(entry.queue),))
         case "jid":
-            return _any(term, (entry.jid,))
+            return _any(term, (masker.text(entry.jid),))
         case "error":
             return _any(term, (masker.text(entry.error_class),))
         case "message":

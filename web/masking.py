@@ -13,9 +13,11 @@ from typing import Any
 HIDDEN = "••••••"
 WORDS = (
     *("pass", "secret", "token", "apikey", "authorization", "credential", "private"),
-    *("cvv", "ssn", "iban", "cardnumber", "cookie"),
+    *("cvv", "ssn", "iban", "cardnumber", "cookie", "auth", "card"),
 )
 """A key that holds one of these is told by it; case, `_`, `-` and spaces do not count."""
+_WHOLE = ("auth", "card")
+"""Of these only where they are words of their own: an author, and what is discarded, is no secret."""
 _DEEPEST = 200
 _IGNORED = re.compile(r"[\s_-]+")
 _VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;&"'}\])]+)"""
@@ -34,20 +36,32 @@ MOST_CHARACTERS = 100_000
 """Of one text; what follows is not shown."""
 
 
+def _as_word(word: str) -> str:
+    """A pattern of it as a word: `auth`, `x_auth`, `userAuth`, `AUTH`."""
+    title, upper = word.capitalize(), word.upper()
+    return rf"(?<![A-Za-z]){word}(?![a-z])|(?<![A-Z]){title}(?![a-z])|(?<![A-Za-z]){upper}(?![A-Za-z])"
+
+
 class Masker:
     """Hides values whose key holds one of `words` [WORDS], and secrets by their shape."""
 
     def __init__(self, words: Iterable[str] = WORDS) -> None:
-        self._words = tuple(_IGNORED.sub("", word.lower()) for word in words)
-        loose = "|".join("[_ -]?".join(map(re.escape, word)) for word in self._words if word)
+        known = tuple(_IGNORED.sub("", word.lower()) for word in words)
+        self._words = tuple(word for word in known if word and word not in _WHOLE)
+        parts = ["(?i:" + "[_ -]?".join(map(re.escape, word)) + ")" for word in self._words]
+        whole = "|".join(map(_as_word, [word for word in known if word in _WHOLE]))
+        self._whole = re.compile(whole) if whole else None
+        loose = "|".join([*parts, whole] if whole else parts)
         # Within text: `name = value`, `"name": "value"`, `name=value&…`, and the same escaped once more.
-        name = rf"""((?i:{loose})[\w-]{{0,40}}[\\"']{{0,4}}\s{{0,5}}(?:=>|[:=])\s{{0,5}})"""
+        name = rf"""((?:{loose})[\w-]{{0,40}}[\\"']{{0,4}}\s{{0,5}}(?:=>|[:=])\s{{0,5}})"""
         self._assigned = re.compile(name + _VALUE) if loose else None
 
     def hides(self, key: object) -> bool:
         """Whether the values under a key are hidden."""
         plain = _IGNORED.sub("", str(key).lower())
-        return any(word in plain for word in self._words)
+        if any(word in plain for word in self._words):
+            return True
+        return self._whole is not None and self._whole.search(str(key)) is not None
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """The same value of JSON with its secrets hidden."""

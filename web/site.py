@@ -34,6 +34,7 @@ from jobd.web.pages import (
     export,
     failures,
     jobs,
+    many,
     metrics,
     overview,
     queues,
@@ -51,8 +52,10 @@ logger = logging.getLogger("jobd")
 
 MOST_BYTES = 1_000_000
 """Of what is sent with a change."""
-_STILL = ("q", "after", "offset", "cursor", "sample")
+_STILL = ("q", *many.FORM, "after", "offset", "cursor", "sample")
 """Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
+_FILTERED = "/busy"
+"""A page whose fields leave out rows, and have nothing searched."""
 _MOST_PARAMETERS = 100
 _MOST_KEPT_BYTES = 300_000
 """Of the answer of a page whose last view is kept: there are a few dozen, and each may be asked for by anybody."""
@@ -353,7 +356,7 @@ class Site:
         wanted = ctx.query.get("page", "")
         if len(wanted) > _MOST_PAGE or (wanted and _find_page(wanted) is None):
             raise BadRequest("page is no page of this site")
-        if _is_still(_query(wanted.partition("?")[2])):
+        if _is_still(wanted, _query(wanted.partition("?")[2])):
             raise BadRequest(f"page has one of {', '.join(_STILL)}: such a page is not kept up to date")
         look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base), ctx.query.get("seen", "")[:32]
         if "once" in ctx.query:
@@ -468,7 +471,8 @@ def _kept_as(request: Request, ctx: Context) -> Hashable:
 def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:
     """Whether a page has to look through a set or a queue, which takes as long as it may."""
     named = ctx.query.get("in") and ctx.query.get("key")
-    return bool(ctx.query.get("q")) or (endpoint.show is jobs.job and not named)
+    searched = endpoint.show is not busy.busy and any(ctx.query.get(name) for name in ("q", *many.FORM))
+    return searched or (endpoint.show is jobs.job and not named)
 
 
 def _response(view: View, ctx: Context) -> Response:
@@ -534,14 +538,15 @@ def _find_page(page: str) -> tuple[Show, dict[str, str]] | None:
     return None
 
 
-def _is_still(query: Mapping[str, str]) -> bool:
+def _is_still(page: str, query: Mapping[str, str]) -> bool:
     """Whether a page with these parameters stays as it is."""
-    return any(query.get(name) for name in _STILL)
+    names = set(_STILL) - (set(many.FORM) if page.partition("?")[0] == _FILTERED else set())
+    return any(query.get(name) for name in names)
 
 
 def _stream_of(view: View, ctx: Context) -> str:
     """The address that keeps a page up to date; that of the figures at its head alone for one that stays as it is."""
-    still = ctx.changes or ctx.may_search or view.status != 200 or _is_still(ctx.query)
+    still = ctx.changes or ctx.may_search or view.status != 200 or _is_still(ctx.page, ctx.query)
     return ctx.url("/live", page="" if still or len(ctx.page) > _MOST_PAGE else ctx.page)
 
 

@@ -310,6 +310,31 @@ def test_a_search_does_not_tell_what_is_hidden(browser: Browser, redis: Redis) -
         assert browser.act("/retries", action="delete", all="yes", q=text).json()["count"] == found
 
 
+def test_some_words_tell_a_secret_only_as_a_whole() -> None:
+    keys = ("auth", "x_auth", "userAuth", "Auth", "AUTH", "http-auth", "card", "card_no", "creditCard", "CARD_1")
+    for key in keys:
+        assert Masker().value({key: "hunter2"}) == {key: HIDDEN}
+        assert "hunter2" not in Masker().text(f'{{"{key}": "hunter2"}} {key}=hunter2')
+    for key in ("author", "authorize", "discard", "cardinal", "Author", "DISCARD", "AUTHOR", "discardAll"):
+        assert Masker().value({key: "plain"}) == {key: "plain"}
+        assert Masker().text(f"{key}=plain") == f"{key}=plain"
+
+
+def test_class_id_and_queue_are_shown_without_secrets_and_still_lead_to_the_job(browser: Browser, redis: Redis) -> None:
+    raw = payload("token=hunter2", **{"class": "A?secret=hunter2", "queue": "q?password=hunter2"})
+    redis.zadd("retry", {raw: 5.0, payload("y"): 6.0})
+    page = browser.get("/retries").text
+    assert "hunter2" not in page
+    links = [str(each["href"]) for each in Page.of(page).all("a")]
+    link = next(each for each in links if each.startswith("/jobs/") and "5.0~" in each.replace("%7E", "~"))
+    shown = browser.get(link)
+    assert (shown.status_code, "hunter2" in shown.text) == (200, False)
+    for field in ("class", "queue"):
+        link = next(each for each in links if Page.query(each).get("q", "").startswith(f"{field}:") and "%E2" in each)
+        assert len(browser.data(link)["jobs"]) == 1
+    assert browser.data("/retries?q=class:*hunter2")["jobs"] == []
+
+
 def test_the_words_that_tell_secrets_can_be_chosen() -> None:
     masker = Masker(["pin"])
     assert masker.value({"PIN": 1, "password": 2}) == {"PIN": HIDDEN, "password": 2}

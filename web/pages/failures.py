@@ -12,7 +12,7 @@ from jobd.client.sets import DeadSet, RetrySet, SetEntry
 from jobd.client.waves import Waves
 from jobd.web.causes import Cause, Failure, Place, Told, beginning, curve, group, normalise, since
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
-from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key, word
+from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key
 from jobd.web.masking import Masker
 from jobd.web.questions import Question
 
@@ -129,7 +129,7 @@ def _told(entry: SetEntry, ctx: Context) -> Told:
         name(entry.name),
         name(entry.error_class),
         message,
-        cut(word(entry, "queue", entry.queue, ctx.masker), _NAME),
+        cut(ctx.masker.text(entry.queue), _NAME),
         first,
         last,
     )
@@ -162,7 +162,7 @@ def _about(cause: Cause) -> dict[str, Any]:
 
 
 def _sample(each: Failure, ctx: Context) -> dict[str, Any]:
-    jid = cut(word(each.entry, "jid", each.entry.jid, ctx.masker), 50)
+    jid = cut(ctx.masker.text(each.entry.jid), 50)
     return {"place": each.place, "key": each.key, "jid": jid, "args": call_text(each.entry, ctx.masker, 60)}
 
 
