@@ -72,7 +72,7 @@ VIETNAMESE = {
         "Tập đã chết giữ {room}: {drops} công việc cũ nhất sẽ bị bỏ."
     ),
     "Type {name} to confirm:": "Gõ {name} để xác nhận:",
-    "Cancel": "Thôi",
+    "Cancel": "Huỷ",
     "Damaged entry": "Mục bị hỏng",
     "Failed, and will run again": "Đã lỗi, sẽ chạy lại",
     "Will run": "Sẽ chạy",
@@ -95,7 +95,7 @@ VIETNAMESE = {
     "Started": "Bắt đầu",
     "Heartbeat": "Nhịp tim",
     "late": "trễ",
-    "quiet": "im lặng",
+    "quiet": "ngừng nhận việc",
     "running": "đang chạy",
     "runs inside another program": "chạy trong chương trình khác",
     "Running jobs": "Công việc đang chạy",
@@ -122,7 +122,7 @@ VIETNAMESE = {
     "Resume": "Tiếp tục",
     "Quiet": "Ngừng nhận việc",
     "Stop": "Dừng",
-    "Log threads": "Ghi vết các luồng",
+    "Log threads": "Ghi ngăn xếp vào nhật ký",
     "Period": "Khoảng thời gian",
     "Class": "Lớp",
     "Show": "Hiện",
@@ -144,7 +144,7 @@ VIETNAMESE = {
     "The queue is resumed.": "Hàng đợi đã tiếp tục.",
     "Told to take no more jobs, with the next heartbeat.": "Đã báo ngừng nhận việc, từ nhịp tim tới.",
     "Told to stop, with the next heartbeat.": "Đã báo dừng, từ nhịp tim tới.",
-    "Told to log what its threads do, with the next heartbeat.": "Đã báo ghi vết các luồng, từ nhịp tim tới.",
+    "Told to log what its threads do, with the next heartbeat.": "Đã báo ghi ngăn xếp vào nhật ký, từ nhịp tim tới.",
     "The entry is enabled.": "Mục đã bật.",
     "The entry is disabled.": "Mục đã tắt.",
     "The job was pushed.": "Đã đẩy công việc.",
@@ -181,7 +181,7 @@ VIETNAMESE = {
     "The newest {count} of {all} points.": "{count} điểm mới nhất trong {all} điểm.",
     "Time (UTC)": "Thời gian (UTC)",
     "Close": "Đóng",
-    "Job id, queue or text": "Mã công việc, hàng đợi hoặc từ khóa",
+    "Job id, queue or text": "Mã công việc, hàng đợi hoặc từ khoá",
     "Find a job": "Tìm công việc",
     "Find": "Tìm",
     "Display": "Hiển thị",
@@ -204,7 +204,7 @@ VIETNAMESE = {
     "open the row": "mở dòng",
     "run now what is ticked, or the row": "chạy ngay các mục đã chọn, hoặc dòng này",
     "move it to dead": "chuyển sang đã chết",
-    "delete it": "xóa",
+    "delete it": "xoá",
     "copy the id of the job": "sao chép mã công việc",
     "previous and next page": "trang trước và trang sau",
     "pause the live updates, or go on": "dừng hoặc tiếp tục cập nhật trực tiếp",
@@ -216,7 +216,7 @@ VIETNAMESE = {
     "Turn the keys on": "Bật phím tắt",
     "The keys are off, but for Esc.": "Phím tắt đang tắt, trừ Esc.",
     "Paused": "Tạm dừng",
-    "Stale {time}": "Cũ {time}",
+    "Stale {time}": "Số liệu cũ {time}",
     "New: {count}": "Mới: {count}",
     "Changed": "Có thay đổi",
     "{count} of {all} selected": "đã chọn {count} trên {all}",
@@ -261,7 +261,7 @@ VIETNAMESE = {
     "Put into waves: {moved}.": "Đã xếp vào các đợt: {moved}.",
     "Activity": "Nhật ký thao tác",
     "What people did on these pages and with the command line. About the last 10,000 actions are kept.": (
-        "Những gì mọi người đã làm trên các trang này và bằng dòng lệnh. Giữ lại khoảng 10.000 thao tác gần nhất."
+        "Những gì mọi người đã làm trên các trang này và bằng dòng lệnh. Giữ lại khoảng 10,000 thao tác gần nhất."
     ),
     "User": "Người dùng",
     "Action": "Thao tác",
@@ -300,7 +300,7 @@ VIETNAMESE = {
     "Fail most in the last hour": "Thất bại nhiều nhất trong giờ qua",
     "Host": "Máy",
     "It has not answered. Ask again, or look whether it still has heartbeats.": (
-        "Nó chưa trả lời. Hãy hỏi lại, hoặc xem nó còn tín hiệu nhịp không."
+        "Nó chưa trả lời. Hãy hỏi lại, hoặc xem nó còn nhịp tim không."
     ),
     "Jobs that died within {seconds}: {count}.": "Số công việc đã chết trong {seconds}: {count}.",
     "Left out, as they run inside other programs: {count}.": "Bỏ qua vì chạy bên trong chương trình khác: {count}.",
@@ -342,10 +342,12 @@ VIETNAMESE = {
     "day": "ngày",
     "empty": "trống",
     "has ended since": "nay đã kết thúc",
-    "heartbeat": "tín hiệu nhịp",
+    "heartbeat": "nhịp tim",
     "idle": "rảnh",
     "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
         "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
+    "it answers with its next heartbeat, within {count} s. This page looks again by itself.": (
+        "nó trả lời ở nhịp tim kế tiếp, trong vòng {count} giây. Trang này tự xem lại."
     ),
     "nobody takes from it": "không ai lấy việc",
     "older": "lâu hơn",
@@ -437,7 +439,7 @@ VIETNAMESE = {
         "Không vẽ vì chạy nửa giờ một lần hoặc dày hơn: {names}"
     ),
     "Of the first {count} entries by name.": "Của {count} mục đầu theo tên.",
-    "Of the system": "Bộ nhớ của hệ thống",
+    "Of the system": "Bộ nhớ lấy từ hệ thống",
     "Others": "Khác",
     "Peak": "Cao nhất",
     "Redis": "Redis",
@@ -504,7 +506,7 @@ VIETNAMESE = {
     "This period": "Kỳ này",
     "Tick (UTC)": "Lần (UTC)",
     "Time zone": "Múi giờ",
-    "Took": "Mất",
+    "Took": "Thời gian",
     "Totals": "Tổng số",
     "Up for": "Đã chạy",
     "When it is full": "Khi đầy",
@@ -604,7 +606,7 @@ VIETNAMESE = {
     "ran {ran}, failed {failed} ({share})": "đã chạy {ran}, lỗi {failed} ({share})",
     "{count} a second": "{count} mỗi giây",
     "{done} of {of}": "{done} trên {of}",
-    "{time} later": "sau {time}",
+    "{time} later": "{time} sau đó",
     "{time} left": "còn {time}",
     "Interrupted after at least {count}: the process that carried it out has ended.": (
         "Bị gián đoạn sau ít nhất {count} mục: tiến trình thực hiện đã kết thúc."

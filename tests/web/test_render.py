@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from jobd.web.render import change, duration, moment, percent, short, size
+from jobd.web.vietnamese import VIETNAMESE
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,9 @@ def test_the_short_name_of_a_text_stays_the_same_and_tells_it_from_others() -> N
 )
 def test_a_change_is_told_against_what_was_before(now: float | None, before: float | None, text: str) -> None:
     assert change(now, before) == text
+
+
+def test_vietnamese_has_one_spelling_and_one_word_for_a_thing() -> None:
+    said = "\n".join(VIETNAMESE.values())
+    assert not re.findall(r"[xX]óa|[kK]hóa|[hH]ủy|\d\.\d{3}|[tT]ín hiệu nhịp|[gG]hi vết", said)
+    assert (VIETNAMESE["Log threads"], VIETNAMESE["Cancel"]) == ("Ghi ngăn xếp vào nhật ký", "Huỷ")
