@@ -138,9 +138,7 @@ def app(
         read_only = _is_unguarded(given, authorize)
     shared = Shared(client, Masker(mask), title, environment)
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
-    made = Starlette(
-        routes=list(site.routes()), middleware=[Middleware(SecurityHeaders)], exception_handlers={405: _not_taken}
-    )
+    made = Starlette(False, list(site.routes()), [Middleware(SecurityHeaders)], {405: _not_taken})
     made.state.live, made.state.downloads = site.live, site.downloads
     return made
 
