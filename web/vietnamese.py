@@ -229,10 +229,6 @@ VIETNAMESE = {
     "Retries: {retries}. Dead: {dead}. Looked at: {seen}. Causes: {count}.": (
         "Chờ thử lại: {retries}. Đã chết: {dead}. Đã xem: {seen}. Số nguyên nhân: {count}."
     ),
-    "At most {most} are looked at, and about {size}: those that died last, and the retries that run next and last.": (
-        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, "
-        "và những lần thử lại sớm nhất và muộn nhất."
-    ),
     "The curves begin at {time} UTC.": "Các đường biểu diễn bắt đầu từ {time} UTC.",
     "No job waits for a retry, and none is dead.": (
         "Không có công việc nào chờ thử lại, cũng không có công việc nào chết."
@@ -326,8 +322,6 @@ VIETNAMESE = {
         "Các hàng đợi khác cũng tạm dừng khi còn công việc: {count}."
     ),
     "Queues whose next job has waited long, besides: {count}.": "Các hàng đợi khác cũng có công việc chờ lâu: {count}.",
-    "Redis uses {percent} of the memory that it may use.": "Redis đang dùng {percent} bộ nhớ được phép.",
-    "You may not look at them: that needs the right dump.": "Bạn không được xem: cần quyền dump.",
     "Show stacks": "Xem ngăn xếp",
     "Slowest queue: its next job has waited": "Hàng đợi chậm nhất: công việc kế tiếp đã chờ",
     "The last hour": "Một giờ qua",
@@ -344,11 +338,6 @@ VIETNAMESE = {
     "has ended since": "nay đã kết thúc",
     "heartbeat": "nhịp tim",
     "idle": "rảnh",
-    "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
-        "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
-    "it answers with its next heartbeat, within {count} s. This page looks again by itself.": (
-        "nó trả lời ở nhịp tim kế tiếp, trong vòng {count} giây. Trang này tự xem lại."
-    ),
     "nobody takes from it": "không ai lấy việc",
     "older": "lâu hơn",
     "on host {name}": "trên máy {name}",
@@ -458,10 +447,6 @@ VIETNAMESE = {
     "Redis is set to delete keys when its memory is full ({policy}): jobs may be lost. Set noeviction.": (
         "Redis được đặt để xoá khoá khi đầy bộ nhớ ({policy}): công việc có thể mất. Hãy đặt noeviction."
     ),
-    "Redis uses {percent} of its memory: when it is full, jobs cannot be pushed.": (
-        "Redis dùng {percent} bộ nhớ: khi đầy sẽ không đẩy được công việc."
-    ),
-    "Redis uses {percent} of its memory.": "Redis dùng {percent} bộ nhớ.",
     "Redis writes nothing to its disk: all jobs are lost when it stops.": (
         "Redis không ghi gì xuống đĩa: mọi công việc sẽ mất khi Redis dừng."
     ),
@@ -480,11 +465,6 @@ VIETNAMESE = {
     "Snapshots": "Bản chụp",
     "So far {known} of {points} points of the period are read, the latest; the others are being read.": (
         "Mới đọc {known} trên {points} điểm của khoảng này, từ mới nhất; các điểm khác đang được đọc."
-    ),
-    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. "
-    "The interface for programs has all of them.": (
-        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. "
-        "Giao diện cho chương trình có đủ."
     ),
     "Take a sample": "Lấy mẫu",
     "Take a sample again": "Lấy mẫu lại",
@@ -616,4 +596,18 @@ VIETNAMESE = {
     ),
     "In the search, with a - before what must not be there:": "Trong ô tìm, đặt - trước những gì không được có:",
     "Environment": "Môi trường",
+    "Redis uses {percent} of its memory: when it is full, jobs cannot be pushed.": (
+        "Redis dùng {percent} bộ nhớ: khi đầy sẽ không đẩy được công việc."
+    ),
+    "Redis uses {percent} of its memory.": "Redis dùng {percent} bộ nhớ.",
+    "At most {most} are looked at, and about {size}: those that died last, and the retries that run next and last.": (
+        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, và những lần thử lại sớm nhất và muộn nhất."
+    ),
+    "You may not look at them: that needs the right dump.": "Bạn không được xem: cần quyền dump.",
+    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. The interface for programs has all of them.": (
+        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. Giao diện cho chương trình có đủ."
+    ),
+    "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
+        "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
+    ),
 }
