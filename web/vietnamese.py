@@ -40,6 +40,7 @@ VIETNAMESE = {
     "State": "Trạng thái",
     "Actions": "Thao tác",
     "paused": "tạm dừng",
+    "paused by {name}": "{name} đã tạm dừng",
     "open": "đang mở",
     "Jobs: {count}": "Số công việc: {count}",
     "All queues": "Mọi hàng đợi",
@@ -346,7 +347,7 @@ VIETNAMESE = {
     "{count} outer calls": "{count} lời gọi bên ngoài",
     "{count} processes, which run {busy} jobs": "{count} tiến trình, đang chạy {busy} công việc",
     "{count} threads": "{count} luồng",
-    "{done} jobs/s, of which {failed} fail.": "{done} công việc/giây, trong đó {failed} thất bại.",
+    "{done} jobs/s, {failed} failures/s.": "{done} công việc/giây, {failed} lỗi/giây.",
     "{times} × its p95": "gấp {times} lần p95 của nó",
     "A percentile lies within its range; it is estimated as if the jobs of a range were spread evenly.": (
         "Bách phân vị nằm trong khoảng của nó; ước lượng như thể công việc trong một khoảng được rải đều."
@@ -601,11 +602,14 @@ VIETNAMESE = {
     ),
     "Redis uses {percent} of its memory.": "Redis dùng {percent} bộ nhớ.",
     "At most {most} are looked at, and about {size}: those that died last, and the retries that run next and last.": (
-        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, và những lần thử lại sớm nhất và muộn nhất."
+        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, "
+        "và những lần thử lại sớm nhất và muộn nhất."
     ),
     "You may not look at them: that needs the right dump.": "Bạn không được xem: cần quyền dump.",
-    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. The interface for programs has all of them.": (
-        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. Giao diện cho chương trình có đủ."
+    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. "
+    "The interface for programs has all of them.": (
+        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. "
+        "Giao diện cho chương trình có đủ."
     ),
     "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
         "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."

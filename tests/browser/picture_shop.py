@@ -144,7 +144,7 @@ def _processes(redis: Redis, chance: random.Random, now: float) -> None:
             "tag": "shop",
             "concurrency": 10,
             "queues": list(weights),
-            "version": "1.0.0",
+            "version": "jobd-1.0.0",
             "weights": [weights],
             "labels": ["eu-west"],
             "identity": identity,

@@ -46,7 +46,7 @@ def packed(png: bytes) -> bytes:
     for colours in COLOURS:
         out = io.BytesIO()
         image = Image.open(io.BytesIO(png)).convert("RGB")
-        image.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        image.quantize(colours, Image.Quantize.MAXCOVERAGE, 2, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
         if out.tell() <= LARGEST:
             break
     return out.getvalue()

@@ -135,7 +135,7 @@ def test_the_totals_show_how_they_have_changed(browser: Browser, redis: Redis) -
     assert by_name["processed"]["change"] == 10 + 5 * 990
     assert 4.5 < data["rates"]["processed"] <= 5.0
     page = Page.of(browser.get("/").text)
-    assert "jobs/s, of which" in page.text
+    assert "failures/s." in page.text
     assert len([each for each in page.all("svg") if each.get("class") == "spark"]) == 7
 
 
