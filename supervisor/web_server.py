@@ -108,6 +108,5 @@ class _Server(uvicorn.Server):
 
 
 def _log_as_jobd(name: str) -> None:
-    """Have a logger write where jobd's does."""
-    logger = logging.getLogger(name)
-    logger.handlers, logger.propagate = logging.getLogger("jobd").handlers, False
+    """Have a logger write where jobd's does, also after that has got another destination."""
+    logging.getLogger(name).parent = logging.getLogger("jobd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -51,6 +52,20 @@ def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     push.default_client().close()
     settings.reset()
+
+
+@pytest.fixture(autouse=True)
+def a_logger_as_new() -> Iterator[None]:
+    """Each test finds jobd's logger as an application does, whatever one before it installed or pytest added."""
+    _reset(logging.getLogger("jobd"))
+    yield
+    _reset(logging.getLogger("jobd"))
+
+
+def _reset(logger: logging.Logger) -> None:
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

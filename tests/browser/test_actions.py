@@ -236,8 +236,8 @@ class TestCron:
         expect(told(page)).to_be_visible()
         assert not enabled(entries)
         press(row_of(page, "nightly_report"), "enable")
+        wait_until(lambda: enabled(entries), "it runs by itself again")
         expect(row_of(page, "nightly_report")).to_contain_text("enabled")
-        assert enabled(entries)
 
     def test_all_are_disabled_and_enabled_after_a_question(self, dashboard: Dashboard, page: Page) -> None:
         entries = CronSet(dashboard.client)

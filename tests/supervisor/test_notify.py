@@ -17,6 +17,7 @@ import pytest
 
 from jobd.supervisor import notify
 from jobd.supervisor.notify import Notifier
+from tests.descriptors import no_new_descriptors
 
 CREDENTIALS = struct.Struct("3i")
 
@@ -192,10 +193,9 @@ def test_outside_of_systemd_there_is_no_watchdog() -> None:
 
 def test_no_descriptor_stays_open(manager: Manager) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.address})
-    before = os.listdir("/proc/self/fd")
-    notifier.ready("up")
-    Notifier({"NOTIFY_SOCKET": "/nonexistent/notify"}).ready("up")
-    assert os.listdir("/proc/self/fd") == before
+    with no_new_descriptors():
+        notifier.ready("up")
+        Notifier({"NOTIFY_SOCKET": "/nonexistent/notify"}).ready("up")
 
 
 def test_what_this_process_starts_cannot_speak_for_it(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:

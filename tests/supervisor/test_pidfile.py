@@ -21,6 +21,7 @@ from jobd.client.version import VERSION
 from jobd.supervisor import exits
 from jobd.supervisor.pidfile import Pidfile
 from jobd.worker.host import start_time
+from tests.descriptors import no_new_descriptors
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -371,9 +372,8 @@ def test_a_folder_that_is_a_file_is_a_wrong_setting(tmp_path: Path) -> None:
 
 def test_a_refused_start_keeps_no_descriptor(pidfile: Pidfile, path: Path) -> None:
     pidfile.acquire()
-    before = os.listdir("/proc/self/fd")
-    refusal(path)
-    assert os.listdir("/proc/self/fd") == before
+    with no_new_descriptors():
+        refusal(path)
 
 
 def test_release_removes_the_pidfile_keeps_the_lock_file_and_lets_the_next_in(path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import logging
 import re
 import signal
 import socket
@@ -20,6 +22,7 @@ from starlette.applications import Starlette
 
 from jobd.supervisor import web_server
 from jobd.supervisor.cli import main
+from jobd.worker import log
 from tests.supervisor.jobd_command import CONSTANTS, QUICK, environment
 from tests.waiting import wait_until
 
@@ -185,6 +188,16 @@ def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatc
         for number, handler in before.items():
             signal.signal(number, handler)
     assert stopped == [True, True]
+
+
+def test_a_warning_of_the_server_is_a_line_of_jobd_wherever_its_log_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    with socket.socket() as listener:
+        web_server.serve(Starlette(), listener)
+    for stream in (io.StringIO(), io.StringIO()):
+        log.install("plain", "info", stream)
+        logging.getLogger("uvicorn.error").warning("as it says")
+        assert stream.getvalue().count("as it says") == 1
 
 
 def test_without_the_extra_it_names_it(tmp_path: Path) -> None:

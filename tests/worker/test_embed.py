@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from redis import Redis
 import jobd
 from jobd.worker.config import WorkerConfig
 from jobd.worker.embed import run
+from tests.descriptors import no_new_descriptors
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, RunWorker
@@ -44,10 +44,6 @@ def threads() -> list[str]:
     """Threads of a worker that have not ended; those of a dashboard that another test opened last as long as that."""
     found = [thread.name for thread in threading.enumerate()]
     return [name for name in found if name.startswith("jobd") and not name.startswith("jobd-web")]
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_it_runs_jobs_while_the_block_lasts(run_worker: RunWorker, redis: Redis) -> None:
@@ -83,14 +79,13 @@ def test_no_thread_and_no_descriptor_is_left(run_worker: RunWorker, redis: Redis
     release.set()
     block.perform_async(0)
     assert redis.ping()
-    before = descriptors()
-    for number in range(1, 4):
-        with run_worker(concurrency=4):
-            block.perform_async(number)
-            # mypy infers no type for a lambda with a default
-            wait_until(lambda wanted=number: redis.get("stat:processed") == b"%d" % (wanted + 1), "the job done")  # type: ignore[misc]
-        wait_until(lambda: threads() == [], "the threads to end")
-    assert descriptors() == before
+    with no_new_descriptors():
+        for number in range(1, 4):
+            with run_worker(concurrency=4):
+                block.perform_async(number)
+                # mypy infers no type for a lambda with a default
+                wait_until(lambda wanted=number: redis.get("stat:processed") == b"%d" % (wanted + 1), "the job done")  # type: ignore[misc]
+            wait_until(lambda: threads() == [], "the threads to end")
 
 
 def test_an_error_in_the_block_stops_it_too(run_worker: RunWorker, redis: Redis) -> None:
