@@ -72,7 +72,7 @@ class Access:
 
     def read_all(self, commands: Callable[[Any], object]) -> list[Any]:
         """Return the answers to what `commands` puts into a pipeline; that of a key of a wrong type is None."""
-        return [self.judged(answer) for answer in self.read_each(commands)]
+        return self.all_judged(self.read_each(commands))
 
     def read_each(self, commands: Callable[[Any], object]) -> list[Any]:
         """The same with refusals as they are: `ResponseError`s among the answers."""
@@ -87,6 +87,10 @@ class Access:
             if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
                 raise self.client.connector.unavailable(answer) from answer
         return answers
+
+    def all_judged(self, answers: list[Any]) -> list[Any]:
+        """Each of the answers of `read_each` as `judged` says."""
+        return [self.judged(each) if isinstance(each, ResponseError) else each for each in answers]
 
     def judged(self, answer: Any) -> Any:
         """An answer of `read_each`; None for a key of a wrong type. Raises `RedisRefused` for other refusals."""

@@ -159,8 +159,13 @@ class JobEntry:
 
     def latency(self, now: float) -> float:
         """Seconds for which it has been in its queue at `now`, at least 0; 0.0 when the payload does not tell."""
-        since = self.created_at if self.enqueued_at is None else self.enqueued_at
+        since = self.waits_since
         return 0.0 if since is None else max(now - since, 0.0)
+
+    @property
+    def waits_since(self) -> float | None:
+        """When it entered its queue, or was pushed where that is not told."""
+        return self.created_at if (enqueued_at := self.enqueued_at) is None else enqueued_at
 
     @property
     def _arguments(self) -> list[Any]:

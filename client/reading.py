@@ -15,9 +15,26 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE, Pipeline
 class Reads(Pipeline):
     """A pipeline of commands that only read; it is filled by redis-py's methods, and asked once by `answers`."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._made: dict[str, Any] = dict(self.response_callbacks)  # its own look-up takes longer than what it finds
+        self._packets: list[bytes] = []
+        self._makers: list[tuple[int, Any, dict[str, Any]]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Put a command into it."""
-        self.command_stack.append((args, options))
+        if args[0] in self._made:
+            self._makers.append((self._count, self._made[args[0]], _known(options)))
+        return self.put(_packed(args), 1)
+
+    def put(self, packet: bytes, count: int) -> Reads:
+        """Put so many commands into it that `packed` has made before; their answers stay as Redis gives them."""
+        self._packets.append(packet)
+        self._count += count
         return self
 
     def answers(self) -> list[Any]:
@@ -25,27 +42,27 @@ class Reads(Pipeline):
 
         Raises redis-py's other errors, and OSError; the connection is closed then: answers may be on their way.
         """
-        commands, self.command_stack = self.command_stack, []
-        if not commands:
+        if not self._count:
             return []
-        packet = b"".join([_packed(args) for args, _ in commands])
         connection: Any = self.connection_pool.get_connection()
         try:
-            connection.send_packed_command([packet])
+            connection.send_packed_command([b"".join(self._packets)])
             read = connection._parser.read_response  # that of the connection writes its address down for each answer
-            answers = [read() for _ in commands]
+            answers = [read() for _ in range(self._count)]
         except BaseException:
             connection.disconnect()
             raise
         finally:
             self.connection_pool.release(connection)
-        made: dict[str, Any] = dict(self.response_callbacks)  # its own look-up takes longer than what it finds
-        return [
-            made[args[0]](answer, **_known(options))
-            if args[0] in made and not isinstance(answer, Exception)
-            else answer
-            for (args, options), answer in zip(commands, answers, strict=True)
-        ]
+        for place, make, options in self._makers:
+            if not isinstance(answers[place], Exception):
+                answers[place] = make(answers[place], **options)
+        return answers
+
+
+def packed(*commands: tuple[Any, ...]) -> bytes:
+    """Commands for `Reads.put`, for those who ask the same again and again."""
+    return b"".join(map(pack_command, commands))
 
 
 def _packed(args: Any) -> bytes:

@@ -68,7 +68,7 @@ def _together(access: Access, waiting: dict[int, Ask]) -> dict[int, list[Any]]:
     found = {}
     for place, (first, last) in ends.items():
         told = answers[first:last]
-        found[place] = told if isinstance(waiting[place], Bearing) else [access.judged(each) for each in told]
+        found[place] = told if isinstance(waiting[place], Bearing) else access.all_judged(told)
     return found
 
 

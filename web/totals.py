@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from jobd.client.access import Access
-from jobd.client.entry import JobEntry
+from jobd.client.keys import Keys
 from jobd.client.processes import FIELDS, Process, number, parse, renewed
+from jobd.client.reading import packed
 from jobd.client.scripts import raw_bytes
 from jobd.client.stats import QueueSummary
+from jobd.web.depths import Depths
 from jobd.web.questions import Bearing, Question, name_of
 from jobd.web.server import Server, Watch
+
+T = TypeVar("T")
 
 LATE = 30.0
 """Seconds without a heartbeat after which a process is pointed out; one is due every 10 s."""
@@ -30,7 +35,7 @@ SAME = 5
 """Things of one kind that are named before the others are only counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Totals:
     """The figures of one moment, `now` in epoch seconds; the fullest queue comes first."""
 
@@ -46,25 +51,32 @@ class Totals:
     server: Server | None = None
     """What Redis says of its memory and of its disk; None where it was not asked or refuses."""
 
-    @property
+    @cached_property
     def enqueued(self) -> int:
         """Jobs in all queues."""
         return sum(queue.size for queue in self.queues)
 
-    @property
+    @cached_property
     def busy(self) -> int:
         """Jobs that run."""
         return sum(process.busy for process in self.processes)
 
-    @property
+    @cached_property
     def threads(self) -> int:
         """Threads of all processes."""
         return sum(process.concurrency for process in self.processes)
 
-    @property
+    @cached_property
     def latency(self) -> float:
         """Seconds for which the job that waits longest has waited."""
         return max((queue.latency for queue in self.queues), default=0.0)
+
+    @cached_property
+    def takers(self) -> frozenset[str]:
+        """The queues from which somebody takes."""
+        # Many processes have the same queues.
+        named = {each.queues for each in self.processes if not each.quiet}
+        return frozenset(name for queues in named for name in queues)
 
     def document(self) -> dict[str, Any]:
         """For programs, and for what a page shows live."""
@@ -80,15 +92,24 @@ class _Seen:
 
     def __init__(self) -> None:
         self._found: Mapping[str, _Beat] = {}
+        self._asks: Mapping[str, bytes] = {}
+        self.depths = Depths()
 
     def __iter__(self) -> Iterator[Process]:
         return iter([beat.process for beat in self._found.values()])
 
     def known(self, identities: Iterable[str], now: float) -> Mapping[str, _Beat]:
         """Those of which the heartbeat alone is to be read."""
-        found = self._found
-        beats = ((name, found.get(name)) for name in identities)
-        return {name: beat for name, beat in beats if beat is not None and now < beat.until <= now + _ANEW}
+        found, last = self._found, now + _ANEW
+        beats = [(name, found.get(name)) for name in identities]
+        return {name: beat for name, beat in beats if beat is not None and now < beat.until <= last}
+
+    def ask(self, pipeline: Any, keys: Keys, identities: Sequence[str], known: Mapping[str, _Beat]) -> None:
+        """Put a command for each process into a pipeline; those that are not named are forgotten."""
+        asks = self._asks
+        self._asks = asks = {name: asks.get(name) or _asking(keys, name, _BEAT) for name in identities}
+        packets = [asks[name] if name in known else _asking(keys, name, FIELDS) for name in identities]
+        pipeline.put(b"".join(packets), len(packets))
 
     def processes(
         self, identities: Sequence[str], told: Sequence[Any], known: Mapping[str, _Beat], now: float
@@ -101,7 +122,7 @@ class _Seen:
                 if beat is not None:
                     found[identity] = beat
         self._found = found
-        return tuple(beat.process for beat in found.values())
+        return tuple([beat.process for beat in found.values()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +147,10 @@ def _read(identity: str, values: list[Any], last: _Beat | None, now: float) -> _
         return last
     fields = {**last.fields, **dict(zip(_BEAT, values, strict=True))}
     return _Beat(last.until, fields, renewed(last.process, fields), values)
+
+
+def _asking(keys: Keys, identity: str, fields: Sequence[str]) -> bytes:
+    return packed(("HMGET", raw_bytes(keys.process(identity)), *fields))
 
 
 _SEEN: WeakKeyDictionary[Access, _Seen] = WeakKeyDictionary()
@@ -164,24 +189,17 @@ def ask_totals(access: Access, watch: Watch | None = None) -> Question[Totals]:
     known = seen.known(identities, now)
 
     def ask(pipeline: Any) -> None:
-        for name in names:
-            key = raw_bytes(keys.queue(name))
-            pipeline.llen(key).lindex(key, -1)
-        for identity in identities:
-            pipeline.hmget(raw_bytes(keys.process(identity)), *(_BEAT if identity in known else FIELDS))
+        seen.depths.ask(pipeline, keys, names)
+        seen.ask(pipeline, keys, identities, known)
 
     told = yield ask
     split = 2 * len(names)
-    found = [
-        QueueSummary(name, size or 0, JobEntry(oldest).latency(now) if oldest else 0.0, name in waits)
-        for name, size, oldest in zip(names, told[0:split:2], told[1:split:2], strict=True)
-    ]
+    found = seen.depths.summaries(names, told[:split], waits, keys, now)
     alive = seen.processes(identities, told[split:], known, now)
     processed, failed = (int(number(value)) for value in counted or (0, 0))
     limit = max((each.dead_limits.max_jobs for each in alive if each.dead_limits), default=10_000)
-    ordered = tuple(sorted(found, key=lambda queue: (-queue.size, queue.name)))
     server = watch.server if watch is not None else None
-    return Totals(now, processed, failed, scheduled or 0, retries or 0, dead or 0, ordered, alive, limit, server)
+    return Totals(now, processed, failed, scheduled or 0, retries or 0, dead or 0, found, alive, limit, server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +211,6 @@ class Attention:
     values: dict[str, Any]
 
 
-def served(processes: Iterable[Process]) -> frozenset[str]:
-    """The queues from which somebody takes."""
-    # Many processes have the same queues.
-    return frozenset(name for queues in {each.queues for each in processes if not each.quiet} for name in queues)
-
-
 _BESIDES = {
     "Queue {queue} is paused with {count} jobs.": "Queues that are paused with jobs, besides: {count}.",
     "No process takes from queue {queue}: {count} jobs wait.": "Queues from which no process takes, besides: {count}.",
@@ -207,15 +219,18 @@ _BESIDES = {
 }
 
 
-def summed(found: Iterable[Attention]) -> list[Attention]:
-    """The first of each kind, and how many there are besides."""
+def summed(found: Iterable[tuple[str, str, T]], values: Callable[[T], dict[str, Any]]) -> list[Attention]:
+    """Of each kind the first, and how many there are besides. `found` are a page, a sentence and what it is about.
+
+    The `values` of it are only made for what is named: there may be hundreds.
+    """
     kept, seen = list[Attention](), Counter[str]()
     pages: dict[str, str] = {}
-    for each in found:
-        seen[each.text] += 1
-        if seen[each.text] <= SAME or each.text not in _BESIDES:
-            kept.append(each)
-        pages[each.text] = each.page
+    for page, text, about in found:
+        seen[text] += 1
+        if seen[text] <= SAME or text not in _BESIDES:
+            kept.append(Attention(page, text, values(about)))
+            pages[text] = page
     more = [(text, count - SAME) for text, count in seen.items() if count > SAME and text in _BESIDES]
     return kept + [Attention(pages[text], _BESIDES[text], {"count": count}) for text, count in more]
 
@@ -225,25 +240,31 @@ def attention(totals: Totals) -> list[Attention]:
     found = []
     if totals.enqueued and not totals.processes:
         found.append(Attention("/busy", "No worker is running: {count} jobs wait.", {"count": totals.enqueued}))
-    takers = served(totals.processes)
-    for queue in totals.queues:
-        values = {"queue": queue.name, "count": queue.size, "seconds": queue.latency}
-        if queue.paused and queue.size:
-            found.append(Attention("/queues", "Queue {queue} is paused with {count} jobs.", values))
-        elif queue.size and totals.processes and queue.name not in takers:
-            found.append(Attention("/queues", "No process takes from queue {queue}: {count} jobs wait.", values))
-        elif queue.latency > SLOW:
-            found.append(Attention("/queues", "Queue {queue}: the next job has waited {seconds}.", values))
-    for process in totals.processes:
-        silent = totals.now - process.beat
-        if silent > LATE:
-            values = {"process": process.identity, "seconds": silent}
-            found.append(Attention("/busy", "Process {process} has not shown itself for {seconds}.", values))
-    found = summed(found)
+    queues, late = _queues_in_need(totals), _late_processes(totals)
+    found += summed(queues, lambda each: {"queue": each.name, "count": each.size, "seconds": each.latency})
+    found += summed(late, lambda each: {"process": each.identity, "seconds": totals.now - each.beat})
     if totals.dead >= NEARLY_FULL * totals.dead_limit:
         values = {"count": totals.dead, "limit": totals.dead_limit}
         found.append(Attention("/dead", "The dead set holds {count} of {limit}: its oldest jobs go next.", values))
     return [*found, *(Attention("/redis", text, values) for text, values in (totals.server or Server()).warnings())]
+
+
+def _queues_in_need(totals: Totals) -> Iterator[tuple[str, str, QueueSummary]]:
+    takers, somebody = totals.takers, bool(totals.processes)
+    for queue in totals.queues:
+        if queue.paused and queue.size:
+            yield "/queues", "Queue {queue} is paused with {count} jobs.", queue
+        elif queue.size and somebody and queue.name not in takers:
+            yield "/queues", "No process takes from queue {queue}: {count} jobs wait.", queue
+        elif queue.latency > SLOW:
+            yield "/queues", "Queue {queue}: the next job has waited {seconds}.", queue
+
+
+def _late_processes(totals: Totals) -> Iterator[tuple[str, str, Process]]:
+    due = totals.now - LATE
+    for process in totals.processes:
+        if process.beat < due:
+            yield "/busy", "Process {process} has not shown itself for {seconds}.", process
 
 
 def health(totals: Totals, found: Sequence[Attention] | None = None) -> tuple[str, dict[str, Any]]:

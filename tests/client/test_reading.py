@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobd.client.connection import Connector
-from jobd.client.reading import Reads
+from jobd.client.reading import Reads, packed
 
 
 @pytest.fixture
@@ -65,3 +65,13 @@ def test_a_connection_with_an_answer_still_to_come_is_closed(
     with pytest.raises(RedisTimeoutError):
         reads.answers()
     assert connection._sock is None
+
+
+def test_commands_that_were_packed_before_are_answered_in_their_place(redis: Redis, reads: Reads) -> None:
+    fill(redis)
+    reads.hget("a hash", "one")
+    reads.put(packed(("HMGET", b"a hash", "two", "none"), ("ZCARD", b"a hash")), 2)
+    assert len(reads.smembers("some")) == 4
+    one, two, refused, some = reads.answers()
+    assert (one, two, some) == (b"1", [b"2", None], {b"x", b"y"})
+    assert isinstance(refused, ResponseError)

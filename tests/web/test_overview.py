@@ -18,7 +18,7 @@ from jobd.web.masking import Masker
 from jobd.web.recent import Slow, edges, failing
 from jobd.web.render import digest, part
 from jobd.web.server import Server
-from jobd.web.totals import Attention, summed
+from jobd.web.totals import summed
 from jobd.web.trends import trends
 from tests.client.api import fill_queue
 from tests.web.browser import Browser, Page
@@ -258,7 +258,7 @@ def test_a_dead_set_that_grows_needs_attention() -> None:
 
 def test_things_of_one_kind_are_summed_up() -> None:
     text = "Queue {queue}: the next job has waited {seconds}."
-    found = summed([Attention("/queues", text, {"queue": str(n)}) for n in range(9)])
+    found = summed([("/queues", text, str(n)) for n in range(9)], lambda name: {"queue": name})
     assert [each.values.get("count") for each in found] == [None] * 5 + [4]
 
 

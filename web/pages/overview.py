@@ -13,7 +13,7 @@ from jobd.web.context import BadRequest, Context, View
 from jobd.web.filters import narrowed
 from jobd.web.questions import Question
 from jobd.web.recent import RANGES, Slow, Trend, ask_samples, ask_slow, ask_trend, edges
-from jobd.web.totals import Attention, Totals, attention, health, served
+from jobd.web.totals import Attention, Totals, attention, health
 from jobd.web.trends import trends
 
 DAYS = (7, 30, 90, 180)
@@ -148,7 +148,7 @@ def _charts(trend: Trend, ctx: Context) -> dict[str, Any]:
 
 def _queues(totals: Totals) -> list[dict[str, Any]]:
     """The fullest queues, each with the share that it has of the fullest."""
-    takers = served(totals.processes)
+    takers = totals.takers
     most = max((queue.size for queue in totals.queues), default=0)
     return [
         {
