@@ -6,15 +6,12 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from jinja2.runtime import Context as TemplateContext
 from markupsafe import Markup
 
 from jobd.client.version import VERSION
@@ -22,6 +19,7 @@ from jobd.web import assets
 from jobd.web.charts import plot, spark
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
+from jobd.web.engine import Engine
 from jobd.web.filters import narrowed
 from jobd.web.settings import SETTINGS
 from jobd.web.text import LANGUAGES, printable
@@ -92,38 +90,10 @@ RESULTS = frozenset({"did", "moved", *COUNTS})
 """Parameters of a page that tell what came of a change."""
 
 
-def _finalize(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-class _Plainly(TemplateContext):
-    """Calls what a template calls. Jinja would look each time whether it wants the context too, which nothing does."""
-
-    def call(
-        self,
-        function: Callable[..., Any],
-        /,
-        *args: Any,
-        _loop_vars: Any = None,
-        _block_vars: Any = None,
-        **values: Any,
-    ) -> Any:
-        return function(*args, **values)
-
-
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
+def _environment() -> Engine:
+    environment = Engine(_HERE / "templates")
     environment.globals |= {"plotted": plot, "sparked": spark, "narrowing": Narrowing}
-    environment.context_class = _Plainly
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "duration": duration,
