@@ -125,7 +125,7 @@ class Shared:
         self._totals: tuple[float, Totals] | None = None
         self._needs: tuple[Totals, int] | None = None
         self._trends = (-math.inf, 0)
-        self._read_until = self._answers_until = 0.0
+        self._read_until = self._answers_until = self._forgotten_at = 0.0
         self._last: Totals | None = None
         self._access: tuple[Client, Access] | None = None
 
@@ -177,12 +177,17 @@ class Shared:
             self._read_until = now + READ_SECONDS
         return None
 
-    def keep(self, totals: Totals | None) -> None:
-        """Remember what was read just now; None forgets it, after a change."""
+    def keep(self, totals: Totals, began: float) -> None:
+        """Remember what was read, from `began` (monotonic) on, unless something was changed meanwhile."""
         with self._lock:
-            self._totals = None if totals is None else (time.monotonic(), totals)
-            self._read_until = 0.0
-            self._last = totals or self._last
+            self._last = totals
+            if began >= self._forgotten_at:
+                self._totals, self._read_until = (time.monotonic(), totals), 0.0
+
+    def forget(self) -> None:
+        """After a change: what was read before is older than that, and so is what is being read."""
+        with self._lock:
+            self._totals, self._read_until, self._forgotten_at = None, 0.0, time.monotonic()
 
     def attention(self, totals: Totals) -> int:
         """How many things need attention, those with them that the first page found within TRENDS_LAST.
@@ -253,8 +258,9 @@ class Context:
         self.totals = self.shared.totals()
         if self.totals is not None:
             return answer(self.access, *questions)
+        began = time.monotonic()
         *found, totals = answer(self.access, *questions, ask_totals(self.access, self.shared.watch))
-        self.shared.keep(totals)
+        self.shared.keep(totals, began)
         self.totals = totals
         return found
 

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,11 +46,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A view at one moment: the figures at the head; the content, None for the head alone; what tells it apart."""
+    """A view at one moment: the figures at the head; the content, None for the head alone; what tells it apart.
+
+    `at` is when its reading began, in epoch seconds [later than whatever was shown].
+    """
 
     figures: dict[str, Any]
     html: str | None = None
     digest: str = ""
+    at: float = math.inf
 
     def document(self, seen: str) -> dict[str, Any]:
         """For those who poll, and have `seen` the content with that digest."""
@@ -94,11 +99,16 @@ class Live:
         """Whether no more can listen."""
         return sum(len(view.listeners) for view in self._views.values()) >= MOST
 
-    async def listen(self, look: Look, seen: str, may: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
-        """The events for one listener, who has `seen` the content with that digest, while it `may` look."""
+    async def listen(
+        self, look: Look, seen: str, may: Callable[[], Awaitable[bool]], since: float = 0.0
+    ) -> AsyncIterator[str]:
+        """The events for one listener, who has `seen` the content with that digest, while it `may` look.
+
+        It was read at `since` (epoch seconds): what began to be read before that could take back what its user did.
+        """
         view, queue = self._view(look), asyncio.Queue[_Told](maxsize=1)
         view.listeners.add(queue)
-        if view.picture is not None and time.monotonic() - view.taken < PAUSE:
+        if view.picture is not None and time.monotonic() - view.taken < PAUSE and view.picture.at >= since:
             queue.put_nowait(view.picture)
         if view.reader is None or view.reader.done():
             view.reader = asyncio.create_task(self._read(look, view))
@@ -115,6 +125,8 @@ class Live:
                     asked = time.monotonic()
                 if told is None:
                     return
+                if isinstance(told, Picture) and told.at < since:
+                    continue
                 text, seen = (told, seen) if isinstance(told, str) else (_events(told, seen, view.pause), told.digest)
                 if text:
                     yield text
@@ -124,11 +136,20 @@ class Live:
                 view.reader.cancel()
                 view.reader = None
 
-    async def picture(self, look: Look, age: float | None = None) -> Picture:
-        """A view as it is, or was `age` seconds ago at most [PAUSE]. Raises what drawing it raises, or `Overloaded`."""
+    async def picture(self, look: Look, age: float | None = None, since: float = 0.0) -> Picture:
+        """A view as it is, or was `age` seconds ago at most [PAUSE], and not before `since` (epoch seconds).
+
+        Raises what drawing it raises, or `Overloaded`.
+        """
         view = self._view(look)
-        if view.picture is not None and time.monotonic() - view.taken < (PAUSE if age is None else age):
+        newest = time.monotonic() - view.taken < (PAUSE if age is None else age)
+        if view.picture is not None and newest and view.picture.at >= since:
             return view.picture
+        picture = await self._reading(look, view)
+        return picture if picture.at >= since else await self._reading(look, view)
+
+    async def _reading(self, look: Look, view: _View) -> Picture:
+        """What is read now; by the reading that is under way if there is one."""
         if view.reading is None or view.reading.done():
             view.reading = asyncio.create_task(self._threads.run(lambda: self._draw(look)))
             view.reading.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -59,6 +61,7 @@ _FILTERED = "/busy"
 _MOST_PARAMETERS = 100
 _MOST_KEPT_BYTES = 300_000
 """Of the answer of a page whose last view is kept: there are a few dozen, and each may be asked for by anybody."""
+_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _MOST_PAGE = 4_000
 """Characters of the path and query of a page that is kept up to date."""
 
@@ -306,7 +309,7 @@ class Site:
     def _change(self, change: Change, ctx: Context, path: str) -> View | Done:
         result = audit.carried_out(change, ctx, path)
         if isinstance(result, Done):
-            self._shared.keep(None)
+            self._shared.forget()
         return result
 
     async def _failed(self, request: Request, ctx: Context, error: Exception) -> Response:
@@ -357,8 +360,9 @@ class Site:
         if _is_still(wanted, _query(wanted.partition("?")[2])):
             raise BadRequest(f"page has one of {', '.join(_STILL)}: such a page is not kept up to date")
         look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base), ctx.query.get("seen", "")[:32]
+        since = _since(ctx.query)
         if "once" in ctx.query:
-            picture = await self.live.picture(look)
+            picture = await self.live.picture(look, since=since)
             tag = f'"{picture.tag()}"'
             if request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"etag": tag})
@@ -381,7 +385,9 @@ class Site:
                 return False
 
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self.live.listen(look, seen, may), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self.live.listen(look, seen, may, since), media_type="text/event-stream", headers=headers
+        )
 
     def _draw(self, look: Look) -> Picture:
         """Read a view for all who look at it; what is wrong with a page becomes its content."""
@@ -396,7 +402,7 @@ class Site:
             language=look.language,
             page=look.page,
         )
-        html = None
+        html, at = None, time.time()
         with self._shared.outage.noticed():
             if look.page:
                 found = _find_page(look.page)
@@ -404,7 +410,7 @@ class Site:
                 show, ctx.path = found
                 html = self._content(show, ctx)
             ctx.read_totals()
-        return Picture(heading_figures(ctx), html, digest(html) if html else "")
+        return Picture(heading_figures(ctx), html, digest(html) if html else "", at)
 
     def _content(self, show: Show, ctx: Context) -> str:
         try:
@@ -540,6 +546,14 @@ def _is_still(page: str, query: Mapping[str, str]) -> bool:
     """Whether a page with these parameters stays as it is."""
     names = set(_STILL) - (set(many.FORM) if page.partition("?")[0] == _FILTERED else set())
     return any(query.get(name) for name in names)
+
+
+def _since(query: Mapping[str, str]) -> float:
+    """When the content that a page shows had been read, in epoch seconds; now at most. Raises `BadRequest`."""
+    given = query.get("since", "") or "0"
+    if not _MOMENT.fullmatch(given):
+        raise BadRequest(f"since is {given[:50]!r}; give epoch seconds, such as 1790000000.5")
+    return min(float(given), time.time())
 
 
 def _stream_of(view: View, ctx: Context) -> str:

@@ -345,10 +345,13 @@ def test_while_one_reads_the_totals_others_are_content_with_those_of_before(
     shared = Shared(client, Masker())
     assert shared.totals() is None
     totals = Totals(1.0, 0, 0, 0, 0, 0, (), (), 10_000)
-    shared.keep(totals)
+    shared.keep(totals, began=time.monotonic())
     assert shared.totals() is totals
     monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
     assert shared.totals() is None, "the first to come reads them"
     assert shared.totals() is totals, "who comes meanwhile need not wait for that"
-    shared.keep(None)
+    began = time.monotonic()
+    shared.forget()
     assert (shared.totals(), shared.last) == (None, totals), "after a change they are read, whoever else does"
+    shared.keep(totals, began)
+    assert shared.totals() is None, "what was read while it was changed is not kept"

@@ -238,6 +238,61 @@ def test_many_who_poll_share_a_reading() -> None:
     assert len(drawn) == 1
 
 
+def test_what_was_read_before_a_page_was_takes_nothing_back_from_it(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page follows a change at once, while pictures from before it are still new."""
+    fill_set(redis, "retry", 2)
+    rights = frozenset(ACTIONS)
+    shared, look = browser.app.state.live, Look("/retries", "en", rights, "")
+
+    async def run() -> None:
+        before = await shared.picture(look)
+        redis.delete("retry")
+        answer = await asyncio.to_thread(browser.get, "/retries?did=delete&moved=2")
+        [place] = [each for tag, each in Page.of(answer.text).elements if each.get("id") == "fresh"]
+        digest, since = str(place["data-digest"]), float(str(place["data-at"]))
+        assert await shared.picture(look) is before, "it is new enough for those who saw nothing newer"
+        monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+        stream = shared.listen(look, digest, always, since)
+        assert list(events(await anext(stream))) == ["head"]
+        await stream.aclose()
+        assert (await shared.picture(look, since=since)).digest == digest
+
+    asyncio.run(run())
+
+
+def test_a_reading_that_began_too_early_is_waited_for_and_done_again() -> None:
+    began, goes_on = itertools.count(1.0), threading.Event()
+
+    def draw(look: Look) -> Picture:
+        at = next(began)
+        goes_on.wait(30)
+        return Picture({"now": at}, at=at)
+
+    async def run() -> None:
+        shared = Live(draw)
+        early = asyncio.create_task(shared.picture(HEAD))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(shared.picture(HEAD, since=1.5))
+        await asyncio.sleep(0)
+        goes_on.set()
+        assert [(await each).at for each in (early, late)] == [1.0, 2.0]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("since", ["now", "nan", "-1", "1e9", "1" * 20])
+def test_a_moment_that_is_none_is_refused(since: str, browser: Browser) -> None:
+    answer = browser.get(f"/live?once=1&since={since}")
+    assert answer.status_code == 400
+    assert "give epoch seconds" in answer.json()["error"]
+
+
+def test_a_clock_that_is_ahead_has_nobody_wait(browser: Browser) -> None:
+    assert browser.get("/live?once=1&since=99999999999").status_code == 200
+
+
 def test_who_polls_is_told_what_changed_and_else_that_nothing_did(
     browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:

@@ -122,7 +122,7 @@
     if (waiting) pending.textContent = waiting.count ? say(words.fresh, { count: waiting.count }) : words.changed;
   };
 
-  const address = (more) => `${pill.dataset.stream}${pill.dataset.stream.includes("?") ? "&" : "?"}seen=${place.dataset.digest}${more}`;
+  const address = (more) => `${pill.dataset.stream}${pill.dataset.stream.includes("?") ? "&" : "?"}seen=${place.dataset.digest}&since=${place.dataset.at}${more}`;
   const stop = () => {
     if (source) source.close();
     source = null;
