@@ -18,13 +18,13 @@ from tests.browser.needed import chromium
 from tests.browser.windows import DESKTOP, PHONE, Watch
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.browser.dashboards import Dashboard
 
 REASON = "needs Chromium: run `make test-browser`"
-SECONDS = 10.0
-"""How long a click waits for its element, and a page for its answer."""
+SECONDS = 30.0
+"""How long a click waits for its element, a page for its answer, and `expect` for what it is to see."""
 
 OpenPage = Callable[..., "Page"]
 
@@ -51,8 +51,9 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module
 @pytest.fixture(scope="session")
 def chrome() -> Iterator[Browser]:
     """One Chromium for all tests."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--disable-gpu"])
         yield browser
@@ -93,16 +94,30 @@ def leave(page: Page) -> None:
             return
 
 
+def context_of(chrome: Browser, dashboard: Dashboard, **options: Any) -> BrowserContext:
+    """What windows share: cookies, what was loaded before, Playwright's options of `new_context`."""
+    given: dict[str, Any] = {
+        "base_url": dashboard.url,
+        "viewport": DESKTOP,
+        "locale": "en-GB",
+        "reduced_motion": "reduce",
+        **options,
+    }
+    context = chrome.new_context(**given)
+    context.set_default_timeout(SECONDS * 1000)
+    return context
+
+
 @pytest.fixture
 def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[OpenPage]:
-    """Opens windows: `open_page(path="/", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
+    """Opens windows: `open_page(path="", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
 
-    `options` are those of Playwright's `new_context`.
+    Without a path it is nowhere yet. `options` are those of Playwright's `new_context`.
     """
     contexts = []
 
     def open_one(
-        path: str = "/",
+        path: str = "",
         *,
         dark: bool = False,
         phone: bool = False,
@@ -111,21 +126,19 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
         **options: Any,
     ) -> Page:
         given: dict[str, Any] = {
-            "base_url": dashboard.url,
             "viewport": PHONE if phone else DESKTOP,
             "has_touch": phone,
             "color_scheme": "dark" if dark else "light",
             "java_script_enabled": javascript,
             "locale": language,
-            "reduced_motion": "reduce",
             **options,
         }
-        context = chrome.new_context(**given)
+        context = context_of(chrome, dashboard, **given)
         contexts.append(context)
-        context.set_default_timeout(SECONDS * 1000)
-        watch.over(context)
         page = context.new_page()
-        page.goto(path)
+        watch.over(page)
+        if path:
+            page.goto(path)
         return page
 
     yield open_one
@@ -135,7 +148,23 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
         context.close()
 
 
+@pytest.fixture(scope="module")
+def usual(chrome: Browser, dashboard: Dashboard) -> Iterator[BrowserContext]:
+    """What the windows `page` of a file share, so that each need not load and compile the same scripts again."""
+    context = context_of(chrome, dashboard)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(open_page: OpenPage) -> Page:
-    """A window on the dashboard's first page, 1280 pixels wide and light; `page.goto("/retries")` leads on."""
-    return open_page()
+def page(usual: BrowserContext, watch: Watch) -> Iterator[Page]:
+    """A window for the dashboard, 1280 pixels wide and light; `page.goto("/retries")` leads to a page.
+
+    Its cookies are its own, its `clock` is not: a test that sets it takes a window of `open_page`.
+    """
+    usual.clear_cookies()
+    page = usual.new_page()
+    watch.over(page)
+    yield page
+    leave(page)
+    page.close()

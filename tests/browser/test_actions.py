@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from jobd.client.cron_set import CronSet
 from jobd.client.queues import Queue
+from tests.browser.acts import confirm, enter, follow, go_until, of_all, press, row_of, told
 from tests.browser.dashboards import Dashboard
 from tests.client.api import fill_queue, fill_set, payload
 from tests.waiting import wait_until
@@ -22,44 +23,6 @@ OFFERED = {
     "/dead": ("retry", "delete"),
 }
 each_action = pytest.mark.parametrize(("path", "action"), [(path, each) for path in OFFERED for each in OFFERED[path]])
-
-
-def press(scope: Page | Locator, action: str) -> None:
-    """Click the button of an action that is seen first."""
-    scope.locator(f"button[name=action][value={action}]:visible").first.click()
-
-
-def confirm(page: Page, typed: str | None = None) -> None:
-    """Answer the question whether it is meant."""
-    form = page.locator("form", has=page.locator("input[name=confirmed]"))
-    if typed is not None:
-        form.locator("input[name=typed]").fill(typed)
-    form.locator("button:visible").first.click()
-
-
-def of_all(page: Page) -> Locator:
-    """Where the buttons for all jobs, or all that match, are."""
-    return page.locator("form", has=page.locator("input[name=all][value=yes]"))
-
-
-def told(page: Page) -> Locator:
-    """Where a page says what came of a change."""
-    return page.get_by_role("status").filter(has_text=":").or_(page.get_by_role("status").filter(has_text=".")).first
-
-
-def row_of(page: Page, text: str) -> Locator:
-    """The row with a text."""
-    return page.locator("main tbody tr", has_text=text).first
-
-
-def go_until(page: Page, path: str, text: str) -> None:
-    """Open a page until it says something: totals are kept for a second."""
-
-    def says() -> bool:
-        page.goto(path)
-        return text in page.locator("main").inner_text()
-
-    wait_until(says, f"{path} says {text}")
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +74,7 @@ def test_ticked_jobs(path: str, action: str, dashboard: Dashboard, page: Page) -
 def test_one_job_from_its_own_page(path: str, action: str, dashboard: Dashboard, page: Page) -> None:
     key = SETS[path]
     page.goto(path)
-    row_of(page, "n7").locator("a[href*='/jobs/']").first.click()
+    follow(row_of(page, "n7").locator("a[href*='/jobs/']").first)
     expect(page.locator("main")).to_contain_text(f"{key}7")
     press(page.locator("main"), action)
     if action in ("kill", "delete"):
@@ -126,8 +89,7 @@ def test_all_that_match_a_search_after_their_number_was_said(
 ) -> None:
     key = SETS[path]
     page.goto(path)
-    page.locator("main input[name=q]:visible").fill("n3")
-    page.locator("main input[name=q]:visible").press("Enter")
+    enter(page.locator("main input[name=q]:visible"), "n3")
     expect(page.locator("main tbody tr")).to_have_count(1)
     press(of_all(page), action)
     expect(page.locator("main")).to_contain_text("1")
@@ -166,7 +128,7 @@ def test_a_question_that_is_not_answered_changes_nothing(dashboard: Dashboard, p
     page.goto("/retries")
     row_of(page, "n1").get_by_role("checkbox").check()
     press(page, "delete")
-    page.get_by_role("link", name="Cancel").or_(page.get_by_role("button", name="Cancel")).first.click()
+    follow(page.get_by_role("link", name="Cancel"))
     expect(page.locator("main tbody tr")).to_have_count(10)
     assert len(left(dashboard, "retry")) == 10
 
@@ -235,8 +197,9 @@ class TestCron:
         press(row_of(page, "nightly_report"), "disable")
         expect(told(page)).to_be_visible()
         assert not enabled(entries)
+        expect(row_of(page, "nightly_report")).to_contain_text("disabled")
         press(row_of(page, "nightly_report"), "enable")
-        wait_until(lambda: enabled(entries), "it runs by itself again")
+        assert enabled(entries)
         expect(row_of(page, "nightly_report")).to_contain_text("enabled")
 
     def test_all_are_disabled_and_enabled_after_a_question(self, dashboard: Dashboard, page: Page) -> None:
@@ -244,7 +207,7 @@ class TestCron:
         for action, wanted in (("disable_all", False), ("enable_all", True)):
             page.goto("/cron")
             press(page.locator("main"), action)
-            page.locator("main form button").first.click()
+            confirm(page)
             expect(told(page)).to_be_visible()
             assert {entry.enabled for entry in entries} == {wanted}
 
@@ -252,9 +215,9 @@ class TestCron:
         entries = CronSet(dashboard.client)
         entries.create("by hand", "@daily", "SyncStock", args=[1])
         page.goto("/cron")
-        page.get_by_role("link", name="by hand").first.click()
+        follow(page.get_by_role("link", name="by hand").first)
         press(page.locator("main"), "delete")
-        page.locator("main form button").first.click()
+        confirm(page)
         expect(told(page)).to_be_visible()
         assert "by hand" not in entries
 
@@ -278,7 +241,7 @@ class TestProcesses:
     def test_one_shows_what_its_threads_do(self, dashboard: Dashboard, page: Page) -> None:
         [identity] = dashboard.jobd.identities
         page.goto("/busy")
-        page.locator("main tbody").first.get_by_role("link").first.click()
+        follow(page.locator("main tbody").first.get_by_role("link").first)
         press(page.locator("main"), "stacks")
         expect(told(page)).to_be_visible()
         go_until(page, f"/busy/{identity}", "import_catalogue")
@@ -317,12 +280,12 @@ def test_a_class_of_a_row_and_a_field_narrow_the_list(dashboard: Dashboard, page
     other = payload("other", queue="idle", **{"class": "Other", "tags": ["vip"]})
     dashboard.redis.zadd("retry", {other: time.time() + 600})
     page.goto("/retries")
-    row_of(page, "other").get_by_role("link", name="Other", exact=True).click()
+    follow(row_of(page, "other").get_by_role("link", name="Other", exact=True))
     expect(page.locator("main tbody tr")).to_have_count(1)
     expect(page.locator("main input[name=q]:visible")).to_have_value("class:Other")
     page.goto("/retries")
     page.locator("summary", has_text="Filter by field").click()
     page.locator("input[name=tag]").fill("vip")
-    page.get_by_role("button", name="Add to the search").click()
+    follow(page.get_by_role("button", name="Add to the search"))
     expect(page.locator("main tbody tr")).to_have_count(1)
     expect(page.locator("main input[name=q]:visible")).to_have_value("tag:vip")

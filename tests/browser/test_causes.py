@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.acts import follow, told
 from tests.browser.dashboards import Dashboard
 from tests.client.api import payload
 
@@ -34,8 +35,8 @@ def times(dashboard: Dashboard) -> list[float]:
 
 
 def press(page: Page, name: str) -> None:
-    """Click a button of the cause of most jobs."""
-    page.locator(".cause").first.get_by_role("button", name=name).click()
+    """Click a button of the cause of most jobs, and be on the page that answers."""
+    follow(page.locator(".cause").first.get_by_role("button", name=name))
 
 
 def test_a_cause_is_retried(dashboard: Dashboard, page: Page) -> None:
@@ -44,8 +45,8 @@ def test_a_cause_is_retried(dashboard: Dashboard, page: Page) -> None:
     press(page, "Retry now")
     expect(page.locator("main")).to_contain_text("6 jobs")
     assert dashboard.redis.llen("queue:idle") == 0
-    page.get_by_role("button", name="Retry now: 6").click()
-    expect(page.get_by_role("status").first).to_contain_text("Put into their queues: 6.")
+    follow(page.get_by_role("button", name="Retry now: 6"))
+    expect(told(page)).to_contain_text("Put into their queues: 6.")
     waiting: Any = dashboard.redis.lrange("queue:idle", 0, -1)
     assert {json.loads(raw)["jid"] for raw in waiting} == {f"cause{i}" for i in range(COUNT)}
 
@@ -55,10 +56,10 @@ def test_a_cause_is_retried_in_waves_as_it_was_said(dashboard: Dashboard, page: 
     press(page, "Retry in waves …")
     page.get_by_label("Jobs of a wave").fill("2")
     page.get_by_label("Seconds from wave to wave").fill("3600")
-    page.get_by_role("button", name="Calculate again").click()
+    follow(page.get_by_role("button", name="Calculate again"))
     expect(page.locator("main")).to_contain_text("2 jobs every 1 h: the last runs in 2 h. Waves: 3.")
-    page.get_by_role("button", name="Retry in waves: 6").click()
-    expect(page.get_by_role("status").first).to_contain_text("Put into waves: 6.")
+    follow(page.get_by_role("button", name="Retry in waves: 6"))
+    expect(told(page)).to_contain_text("Put into waves: 6.")
     # Those of the first wave may run at once.
     later = [at - time.time() for at in times(dashboard) if at > time.time() + 1800]
     assert [round(seconds / 3600) for seconds in later] == [1, 1, 2, 2]
@@ -72,17 +73,17 @@ def test_a_cause_is_retried_in_waves_as_it_was_said(dashboard: Dashboard, page: 
 def test_only_the_retries_of_a_cause_are_moved_to_the_dead(dashboard: Dashboard, page: Page) -> None:
     page.goto("/failures")
     press(page, "Move to dead")
-    page.get_by_role("button", name="Move to dead: 3").click()
-    expect(page.get_by_role("status").first).to_contain_text("Moved to the dead set: 3.")
+    follow(page.get_by_role("button", name="Move to dead: 3"))
+    expect(told(page)).to_contain_text("Moved to the dead set: 3.")
     assert (dashboard.redis.zcard("retry"), dashboard.redis.zcard("dead")) == (0, COUNT + 1)
 
 
 def test_a_cause_is_deleted_and_the_others_stay(dashboard: Dashboard, page: Page) -> None:
     page.goto("/failures")
     press(page, "Delete")
-    page.get_by_role("link", name="Cancel").click()
+    follow(page.get_by_role("link", name="Cancel"))
     press(page, "Delete")
-    page.get_by_role("button", name="Delete: 6").click()
-    expect(page.get_by_role("status").first).to_contain_text("Deleted: 6.")
+    follow(page.get_by_role("button", name="Delete: 6"))
+    expect(told(page)).to_contain_text("Deleted: 6.")
     expect(page.locator(".cause")).to_have_count(1)
     assert (dashboard.redis.zcard("retry"), dashboard.redis.zcard("dead")) == (0, 1)

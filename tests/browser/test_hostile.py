@@ -15,6 +15,7 @@ from jobd.client import metric_keys
 from jobd.client.cron_set import CronSet
 from jobd.client.keys import Keys
 from jobd.web.masking import HIDDEN
+from tests.browser.acts import enter, of_all, press
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard, dashboard_of
 from tests.browser.places import PATTERNS, path_of
@@ -138,11 +139,10 @@ def test_hostile_text_is_seen_as_it_is(dashboard: Dashboard, page: Page) -> None
 def test_a_question_about_hostile_text_shows_it_as_text(page: Page) -> None:
     for path, text in (("/retries", "<b"), ("/dead", "onerror=alert(1)")):
         page.goto(path)
-        page.locator("main input[name=q]:visible").fill(text)
-        page.locator("main input[name=q]:visible").press("Enter")
+        enter(page.locator("main input[name=q]:visible"), text)
         assert page.evaluate(CAME_FROM_DATA) == []
-        page.locator("form", has=page.locator("input[name=all]")).locator("button[value=delete]").first.click()
-        page.locator("input[name=confirmed]").first.wait_for(state="attached")
+        press(of_all(page), "delete")
+        expect(page.locator("input[name=confirmed]").first).to_be_attached()
         assert page.evaluate(CAME_FROM_DATA) == []
 
 

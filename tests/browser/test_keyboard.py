@@ -9,8 +9,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from jobd.client.queues import Queue
 from jobd.web import render
+from tests.browser.acts import row_of
 from tests.browser.dashboards import Dashboard
-from tests.browser.test_actions import row_of
 from tests.client.api import payload
 from tests.waiting import wait_until
 

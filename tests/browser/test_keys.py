@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.acts import follow, lead
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
 
@@ -21,9 +23,8 @@ def ticked(page: Page) -> list[bool]:
 def test_g_and_a_letter_go_to_a_page_and_slash_to_the_finder(page: Page) -> None:
     page.goto("/")
     for letter, path in (("q", "/queues"), ("b", "/busy"), ("r", "/retries"), ("d", "/dead"), ("o", "/")):
-        page.keyboard.press("g")
-        page.keyboard.press(letter)
-        page.wait_for_url(re.compile(f"{re.escape(path)}$"))
+        lead(page, letter)
+        assert urlsplit(page.url).path == path
     page.keyboard.press("/")
     expect(page.locator("#find")).to_be_focused()
     page.keyboard.type("gr?")
@@ -61,18 +62,17 @@ def test_shift_and_a_click_tick_a_range(page: Page) -> None:
 def test_enter_opens_the_row(page: Page) -> None:
     page.goto("/dead")
     page.keyboard.press("j")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/jobs/**")
+    with page.expect_navigation(url="**/jobs/**"):
+        page.keyboard.press("Enter")
 
 
 def test_capitals_change_what_is_ticked_after_a_question(dashboard: Dashboard, page: Page) -> None:
     page.goto("/dead")
     page.keyboard.press("j")
-    page.keyboard.press("Shift+D")
+    with page.expect_navigation():
+        page.keyboard.press("Shift+D")
     expect(page.locator("main form.warn")).to_contain_text("Delete")
-    page.keyboard.press("g")
-    page.keyboard.press("d")
-    page.wait_for_url("**/dead")
+    lead(page, "d")
     assert dashboard.redis.zcard("dead") == 2
 
 
@@ -98,7 +98,7 @@ def test_p_pauses_t_changes_the_colours_and_a_question_mark_helps(page: Page) ->
 def test_the_keys_can_be_turned_off(page: Page) -> None:
     page.goto("/")
     page.keyboard.press("?")
-    page.get_by_role("link", name="Turn the keys off").click()
+    follow(page.get_by_role("link", name="Turn the keys off"))
     expect(page.locator("html")).to_have_attribute("data-keys", "off")
     page.keyboard.press("p")
     page.keyboard.press("g")
@@ -111,14 +111,14 @@ def test_times_are_those_of_the_device_when_that_is_chosen(open_page: OpenPage) 
     page = open_page("/retries", timezone_id="Asia/Ho_Chi_Minh")
     assert "UTC" in str(page.locator("main time").first.get_attribute("title"))
     page.locator("#display summary").click()
-    page.locator('[data-set="clock"][data-to="local"]').click()
+    follow(page.locator('[data-set="clock"][data-to="local"]'))
     expect(page.locator("main time").first).to_have_attribute("title", re.compile("Asia/(Ho_Chi_Minh|Saigon)"))
 
 
 def test_a_phone_reaches_all_pages_by_its_bar(open_page: OpenPage) -> None:
     page = open_page("/", phone=True)
-    page.locator(".tabs").get_by_role("link", name="Retries").click()
-    page.wait_for_url("**/retries")
+    follow(page.locator(".tabs").get_by_role("link", name="Retries"))
+    assert page.url.endswith("/retries")
     page.locator(".tabs").get_by_role("link", name="More").click()
-    page.locator(".rail").get_by_role("link", name="Metrics").click()
-    page.wait_for_url("**/metrics")
+    follow(page.locator(".rail").get_by_role("link", name="Metrics"))
+    assert page.url.endswith("/metrics")

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from jobd.web import render
 from jobd.web.vietnamese import VIETNAMESE
+from tests.browser.acts import enter, follow
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
 from tests.browser.places import PATTERNS, data_of, path_of, said
@@ -38,17 +39,18 @@ def test_a_page_says_what_the_interface_for_programs_says(
     pattern: str, javascript: bool, dashboard: Dashboard, open_page: OpenPage
 ) -> None:
     path = path_of(pattern, dashboard)
-    page = open_page(path, javascript=javascript)
+    page, missing = open_page(javascript=javascript), list[str]()
 
-    def missing() -> list[str]:
+    def says_all() -> bool:
         """Between the two readings a heartbeat may come."""
         page.goto(path)
         shown = words(page)
-        return [text for text in said(data_of(dashboard, path)) if not is_in(" ".join(text.split()), shown)]
+        missing[:] = [text for text in said(data_of(dashboard, path)) if not is_in(" ".join(text.split()), shown)]
+        return not missing
 
     with contextlib.suppress(AssertionError):
-        wait_until(lambda: not missing(), "all is said", 3)
-    assert missing() == []
+        wait_until(says_all, "all is said")
+    assert missing == []
     assert page.locator("h1").count() == 1
     assert page.title().endswith("jobd")
 
@@ -69,7 +71,7 @@ def test_each_job_of_a_set_has_a_row_that_leads_to_it(path: str, key: str, dashb
     for number, job in enumerate(dashboard.api(path)["jobs"]):
         expect(rows.nth(number)).to_contain_text(job["class"])
         expect(rows.nth(number)).to_contain_text(job["args"])
-    rows.first.locator("a[href*='/jobs/']").first.click()
+    follow(rows.first.locator("a[href*='/jobs/']").first)
     expect(page.locator("h1")).to_contain_text(dashboard.api(path)["jobs"][0]["class"])
     expect(page.locator("main")).to_contain_text(dashboard.api(path)["jobs"][0]["jid"])
 
@@ -77,7 +79,7 @@ def test_each_job_of_a_set_has_a_row_that_leads_to_it(path: str, key: str, dashb
 def test_every_page_of_the_menu_is_reached_by_clicking(page: Page) -> None:
     page.goto("/busy")
     for path, title, *_ in render.PAGES:
-        page.locator(f'nav li a[href="{path}"]').first.click()
+        follow(page.locator(f'nav li a[href="{path}"]').first)
         expect(page).to_have_title(f"{title} · jobd")
         expect(page.locator(f'nav li a[href="{path}"]').first).to_have_attribute("aria-current", "page")
 
@@ -92,7 +94,7 @@ def choose_language(page: Page, code: str) -> None:
     link = page.locator(f"a[hreflang={code}]").first
     if not link.is_visible():
         page.locator("details", has=link).locator("summary").first.click()
-    link.click()
+    follow(link)
 
 
 def test_the_language_is_chosen_by_clicking_and_kept(page: Page) -> None:
@@ -119,13 +121,12 @@ def test_what_is_not_there_is_said_so(page: Page, watch: Watch) -> None:
 
 def test_the_job_of_a_running_thread_is_found_by_its_id(dashboard: Dashboard, page: Page) -> None:
     page.goto("/busy")
-    page.get_by_role("link", name="ImportCatalogue").first.click()
+    follow(page.get_by_role("link", name="ImportCatalogue").first)
     expect(page.locator("main")).to_contain_text("Acme")
 
 
 def test_a_search_shows_what_matches(page: Page) -> None:
     page.goto("/retries")
-    page.locator("main input[name=q]:visible").fill("1002")
-    page.locator("main input[name=q]:visible").press("Enter")
+    enter(page.locator("main input[name=q]:visible"), "1002")
     expect(page.locator("main tbody tr")).to_have_count(1)
     expect(page.locator("main tbody tr")).to_contain_text("1002")

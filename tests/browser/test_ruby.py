@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.acts import confirm, follow, go_until, press, row_of, told
 from tests.browser.dashboards import Dashboard, dashboard_of
 from tests.browser.places import PATTERNS, data_of, path_of
-from tests.browser.test_actions import confirm, go_until, press, row_of, told
 from tests.interop.needed import missing
 from tests.interop.ruby_process import Console, Sidekiq
 from tests.servers import RedisServer
@@ -78,7 +78,7 @@ def test_its_jobs_its_process_and_its_cron_are_shown(page: Page) -> None:
 
 def test_the_page_of_a_job_has_its_backtrace(page: Page) -> None:
     page.goto("/retries")
-    row_of(page, "RubyBreaks").locator("a[href*='/jobs/']").first.click()
+    follow(row_of(page, "RubyBreaks").locator("a[href*='/jobs/']").first)
     expect(page.locator("main")).to_contain_text("jobs.rb")
 
 

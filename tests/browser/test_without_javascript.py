@@ -9,10 +9,10 @@ from playwright.sync_api import Page, expect
 
 from jobd.client.queues import Queue
 from jobd.web import render
+from tests.browser.acts import confirm, enter, follow, go_until, press, row_of, told
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
 from tests.browser.places import PATTERNS, path_of
-from tests.browser.test_actions import confirm, go_until, press, row_of, told
 from tests.browser.test_pages import choose_language
 from tests.client.api import fill_set, payload
 from tests.waiting import wait_until
@@ -31,7 +31,7 @@ def test_every_page_is_there(dashboard: Dashboard, plain: Page) -> None:
         assert answer.status == 200
         assert len(plain.locator("main").inner_text()) > 50
     for path, title, *_ in render.PAGES:
-        plain.locator(f'nav li a[href="{path}"]').first.click()
+        follow(plain.locator(f'nav li a[href="{path}"]').first)
         expect(plain).to_have_title(f"{title} · jobd")
 
 
@@ -46,12 +46,11 @@ def test_lists_are_read_to_their_end_and_searched(dashboard: Dashboard, plain: P
     plain.goto("/scheduled")
     pages = 1
     while (link := plain.locator("a[rel=next]")).count():
-        link.first.click()
+        follow(link.first)
         pages += 1
     assert pages == 3
     dashboard.redis.zremrangebyscore("schedule", 5_000_000_000.0, "+inf")
-    plain.locator("main input[name=q]:visible").fill("SendReminder")
-    plain.locator("main input[name=q]:visible").press("Enter")
+    enter(plain.locator("main input[name=q]:visible"), "SendReminder")
     expect(plain.locator("main tbody tr")).to_have_count(2)
 
 
@@ -63,7 +62,7 @@ def test_a_job_is_retried_and_another_deleted_after_a_question(dashboard: Dashbo
     row_of(plain, '"n1"').get_by_role("checkbox").check()
     press(plain, "retry")
     expect(told(plain)).to_contain_text("1")
-    row_of(plain, '"n2"').locator("a[href*='/jobs/']").first.click()
+    follow(row_of(plain, '"n2"').locator("a[href*='/jobs/']").first)
     press(plain.locator("main"), "delete")
     confirm(plain)
     expect(told(plain)).to_contain_text("1")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, Response
+    from playwright.sync_api import ConsoleMessage, Dialog, Page, Request, Response
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -27,11 +27,8 @@ class Watch:
         """Let answers with these statuses pass from now on."""
         self._expected |= set(statuses)
 
-    def over(self, context: BrowserContext) -> None:
-        """Watch all pages of a context."""
-        context.on("page", self._watch)
-
-    def _watch(self, page: Page) -> None:
+    def over(self, page: Page) -> None:
+        """Watch a page."""
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
         page.on("dialog", self._dialog)
