@@ -107,6 +107,11 @@ class CronEntry:
         return self.status != "disabled"
 
     @property
+    def skips(self) -> float | None:
+        """The tick that is not to be run, by `CronSet.skip_next`; None without one."""
+        return payload.read_time(self.stored.get("skip"))
+
+    @property
     def schedule(self) -> Schedule:
         """When it is due. Raises InvalidCron."""
         return expression.parse(self.cron)
@@ -117,10 +122,12 @@ class CronEntry:
         return self.schedule.timezone
 
     def next_time(self, after: float) -> float | None:
-        """The first tick after `after`; None when it is disabled or cannot be used."""
+        """The first tick after `after` that is not skipped; None when it is disabled or cannot be used."""
         if self.problem is not None or not self.enabled:
             return None
         found = self.schedule.after(after)
+        if found == self.skips:
+            found = self.schedule.after(found)
         return found if math.isfinite(found) else None
 
 

@@ -19,10 +19,12 @@ from jobd.client.keys import Keys
 from jobd.client.payload import Timestamps
 from jobd.client.scripts import Call, CronClaim, CronOutcome, CronPush
 
-Skipped = Literal["late", "overlap", "middleware"]
+Skipped = Literal["late", "overlap", "middleware", "asked"]
 
 EXPECTED = ("cron", "status", "klass", "message", "args", "date_as_argument", "active_job", "overlap", "catch_up")
 """Fields that must be as they were read when a tick is claimed: whoever has disabled an entry can rely on it."""
+_INSTEAD: tuple[Skipped, ...] = ("overlap", "asked")
+"""What a tick that was to be run may become, as Redis alone knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class CronRun:
     """What became of one tick. Times are epoch seconds.
 
     `tick` is None for a run by hand and for one that sidekiq-cron pushed. `jid` is that of the job, `skipped` says
-    why there is none: `late`, `overlap` (the last job had not ended) or `middleware` (client middleware stopped it).
+    why there is none: `late`, `overlap` (the last job had not ended), `middleware` (client middleware stopped it) or
+    `asked` (somebody wanted this tick skipped).
     `missed` is how many ticks before this one were not run at all, counted up to 1,000.
     """
 
@@ -92,7 +95,7 @@ def give_up(keys: Keys, entry: CronEntry, tick: float, now: float, missed: int) 
 def _call(
     keys: Keys, entry: CronEntry, tick: float | None, now: float, push: CronPush | None, run: CronRun
 ) -> Call[CronOutcome]:
-    overlapping = CronRun(tick, now, None, "overlap", run.missed)
+    overlapping, asked = (CronRun(tick, now, None, why, run.missed).as_json() for why in _INSTEAD)
     expected = {key: entry.stored.get(key, "") for key in EXPECTED}
     claim: CronClaim = "tick"
     if tick is None:
@@ -107,7 +110,7 @@ def _call(
         (cron.tick_name(moment), moment),
         now,
         push,
-        runs=(run.as_json(), overlapping.as_json()),
+        runs=(run.as_json(), overlapping, asked),
         expected=expected,
     )
 

@@ -5,6 +5,7 @@ What an entry holds is in `cron.py`. Ticking is done by worker processes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -126,6 +127,26 @@ class CronSet:
     def disable(self, name: str) -> bool:
         """Have an entry tick no more, until it is enabled. That outlasts restarts."""
         return self._change(name, "disabled")
+
+    def skip_next(self, name: str, tick: float | None = None) -> float | None:
+        """Have the next tick of an entry not run its job; returns that tick, in epoch seconds.
+
+        Once: the tick after it runs, and it ends too when that tick is missed. With `tick` only if the next one is
+        still that. None when there is no such entry, or no such tick to come: it is disabled, or has just run.
+        Ticks of sidekiq-cron do not look.
+        """
+        entry, now = self.find(name), self._now()
+        if entry is None or not entry.enabled or entry.problem is not None:
+            return None
+        found = entry.schedule.after(now)
+        if not math.isfinite(found) or tick not in (None, found):
+            return None
+        call = scripts.cron_skip(self._keys, name, (cron.tick_name(found), found), entry.cron)
+        return found if self._send(call) else None
+
+    def unskip(self, name: str) -> bool:
+        """Have the next tick of an entry run after all. False: none was to be skipped."""
+        return bool(self._redis.hdel(self._keys.cron_entry(name), "skip"))
 
     def enqueue_now(self, name: str) -> str | None:
         """Push the job of an entry at once, also of a disabled one, and whether or not an earlier one has ended.

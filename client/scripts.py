@@ -595,7 +595,7 @@ def clear(keys: Keys, queue: str) -> Call[int]:
 
 CronClaim = Literal["tick", "late", "hand"]
 """How a tick is claimed: by being the first to enter it, by being the first to come so far, not at all."""
-CronOutcome = Literal["PUSHED", "NOTED", "OVERLAP", "TAKEN", "CHANGED"]
+CronOutcome = Literal["PUSHED", "NOTED", "OVERLAP", "SKIPPED", "TAKEN", "CHANGED"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -621,13 +621,13 @@ def cron_tick(
     now: float,
     push: CronPush | None,
     *,
-    runs: tuple[bytes, bytes],
+    runs: tuple[bytes, bytes, bytes],
     expected: Mapping[str, str],
 ) -> Call[CronOutcome]:
     """Claim one tick of an entry (its name and time) and push its job, or with None only note that it is not run.
 
-    `runs` are what the list of runs gets, and what it gets instead when the last job has not ended. The fields
-    `expected` must be as the caller has read them.
+    `runs` are what the list of runs gets, and what it gets instead when the last job has not ended, and when the tick
+    was to be skipped. The fields `expected` must be as the caller has read them.
     """
     job = push or CronPush(defaults.QUEUE, b"", "", 0.0, b"", "")
     own = [keys.cron_entry(name), keys.cron_enqueued(name), keys.cron_history(name), keys.cron_runs(name)]
@@ -658,6 +658,12 @@ def cron_change(keys: Keys, name: str, last_tick: str, now: float, fields: Mappi
     arguments = [last_tick, repr(now), *(value for pair in fields.items() for value in pair)]
     own = [keys.cron_entry(name), keys.cron_enqueued(name)]
     return Call(load("cron_change"), own, arguments, bool)
+
+
+def cron_skip(keys: Keys, name: str, tick: tuple[str, float], cron: str) -> Call[bool]:
+    """Have one tick of an entry (its name and time) skipped. False: it is none of `cron`, not to come, or taken."""
+    own = [keys.cron_entry(name), keys.cron_enqueued(name)]
+    return Call(load("cron_skip"), own, [tick[0], repr(tick[1]), cron.encode("utf-8", "surrogateescape")], bool)
 
 
 def cron_hold(keys: Keys, name: str, jid: str, seconds: float) -> Call[bool]:

@@ -109,6 +109,8 @@ _CAUSE: dict[str, Any] = {
     },
 }
 _AT = {"at": {"type": "string", "description": "for reschedule: epoch seconds, ISO 8601, or 10m from now"}}
+_CRON = ["enable", "disable", "skip", "unskip", "run", "delete"]
+_TICK = {"tick": {"type": "string", "description": "for skip: the next run, in epoch seconds; refused if it is not"}}
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/queues/{name}": (["pause", "resume", "clear", "delete"], {**_MANY, "typed": _TEXT}),
     "/retries": (["retry", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
@@ -127,13 +129,14 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/busy/{identity}": (["stacks"], {}),
     "/failures": (["retry", "waves", "kill", "delete"], _CAUSE),
     "/cron": (
-        ["enable", "disable", "run", "delete", "enable_all", "disable_all"],
+        [*_CRON, "enable_all", "disable_all"],
         {
             "name": _TEXT,
+            **_TICK,
             "confirmed": {"enum": ["yes"], "description": "of delete and all; without it the answer is 409"},
         },
     ),
-    "/cron/{name}": (["enable", "disable", "run", "delete"], {"confirmed": _TEXT}),
+    "/cron/{name}": (_CRON, {**_TICK, "confirmed": _TEXT}),
 }
 
 

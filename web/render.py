@@ -74,6 +74,8 @@ MESSAGES = {
     "stacks": "Asked for its stacks.",
     "enable": "The entry is enabled.",
     "disable": "The entry is disabled.",
+    "skip": "The next run is skipped.",
+    "unskip": "The next run is not skipped any more.",
     "run": "The job was pushed.",
     "waves": "Put into waves: {moved}.",
     "delete_entry": "The entry is deleted.",

@@ -614,4 +614,11 @@ VIETNAMESE = {
     "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
         "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
     ),
+    "Skip next run": "Bỏ qua lần chạy tới",
+    "Run it after all": "Vẫn chạy lần tới",
+    "Next run is skipped: {time} UTC": "Lần chạy tới bị bỏ qua: {time} UTC",
+    "Unless sidekiq-cron ticks: it does not know of that.": "Trừ khi sidekiq-cron chạy mục này: nó không biết điều đó.",
+    "somebody wanted it skipped": "có người đã yêu cầu bỏ qua",
+    "The next run is skipped.": "Lần chạy tới bị bỏ qua.",
+    "The next run is not skipped any more.": "Lần chạy tới không còn bị bỏ qua.",
 }

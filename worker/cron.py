@@ -165,8 +165,11 @@ class CronTicker:
             outcome = self._send(cron_push.give_up(self._keys, entry, decided.late, now, missed))
             if outcome == "CHANGED":
                 return False
-            if outcome == "NOTED":
-                _tell_of_missed(entry, missed + 1)
+            if outcome == "SKIPPED":
+                _tell(entry, decided.late, outcome, None)
+            given_up = {"NOTED": missed + 1, "SKIPPED": missed}.get(outcome)
+            if given_up:
+                _tell_of_missed(entry, given_up)
             missed = 0
         for tick in decided.run:
             made = cron_push.attempt(self._keys, entry, tick, now, self._timestamps, missed=missed)
@@ -271,6 +274,8 @@ def _tell(entry: CronEntry, tick: float, outcome: CronOutcome, jid: str | None) 
         log.event("cron.skipped", entry=entry.name, tick=name, reason="its last job has not ended")
     elif outcome == "NOTED":
         log.event("cron.skipped", entry=entry.name, tick=name, reason="client middleware stopped it")
+    elif outcome == "SKIPPED":
+        log.event("cron.skipped", entry=entry.name, tick=name, reason="somebody wanted it skipped")
 
 
 def _tell_of_missed(entry: CronEntry, missed: int) -> None:

@@ -8,9 +8,9 @@
 -- ARGV[8]  seconds that runs are kept   ARGV[9]  name of the queue   ARGV[10]  job JSON; "" to push nothing
 -- ARGV[11] jid   ARGV[12] milliseconds for which the job keeps the next one, 0 for not at all
 -- ARGV[13] value of last_enqueue_time   ARGV[14] of jid_history   ARGV[15] of runs   ARGV[16] of runs if the last job has not ended
--- ARGV[17…] field of the entry, the value that it must still have
--- returns  "PUSHED"; "NOTED" when nothing was to be pushed; "OVERLAP" when the last job has not ended; "TAKEN" when another
---          has the tick; "CHANGED" when the entry is not the one that the caller has read
+-- ARGV[17] of runs if it was asked to skip this tick   ARGV[18…] field of the entry, the value that it must still have
+-- returns  "PUSHED"; "NOTED" when nothing was to be pushed; "OVERLAP" when the last job has not ended; "SKIPPED" when somebody
+--          wanted this tick skipped; "TAKEN" when another has it; "CHANGED" when the entry is not the one that the caller has read
 -- atomic   so that whoever claims a tick has pushed its job: nobody can die in between
 --- include _types
 local wanted = {"hash", "zset", "list", "list", "string", "set", "list"}
@@ -19,7 +19,7 @@ for i = 1, #KEYS do
     return redis.error_reply("WRONGTYPE " .. KEYS[i] .. " is no " .. wanted[i] .. "; nothing was changed")
   end
 end
-for i = 17, #ARGV, 2 do
+for i = 18, #ARGV, 2 do
   if (redis.call("HGET", KEYS[1], ARGV[i]) or "") ~= ARGV[i + 1] then return "CHANGED" end
 end
 -- Of what was before the oldest claim that is remembered nobody can tell whether it was run.
@@ -37,6 +37,14 @@ local function note(run)
   redis.call("LPUSH", KEYS[4], run)
   redis.call("LTRIM", KEYS[4], 0, ARGV[7] - 1)
   redis.call("EXPIRE", KEYS[4], ARGV[8])
+end
+local skip = ARGV[1] ~= "hand" and tonumber(redis.call("HGET", KEYS[1], "skip") or "")
+if skip and tonumber(ARGV[3]) >= skip then
+  redis.call("HDEL", KEYS[1], "skip")
+  if tonumber(ARGV[3]) == skip then
+    note(ARGV[17])
+    return "SKIPPED"
+  end
 end
 if ARGV[10] == "" then
   note(ARGV[15])

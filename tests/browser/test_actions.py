@@ -221,6 +221,20 @@ class TestCron:
         expect(told(page)).to_be_visible()
         assert "by hand" not in entries
 
+    def test_the_next_run_is_skipped_and_taken_back(self, dashboard: Dashboard, page: Page) -> None:
+        entries = CronSet(dashboard.client)
+        page.goto("/cron")
+        press(row_of(page, "nightly_report"), "skip")
+        expect(told(page)).to_be_visible()
+        expect(row_of(page, "nightly_report")).to_contain_text("skipped")
+        entry = entries.find("nightly_report")
+        assert entry is not None
+        assert entry.skips is not None
+        page.get_by_role("link", name="nightly_report").first.click()
+        press(page.locator("main"), "unskip")
+        expect(told(page)).to_be_visible()
+        assert not entries.unskip("nightly_report")
+
     def test_one_runs_now(self, dashboard: Dashboard, page: Page) -> None:
         before, _ = dashboard.jobd.statistics()
         page.goto("/cron")

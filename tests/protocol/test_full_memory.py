@@ -201,7 +201,7 @@ def test_an_application_is_told_that_memory_is_full_and_what_to_do(
 def test_a_tick_of_the_cron_is_refused_whole_and_its_entry_can_still_be_disabled(owner: Owner) -> None:
     assert owner.send(scripts.cron_save(KEYS, "a", "tick", NOW, "", "* * * * *", {"klass": "A"}))
     push = CronPush("new", b"job", "jid", 60.0, b"{}", "then")
-    owner.send(scripts.cron_tick(KEYS, "a", "tick", ("first", NOW), NOW, push, runs=(b"", b""), expected={}))
+    owner.send(scripts.cron_tick(KEYS, "a", "tick", ("first", NOW), NOW, push, runs=(b"", b"", b""), expected={}))
     fill(owner.redis)
     before = state.read(owner.redis)
     for claim, job in (("tick", push), ("late", push), ("late", None), ("hand", push)):
@@ -212,7 +212,7 @@ def test_a_tick_of_the_cron_is_refused_whole_and_its_entry_can_still_be_disabled
             ("second", NOW + 9),
             NOW + 99,
             job,
-            runs=(b"", b""),
+            runs=(b"", b"", b""),
             expected={},  # type: ignore[arg-type]
         )
         with pytest.raises(OutOfMemoryError):

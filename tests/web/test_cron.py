@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -149,6 +150,61 @@ def test_an_entry_is_run_from_its_page(browser: Browser, redis: Redis, client: C
     [job] = queued(redis, "cron")
     assert [(run["jid"], run["state"]) for run in browser.data("/cron/tick")["runs"]] == [(job["jid"], "by hand")]
     assert browser.act("/cron", action="explode", name="tick").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/cron", "/cron/tick"])
+def test_the_next_run_is_skipped_and_taken_back(path: str, browser: Browser, redis: Redis, client: Client) -> None:
+    CronSet(client).create("tick", "0 3 1 1 *", "HardJob")
+    [shown] = [each["value"] for each in Page.of(browser.get(path).text).all("input") if each.get("name") == "tick"]
+    form = {"action": "skip", "name": "tick", "tick": str(shown)}
+    done = browser.post(path, form)
+    assert "The next run is skipped." in browser.get(done.headers["location"]).text
+    told = browser.data("/cron/tick")
+    assert (told["skips"], [each["skipped"] for each in told["next"]]) == (float(str(shown)), [True] + [False] * 4)
+    assert browser.data("/cron")["entries"][0]["skips"] == told["skips"]
+    assert "Next run is skipped: 20" in browser.get("/cron/tick").text
+    assert "‖ skipped" in browser.get(path).text
+    assert 'value="unskip"' in browser.get(path).text
+    assert browser.post(path, {**form, "action": "unskip"}).status_code == 303
+    assert 'value="skip"' in browser.get(path).text
+    refused = browser.post(path, {**form, "action": "unskip"})
+    assert (refused.status_code, "somebody took it back" in refused.text) == (400, True)
+    records: list[Any] = redis.xrange("jobd:audit")
+    assert [(r[b"action"], r[b"target"], r[b"result"]) for _, r in records] == [
+        (b"skip", b"tick", b"done"),
+        (b"unskip", b"tick", b"done"),
+        (b"unskip", b"tick", b"failed"),
+    ]
+
+
+def test_only_the_run_that_was_shown_is_skipped(browser: Browser, redis: Redis, client: Client) -> None:
+    CronSet(client).create("tick", "0 3 1 1 *", "HardJob")
+    [tick] = CronSet(client).find("tick").schedule.between(time.time(), time.time() + 366 * 86_400)  # type: ignore[union-attr]
+    for odd in ("x", "nan", str(tick - 60), "1e400"):
+        assert browser.act("/cron/tick", action="skip", tick=odd).status_code == 400
+    assert not redis.hexists("cron_job:tick", "skip")
+    assert browser.act("/cron/none", action="skip").status_code == 404
+    assert browser.act("/cron/tick", action="skip").status_code == 200
+    CronSet(client).disable("tick")
+    assert browser.data("/cron/tick")["skips"] is None
+    assert browser.act("/cron/tick", action="skip").status_code == 400
+
+
+def test_a_skipped_run_is_among_the_last_ones(browser: Browser, redis: Redis, client: Client) -> None:
+    CronSet(client).create("tick", "@daily", "HardJob")
+    redis.lpush("jobd:cron:tick:runs", CronRun(100.0, 100.1, None, "asked").as_json())
+    assert [run["state"] for run in browser.data("/cron/tick")["runs"]] == ["skipped"]
+    assert "‖ skipped: somebody wanted it skipped" in Page.of(browser.get("/cron/tick").text).text
+
+
+def test_an_entry_in_utc_has_one_column_of_times(browser: Browser, client: Client) -> None:
+    CronSet(client).create("here", "@daily", "HardJob")
+    CronSet(client).create("there", "@daily", "HardJob", timezone="Asia/Ho_Chi_Minh")
+    for name, zones in (("here", 1), ("there", 2)):
+        page = browser.get(f"/cron/{name}").text
+        assert (page.count('scope="col">UTC'), page.count("Ho_Chi_Minh</th>")) == (1, zones - 1)
+        assert page.count('data-label="UTC"') == 5
+        assert page.count('data-label="Asia/Ho_Chi_Minh"') == 5 * (zones - 1)
 
 
 @pytest.mark.parametrize("action", [*cron.ONE, *cron.ALL])

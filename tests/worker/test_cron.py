@@ -591,3 +591,95 @@ def test_of_two_workers_one_ticks_and_the_other_takes_over(run_worker: RunWorker
     assert len(runs) == len(set(runs))
     assert runs == [runs[0] + i for i in range(len(runs))]  # type: ignore[operator]
     assert time.time() - runs[-1] < 30  # type: ignore[operator]
+
+
+class TestSkipping:
+    """One tick that somebody wants skipped, by whoever ticks."""
+
+    def test_it_is_not_run_and_noted_and_the_one_after_it_runs(
+        self, make: Callable[..., CronTicker], crons: CronSet, redis: Redis, events: Events
+    ) -> None:
+        crons.create("a", "*/10 * * * * *", "A", date_as_argument=True)
+        tickers = [make(), make()]
+        for ticker in tickers:
+            ticker.run(NOON + 0.5)
+        assert crons.skip_next("a") == NOON + 10
+        entry = crons.find("a")
+        assert entry is not None
+        assert (entry.skips, entry.next_time(NOON)) == (NOON + 10, NOON + 20)
+        for second in range(1, 31):
+            for ticker in tickers:
+                ticker.run(NOON + second + 0.5)
+        assert ticks(redis) == [20, 30]
+        assert [(run.tick, run.skipped) for run in crons.runs("a")] == [
+            (NOON + 30, None),
+            (NOON + 20, None),
+            (NOON + 10, "asked"),
+        ]
+        assert not redis.hexists("cron_job:a", "skip")
+        assert [each["reason"] for each in events.named("cron.skipped")] == ["somebody wanted it skipped"]
+
+    def test_it_can_be_taken_back(self, make: Callable[..., CronTicker], crons: CronSet, redis: Redis) -> None:
+        crons.create("a", "*/10 * * * * *", "A", date_as_argument=True)
+        crons.skip_next("a")
+        assert (crons.unskip("a"), crons.unskip("a"), crons.unskip("none")) == (True, False, False)
+        make().run(NOON + 10.5)
+        assert ticks(redis) == [10]
+
+    @pytest.mark.parametrize(
+        ("catch_up", "run", "noted"),
+        [
+            ("skip", [], [(70, "asked", 1), (90, None, 0)]),
+            ("once", [], [(70, "asked", 1), (90, None, 0)]),
+            ("all", [60], [(60, None, 0), (70, "asked", 0), (90, None, 0)]),
+        ],
+    )
+    def test_one_that_comes_late_is_skipped_all_the_same(
+        self,
+        catch_up: Any,
+        run: list[float],
+        noted: list[Any],
+        make: Callable[..., CronTicker],
+        crons: CronSet,
+        redis: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        crons.create("a", "0,10,30 1 12 * * *", "A", date_as_argument=True, catch_up=catch_up)
+        make().run(NOON)
+        monkeypatch.setattr(CronSet, "_now", lambda self: NOON + 65)
+        assert crons.skip_next("a") == NOON + 70
+        make().run(NOON + 149)
+        assert ticks(redis) == [*run, 90]
+        found = [(run.tick - NOON, run.skipped, run.missed) for run in crons.runs("a") if run.tick]
+        assert sorted(found) == noted
+
+    @pytest.mark.parametrize("catch_up", ["skip", "once", "all"])
+    def test_it_ends_with_a_later_tick(
+        self, catch_up: Any, make: Callable[..., CronTicker], crons: CronSet, redis: Redis
+    ) -> None:
+        crons.create("a", "* * * * *", "A", catch_up=catch_up)
+        crons.skip_next("a")
+        make().run(NOON + 600)
+        assert not redis.hexists("cron_job:a", "skip")
+
+    def test_another_expression_ends_it_and_nothing_else_does(self, crons: CronSet, redis: Redis) -> None:
+        crons.create("a", "* * * * *", "A")
+        crons.skip_next("a")
+        crons.create("a", "* * * * *", "B", description="another")
+        crons.enqueue_now("a")
+        assert redis.hexists("cron_job:a", "skip")
+        crons.create("a", "*/2 * * * *", "B")
+        assert not redis.hexists("cron_job:a", "skip")
+
+    def test_what_does_not_come_is_not_skipped(
+        self, make: Callable[..., CronTicker], crons: CronSet, redis: Redis
+    ) -> None:
+        crons.create("off", "* * * * *", "A", status="disabled")
+        crons.create("a", "* * * * *", "A")
+        redis.hset("cron_job:odd", mapping={"cron": "99 * * * *", "status": "enabled"})
+        assert [crons.skip_next(name) for name in ("off", "none", "odd")] == [None, None, None]
+        assert crons.skip_next("a", NOON + 120) is None
+        make().run(NOON + 60)  # by a clock that is a little ahead
+        assert crons.skip_next("a", NOON + 60) is None
+        assert not redis.exists("cron_job:none")
+        assert not any(redis.hexists(f"cron_job:{name}", "skip") for name in ("off", "a", "odd"))

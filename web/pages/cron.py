@@ -15,6 +15,7 @@ from jobd.client.cron_expression import Schedule, parse
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet, decoded
 from jobd.client.errors import InvalidCron
+from jobd.client.payload import read_time
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import as_json, cut
 from jobd.web.questions import Question, name_of
@@ -34,7 +35,7 @@ OFTEN = 48
 """Runs a day from which on an entry is not drawn: it would be in every bar."""
 CLASHES = 20
 CLASH_NAMES = 10
-ONE = ("enable", "disable", "run", "delete")
+ONE = ("enable", "disable", "skip", "unskip", "run", "delete")
 ALL = ("enable_all", "disable_all")
 _HISTORY = 10
 _MOST_KNOWN = 2_000
@@ -127,6 +128,7 @@ def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) ->
         "catch_up": entry.catch_up,
         "problem": ctx.masker.text(entry.problem or ""),
         "next": ahead,
+        "skips": entry.skips if entry.skips in ahead else None,
         "last": entry.last_time,
         "runs": [_run(run) for run in runs],
     }
@@ -183,7 +185,7 @@ def show_entry(ctx: Context) -> View:
     now = ctx.read_totals().now
     row = _row(entry, runs, ctx, now)
     if entry.problem is None:
-        row["next"] = upcoming(entry.schedule, _ahead(entry, now, NEXT_RUNS_OF_ONE), now)
+        row["next"] = upcoming(entry.schedule, _ahead(entry, now, NEXT_RUNS_OF_ONE), now, entry.skips)
     data = {
         **row,
         "kwargs": as_json(ctx.masker.value(dict(entry.kwargs))) if entry.kwargs else "",
@@ -202,14 +204,17 @@ def _ask_entry(ctx: Context, name: str) -> Question[tuple[CronEntry, list[CronRu
     return _read(name, *told)
 
 
-def upcoming(schedule: Schedule, ticks: Sequence[float], now: float) -> list[dict[str, Any]]:
+def upcoming(
+    schedule: Schedule, ticks: Sequence[float], now: float, skips: float | None = None
+) -> list[dict[str, Any]]:
     """Runs with the time that the clock of the entry's zone shows then, and by how much that was changed before."""
     found, before = [], _offset(schedule, now)
     for tick in ticks:
         local, offset = datetime.fromtimestamp(tick, schedule.zone), _offset(schedule, tick)
         changed = {"before": _hours(before), "after": _hours(offset)} if offset != before else None
         shown = local.strftime("%a %Y-%m-%d %H:%M:%S")
-        found.append({"at": tick, "local": shown, "offset": _hours(offset), "changed": changed})
+        times = {"at": tick, "local": shown, "offset": _hours(offset), "changed": changed}
+        found.append({**times, "skipped": tick == skips})
         before = offset
     return found
 
@@ -273,7 +278,7 @@ def is_deletable(entry: CronEntry) -> bool:
 
 
 def change(ctx: Context) -> View | Done:
-    """Enable, disable, run now or delete an entry; enable or disable all of them."""
+    """Enable, disable, run now or delete an entry, skip its next run; enable or disable all of them."""
     action = ctx.one("action")
     ctx.require("cron")
     if action in ALL:
@@ -283,7 +288,10 @@ def change(ctx: Context) -> View | Done:
     name, entries = name_in(ctx), CronSet(ctx.client)
     if action == "delete":
         return _delete(ctx, entries, name)
-    if action != "run":
+    if action in ("skip", "unskip"):
+        _skip(ctx, entries, name, action)
+        done = True
+    elif action != "run":
         done = entries.enable(name) if action == "enable" else entries.disable(name)
     else:
         try:
@@ -293,6 +301,25 @@ def change(ctx: Context) -> View | Done:
     if not done:
         raise NotFound(f"there is no cron entry {name}, or its job was stopped by middleware")
     return Done(action, ctx.cron_url(name) if ctx.path else ctx.url("/cron"), {"moved": 1})
+
+
+def _skip(ctx: Context, entries: CronSet, name: str, action: str) -> None:
+    """Have the next run skipped, which must be the one that was shown, or not skipped any more."""
+    given = ctx.one("tick")
+    tick = read_time(given) if given else None
+    if given and tick is None:
+        raise BadRequest(f"tick is {given[:50]!r}; give the time of the next run, in epoch seconds, or leave it out")
+    if action == "skip" and entries.skip_next(name, tick) is not None:
+        return
+    if action == "unskip" and entries.unskip(name):
+        return
+    if name not in entries:
+        raise NotFound(f"there is no cron entry {name}")
+    if action == "skip":
+        raise BadRequest(
+            f"cron entry {name} has no such run to come: it has begun, or the entry was changed; look again"
+        )
+    raise BadRequest(f"no run of cron entry {name} is to be skipped: it was skipped already, or somebody took it back")
 
 
 def _delete(ctx: Context, entries: CronSet, name: str) -> View | Done:
