@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
+from jobd.client import cron_words
 from jobd.client.errors import InvalidCron
 
 ALIASES = {
@@ -81,9 +82,11 @@ class Schedule:
     @property
     def words(self) -> str:
         """The same in English, without the time zone: `At 08:00 every day`."""
-        if self.period:
-            return f"Every {self.text.split()[1]}"
-        return str(_simulation(self.fields, datetime(2000, 1, 1, tzinfo=UTC)).explain())
+        return self.said(cron_words.english)
+
+    def said(self, say: cron_words.Say) -> str:
+        """The same in the language of `say`, which is given English sentences and the values for their places."""
+        return cron_words.of_interval(self.period, say) if self.period else cron_words.of_fields(self.fields, say)
 
     def after(self, moment: float) -> float:
         """The first tick after `moment`; infinite when none comes within 50 years."""

@@ -262,8 +262,8 @@ def _differences(found: list[float], wanted: list[float]) -> list[str]:
     ("text", "words"),
     [
         ("0 8 * * * Asia/Tokyo", "At 08:00 every day"),
-        ("*/5 * * * *", "Every fifth minute of every hour"),
-        ("@every 90s", "Every 90s"),
+        ("*/5 * * * *", "Every 5 minutes"),
+        ("@every 90s", "Every 90 seconds"),
         ("0 9 * * mon#2", "At 09:00 on the second Monday of the month"),
     ],
 )

@@ -19,6 +19,7 @@ from jobd.client.payload import read_time
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import as_json, cut
 from jobd.web.questions import Question, name_of
+from jobd.web.text import translate
 
 ROWS = 40
 MOST = 200
@@ -111,7 +112,7 @@ def _read(name: str, fields: Any, runs: Any, history: Any) -> tuple[CronEntry, l
 def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) -> dict[str, Any]:
     words, zone, ahead = "", "", list[float]()
     if entry.problem is None:
-        words, zone = entry.schedule.words, entry.timezone
+        words, zone = _words(entry.cron, ctx.language), entry.timezone
         ahead = _ahead(entry, now, NEXT_RUNS)
     return {
         "name": entry.name,
@@ -132,6 +133,11 @@ def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) ->
         "last": entry.last_time,
         "runs": [_run(run) for run in runs],
     }
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _words(expression: str, language: str) -> str:
+    return parse(expression).said(lambda text, /, **values: translate(text, language, values))
 
 
 def _ahead(entry: CronEntry, now: float, count: int) -> list[float]:
