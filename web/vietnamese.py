@@ -615,7 +615,7 @@ VIETNAMESE = {
         "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
     ),
     "Skip next run": "Bỏ qua lần chạy tới",
-    "Run it after all": "Vẫn chạy lần tới",
+    "Do not skip": "Không bỏ qua nữa",
     "Next run is skipped: {time} UTC": "Lần chạy tới bị bỏ qua: {time} UTC",
     "Unless sidekiq-cron ticks: it does not know of that.": "Trừ khi sidekiq-cron chạy mục này: nó không biết điều đó.",
     "somebody wanted it skipped": "có người đã yêu cầu bỏ qua",
