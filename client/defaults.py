@@ -111,6 +111,11 @@ AUDIT_RECORDS = 10_000
 AUDIT_TTL = 400 * 24 * 3600
 """Who did what by hand: about so many actions are kept, all of them so long after the last one."""
 
+DEPLOY_TTL = 90 * 24 * 3600
+"""A day's marks of deploys are kept so long after the last was set, as Sidekiq keeps them."""
+DEPLOY_LOCK_TTL = 60
+"""Further marks of the same label are the first one for so long."""
+
 CRON_GRACE = 60.0
 """A tick that is older is a missed one; sidekiq-cron's limit."""
 CRON_REMEMBER = 24 * 3600.0

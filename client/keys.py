@@ -99,6 +99,14 @@ class Keys:
         """HASH, the figures of each class in an hour."""
         return f"{self.namespace}jobd:metrics:{hour}"
 
+    def deploy_marks(self, day: str) -> str:
+        """HASH, minute to label of the deploys of a UTC day such as `20261122`, as Sidekiq keeps them."""
+        return f"{self.namespace}{day}-marks"
+
+    def deploy_lock(self, label: str) -> str:
+        """STRING, the minute of the mark that was set of this label; expires."""
+        return f"{self.namespace}deploylock-{label}"
+
     def batch(self, owner: str) -> str:
         """LIST, the open batch of an owner: original bytes in the order in which they were fetched."""
         return f"{self.namespace}jobd:{owner}:batch"
@@ -161,7 +169,7 @@ _SHAPES = (
     ("queues", re.compile(r"queue:|jobd:paused-by$")),
     ("statistics", re.compile(r"stat:")),
     ("cron", re.compile(r"cron_job:|jobd:cron:")),
-    ("metrics", re.compile(r"[jh]\||jobd:metrics:|.*-\d{1,2}-\d{1,2}:\d{1,2}$", re.DOTALL)),
+    ("metrics", re.compile(r"[jh]\||jobd:metrics:|\d{8}-marks$|deploylock-|.*-\d{1,2}-\d{1,2}:\d{1,2}$", re.DOTALL)),
     ("jobd", re.compile(r"jobd:")),
     ("processes", re.compile(r".+:\d+:[0-9a-f]+(:work|:workers|-signals)?$")),
 )

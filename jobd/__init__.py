@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobd.client.cron import Cron, CronEntry
     from jobd.client.cron_push import CronRun
     from jobd.client.cron_set import CronSet
+    from jobd.client.deploys import DeployMark, deploy_marks, mark_deploy
     from jobd.client.events import on
     from jobd.client.metrics import Metrics
     from jobd.client.processes import ProcessSet, WorkSet
@@ -42,6 +43,7 @@ __all__ = [
     "CronRun",
     "CronSet",
     "DeadSet",
+    "DeployMark",
     "ErrorContext",
     "GlobalID",
     "History",
@@ -66,8 +68,10 @@ __all__ = [
     "configure",
     "current_job",
     "default_options",
+    "deploy_marks",
     "errors",
     "job",
+    "mark_deploy",
     "on",
     "run",
     "server_middleware",
@@ -80,6 +84,7 @@ _LATER = {
     "CronRun": "client.cron_push",
     "CronSet": "client.cron_set",
     "DeadSet": "client.sets",
+    "DeployMark": "client.deploys",
     "GlobalID": "client.active_job",
     "History": "client.stats",
     "Metrics": "client.metrics",
@@ -92,6 +97,8 @@ _LATER = {
     "WorkSet": "client.processes",
     "WorkerConfig": "worker.config",
     "client_middleware": "client.chain",
+    "deploy_marks": "client.deploys",
+    "mark_deploy": "client.deploys",
     "on": "client.events",
     "run": "worker.embed",
     "server_middleware": "client.chain",

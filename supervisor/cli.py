@@ -18,6 +18,7 @@ from jobd.supervisor import exits
 from jobd.supervisor.commands.generate import generate
 from jobd.supervisor.commands.init import init
 from jobd.supervisor.commands.jobs import jobs
+from jobd.supervisor.commands.mark_deploy import mark_deploy
 from jobd.supervisor.commands.mon import mon
 from jobd.supervisor.commands.processes import processes
 from jobd.supervisor.commands.push import push
@@ -209,7 +210,7 @@ def demo(ctx: click.Context, /, seconds: float | None) -> None:
     ctx.exit(run_demo(seconds))
 
 
-for _command in (init, generate, push, queues, jobs, processes, stats, mon, web):
+for _command in (init, generate, push, queues, jobs, processes, stats, mon, mark_deploy, web):
     cli.add_command(_command)
 
 

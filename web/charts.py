@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,12 @@ MOST_ROWS = 120
 """Of the table behind a chart."""
 GLYPHS = {"enqueued": "▤", "running": "▶", "scheduled": "◷", "retry": "↻", "dead": "✕", "done": "✓"}
 """Of each state that a line can stand for."""
+MOST_TOLD = 60
+"""Characters of the label of a deploy in the table behind a chart, and for scripts."""
+MOST_FLAG = 16
+"""Characters of it in the drawing."""
+_PERCENT_OF_A_LETTER = 1.4
+"""Of the width of a narrow chart."""
 _DAY = 24 * 3600.0
 _SPARK = (100, 24)
 
@@ -42,13 +49,29 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """The label of a deploy: where it stands, in percent of the width, and whether it is written `before` its line."""
+
+    x: float
+    label: str
+    before: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
-    """A chart: its lines, the words at its axes, its table (newest first), and `json` for scripts."""
+    """A chart: its lines, the words at its axes, its table (newest first), and `json` for scripts.
+
+    A row of the table has time, values, and the labels of the deploys from then on. `verticals` are the lines of the
+    deploys; `flags`, the newest first, the labels for which there is room.
+    """
 
     lines: tuple[Line, ...]
     heights: tuple[str, ...]
     times: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+    deploys: int
+    verticals: str
+    flags: tuple[Flag, ...]
     points: int
     summary: str
     json: str
@@ -60,10 +83,11 @@ def write_value(unit: str) -> Callable[[float | None], str]:
     return lambda value: "–" if value is None else writer(value)
 
 
-def plot(data: Mapping[str, Any]) -> Plot:
+def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> Plot:
     """Lay out `data`: `x` in epoch seconds (rising), `series` of `label`, `state` and `values`, `unit`, `unfinished`.
 
-    Of more than 500 points the newest are taken. Raises `KeyError` for a state or unit that is not known.
+    Of more than 500 points the newest are taken. `deploys` have `at` and `label`, the newest first; those before the
+    first point are left out. Raises `KeyError` for a state or unit that is not known.
     """
     moments = [float(at) for at in data["x"]][-MOST_POINTS:]
     series = [(printable(each["label"]), each["state"], _clean(each["values"])) for each in data["series"]]
@@ -77,17 +101,62 @@ def plot(data: Mapping[str, Any]) -> Plot:
         lines.append(_line(label, state, seen.get(state, 0), places, unfinished, write(values[-1] if values else None)))
         seen[state] = seen.get(state, 0) + 1
     span = moments[-1] - moments[0] if moments else 0.0
-    rows = [(_at(x, span), tuple(write(values[i]) for _, _, values in series)) for i, x in enumerate(moments)]
+    marks = _marks(deploys, moments)
+    named = _named(marks, moments)
+    rows = [
+        (_at(x, span), tuple(write(values[i]) for _, _, values in series), named.get(i, ""))
+        for i, x in enumerate(moments)
+    ]
     known = {**data, "x": moments, "series": [{"label": la, "state": st, "values": va} for la, st, va in series]}
+    if marks:
+        known["deploys"] = [[at, _short(label, MOST_TOLD)] for at, label in marks]
+    across_marks = [WIDTH * (at - moments[0]) / span for at, _ in marks]
     return Plot(
         lines=tuple(lines),
         heights=tuple(write(top * share) for share in (1.0, 0.5, 0.0)),
         times=tuple(_at(moments[i], span) for i in sorted({0, len(moments) // 2, len(moments) - 1})) if moments else (),
         rows=tuple(rows[: -MOST_ROWS - 1 : -1]),
         points=len(moments),
+        deploys=len(marks),
+        verticals="".join(f"M{x:.0f} 0V{HEIGHT}" for x in across_marks),
+        flags=_flags([(x / WIDTH * 100, label) for x, (_, label) in zip(across_marks, marks, strict=True)]),
         summary="; ".join(f"{line.label}: {line.last}" for line in lines),
         json=json.dumps(known, separators=(",", ":")),
     )
+
+
+def _marks(deploys: Sequence[Mapping[str, Any]], moments: Sequence[float]) -> list[tuple[float, str]]:
+    """The deploys from the first point on; those of the last stretch stand at its beginning, where the lines end."""
+    if len(moments) < 2 or moments[-1] <= moments[0]:
+        return []
+    return [(min(each["at"], moments[-1]), printable(each["label"])) for each in deploys if each["at"] >= moments[0]]
+
+
+def _named(marks: Sequence[tuple[float, str]], moments: Sequence[float]) -> dict[int, str]:
+    """The labels of the deploys from each point until the next one, the earliest first."""
+    found: dict[int, list[str]] = {}
+    for at, label in reversed(marks):
+        found.setdefault(bisect_right(moments, at) - 1, []).append(_short(label, MOST_TOLD))
+    return {place: "; ".join(labels) for place, labels in found.items()}
+
+
+def _flags(places: Sequence[tuple[float, str]]) -> tuple[Flag, ...]:
+    """The labels that have room beside each other, the first ones before the others."""
+    found: list[Flag] = []
+    taken: list[tuple[float, float]] = []
+    for x, label in places:
+        text = _short(label, MOST_FLAG)
+        width = _PERCENT_OF_A_LETTER * (len(text) + 1)
+        before = x > 50
+        left, right = (x - width, x) if before else (x, x + width)
+        if all(right <= start or left >= end for start, end in taken):
+            taken.append((left, right))
+            found.append(Flag(round(x, 1), text, before))
+    return tuple(found)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def spark(values: Sequence[float | None]) -> tuple[str, ...]:

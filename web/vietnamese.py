@@ -602,14 +602,14 @@ VIETNAMESE = {
     ),
     "Redis uses {percent} of its memory.": "Redis dùng {percent} bộ nhớ.",
     "At most {most} are looked at, and about {size}: those that died last, and the retries that run next and last.": (
-        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, "
-        "và những lần thử lại sớm nhất và muộn nhất."
+        "Chỉ xem nhiều nhất {most}, khoảng {size}: những công việc chết gần đây nhất, và những lần thử lại sớm nhất và "
+        "muộn nhất."
     ),
     "You may not look at them: that needs the right dump.": "Bạn không được xem: cần quyền dump.",
-    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. "
-    "The interface for programs has all of them.": (
-        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. "
-        "Giao diện cho chương trình có đủ."
+    "There are more classes than are kept for so long: {known} of {points} points of the period are shown. The "
+    "interface for programs has all of them.": (
+        "Có nhiều lớp hơn mức được giữ cho khoảng dài như vậy: đang hiện {known} trên {points} điểm. Giao diện cho "
+        "chương trình có đủ."
     ),
     "it answers with its next heartbeat ({count} s unless configured otherwise). This page looks again by itself.": (
         "nó trả lời ở nhịp kế tiếp ({count} giây, trừ khi cấu hình khác). Trang này tự xem lại."
@@ -675,4 +675,6 @@ VIETNAMESE = {
     "October": "tháng 10",
     "November": "tháng 11",
     "December": "tháng 12",
+    "Deploys": "Bản triển khai",
+    "Last deploy": "Triển khai gần nhất",
 }

@@ -21,13 +21,13 @@ def figures(*values: list[float | None], unit: str = "count", unfinished: bool =
     return {"x": x, "series": series, "unit": unit, "unfinished": unfinished, **more}
 
 
-def draw(data: dict[str, Any]) -> Page:
+def draw(data: dict[str, Any], deploys: Any = ()) -> Page:
     """The chart as a browser reads it."""
     template = render._environment().from_string(
-        '{% from "charts.html" import chart, sparkline %}{{ chart("c", "Jobs", data, _) }}'
+        '{% from "charts.html" import chart, sparkline %}{{ chart("c", "Jobs", data, _, deploys) }}'
         '{{ sparkline([0, None, 4], "S") }}'
     )
-    return Page.of(template.render(data=data, _=lambda text, **values: translate(text, "en", values)))
+    return Page.of(template.render(data=data, deploys=deploys, _=lambda text, **values: translate(text, "en", values)))
 
 
 def test_lines_are_to_scale_and_a_gap_parts_them() -> None:
@@ -94,5 +94,37 @@ def test_hostile_labels_are_escaped() -> None:
     data = figures([1, 2])
     data["series"][0]["label"] = "</figure><script>alert(1)</script>\u202e"
     page = draw(data)
+    assert page.all("script") == []
+    assert "\\u202e" in page.text
+
+
+def test_deploys_stand_where_they_were_with_a_label_and_in_the_table() -> None:
+    marks = [{"at": at, "label": label} for at, label in ((HOUR + 150, "v3"), (HOUR + 90, "v2"), (HOUR - 1, "v1"))]
+    made = charts.plot(figures([1, 2, 3]), marks)
+    assert (made.deploys, made.verticals) == (2, "M1000 0V200M750 0V200")
+    assert [(flag.x, flag.label, flag.before) for flag in made.flags] == [(100.0, "v3", True), (75.0, "v2", True)]
+    assert [row[2] for row in made.rows] == ["v3", "v2", ""]
+    assert json.loads(made.json)["deploys"] == [[HOUR + 120, "v3"], [HOUR + 90, "v2"]]
+    page = draw(figures([1, 2, 3]), marks)
+    assert ("Deploys 2" in page.text, [each.get("d") for each in page.all("path")][1]) == (True, made.verticals)
+    assert [each["x"] for each in page.all("text")] == ["100.0%", "75.0%"]
+
+
+def test_labels_of_deploys_have_room_the_newest_first() -> None:
+    marks = [{"at": HOUR + 600 - 6 * i, "label": f"a long label {i:04}"} for i in range(100)]
+    made = charts.plot(figures([1.0] * 11), marks)
+    assert (made.deploys, made.verticals.count("M")) == (100, 100)
+    assert made.flags[0].label == "a long label 00…"
+    assert 2 <= len(made.flags) <= 5
+    assert len(draw(figures([1.0] * 11), marks).text) < 5_000
+
+
+@pytest.mark.parametrize("data", [figures(), figures([]), figures([7])])
+def test_without_a_course_there_is_no_place_for_a_deploy(data: dict[str, Any]) -> None:
+    assert charts.plot(data, [{"at": HOUR, "label": "v1"}]).deploys == 0
+
+
+def test_hostile_labels_of_deploys_are_escaped() -> None:
+    page = draw(figures([1, 2]), [{"at": HOUR + 1, "label": "</svg><script>alert(1)</script>\u202e"}])
     assert page.all("script") == []
     assert "\\u202e" in page.text

@@ -11,6 +11,7 @@ from typing import Any
 from jobd.client.metric_keys import range_of
 from jobd.client.metrics import estimate
 from jobd.web.context import BadRequest, Context, Download, View
+from jobd.web.deploys import ask_deploys, shown
 from jobd.web.figures import SPANS, Point, Rows
 from jobd.web.filters import narrowed
 from jobd.web.questions import Question
@@ -215,7 +216,7 @@ def name_in(ctx: Context) -> str:
 def show_class(ctx: Context) -> View:
     """Show one class over time, beside the period before."""
     period, name = _period(ctx), name_in(ctx)
-    counted, now, before = ctx.ask(_ask_class(ctx, period, name))[0]
+    (counted, now, before), marks = ctx.ask(_ask_class(ctx, period, name), ask_deploys(ctx.access, ctx.access.now()))
     points, told, earlier = counted
     ctx.read_totals()
     nothing = (0, 0, 0)
@@ -235,6 +236,7 @@ def show_class(ctx: Context) -> View:
         "percentiles": percentiles,
         "histogram": _histogram(_added(now)) if now else None,
         "series": series,
+        "deploys": shown(marks, ctx.masker, points[0].start, ctx.access.now()),
         "links": narrowed("", "class", name) if name.isprintable() else "",
         **_completeness(counted, ctx),
     }

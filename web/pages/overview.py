@@ -10,6 +10,7 @@ from typing import Any
 from jobd.client.history import Sample, highest, increases
 from jobd.client.processes import number
 from jobd.web.context import BadRequest, Context, View
+from jobd.web.deploys import ask_deploys, shown
 from jobd.web.filters import narrowed
 from jobd.web.questions import Question
 from jobd.web.recent import RANGES, Slow, Trend, ask_samples, ask_slow, ask_trend, edges
@@ -45,11 +46,13 @@ def overview(ctx: Context) -> View:
     chosen, days = _chosen(ctx)
     now = ctx.access.now()
     if days:
-        samples, history, slow = ctx.ask(_ask_hour(ctx, now), ask_days(ctx, days), ask_slow(ctx.access, now))
+        samples, history, slow, marks = ctx.ask(
+            _ask_hour(ctx, now), ask_days(ctx, days), ask_slow(ctx.access, now), ask_deploys(ctx.access, now)
+        )
         trend = _of_days(history, now)
     else:
         recent = ask_trend(ctx.access, ctx.shared.figures, now, chosen, hurried=ctx.for_people)
-        (samples, trend), slow = ctx.ask(recent, ask_slow(ctx.access, now))
+        (samples, trend), slow, marks = ctx.ask(recent, ask_slow(ctx.access, now), ask_deploys(ctx.access, now))
         history = []
     totals = ctx.read_totals()
     grown = trends(samples, slow, now)
@@ -69,6 +72,8 @@ def overview(ctx: Context) -> View:
         "source": trend.source,
         "width": trend.width,
         "charts": _charts(trend, ctx),
+        "deploys": shown(marks, ctx.masker, trend.starts[0], now),
+        "last_deploy": next(iter(shown(marks[:1], ctx.masker, 0.0, now)), None),
         "queues": _queues(totals),
         "failing": _failing(slow),
         "now": totals.now,

@@ -63,17 +63,52 @@
       ],
       series: [{}, ...lines(figure, data)],
       hooks: {
+        draw: [(plot) => flags(plot, drawn.get(figure)?.data ?? data, muted, style)],
         setCursor: [(plot) => {
           const i = plot.cursor.idx;
           const now = drawn.get(figure)?.data ?? data;
           const shown = i === null || i === undefined ? "" : [
             stamp(now, now.x[i], true),
             ...now.series.map(({ label, values }) => `${label} ${write(now.unit, values[i])}`),
+            ...(now.deploys ?? []).filter(([when]) => when >= now.x[i] && !(when >= now.x[i + 1])).map(([, label]) => `┊ ${label}`),
           ].join(" · ");
           if (at.textContent !== shown) at.textContent = shown;
         }],
       },
     };
+  };
+  // Deploys, the newest first: a vertical each, and the labels for which there is room.
+  const flags = (plot, data, colour, style) => {
+    const { ctx, bbox } = plot;
+    const taken = [];
+    const unit = devicePixelRatio || 1;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = colour;
+    ctx.lineWidth = unit;
+    ctx.font = `${11 * unit}px ${style.fontFamily}`;
+    ctx.textBaseline = "top";
+    for (const [at, label] of data.deploys ?? []) {
+      const x = Math.round(plot.valToPos(at, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.setLineDash([3 * unit, 3 * unit]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      const text = label.length > 24 ? `${label.slice(0, 23)}…` : label;
+      const width = ctx.measureText(text).width + 8 * unit;
+      const left = x > bbox.left + bbox.width / 2 ? x - width : x;
+      if (taken.some(([from, to]) => left < to && left + width > from)) continue;
+      taken.push([left, left + width]);
+      ctx.setLineDash([]);
+      ctx.strokeStyle = style.backgroundColor;
+      ctx.lineWidth = 3 * unit;
+      ctx.strokeText(text, left + 4 * unit, bbox.top + 2 * unit);
+      ctx.fillText(text, left + 4 * unit, bbox.top + 2 * unit);
+      ctx.strokeStyle = colour;
+      ctx.lineWidth = unit;
+    }
+    ctx.restore();
   };
   const stamp = (data, at, full = false) => {
     const date = zoned(at);
