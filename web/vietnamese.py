@@ -677,4 +677,19 @@ VIETNAMESE = {
     "December": "tháng 12",
     "Deploys": "Bản triển khai",
     "Last deploy": "Triển khai gần nhất",
+    "Since the last deploy": "Từ lần triển khai gần nhất",
+    "No class has run often enough before and after it: {count} times on each side.": (
+        "Chưa lớp nào chạy đủ nhiều trước và sau đó: mỗi bên {count} lần."
+    ),
+    "No failure rate and no p95 has moved beyond chance. Classes compared: {count}.": (
+        "Không tỉ lệ lỗi hay p95 nào thay đổi quá mức ngẫu nhiên. Số lớp đã so sánh: {count}."
+    ),
+    "Classes compared: {count}.": "Số lớp đã so sánh: {count}.",
+    "What moved": "Thay đổi",
+    "Before": "Trước",
+    "Since": "Từ đó",
+    "▲ fails more": "▲ lỗi nhiều hơn",
+    "▼ fails less": "▼ lỗi ít hơn",
+    "▲ slower, by its p95": "▲ chậm hơn, theo p95",
+    "▼ faster, by its p95": "▼ nhanh hơn, theo p95",
 }

@@ -6,20 +6,26 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from jobd.client.deploys import DeployMark
 from jobd.client.metric_keys import range_of
 from jobd.client.metrics import estimate
 from jobd.web.context import BadRequest, Context, Download, View
-from jobd.web.deploys import ask_deploys, shown
+from jobd.web.deploys import ask_deploys, masked, shown
 from jobd.web.figures import SPANS, Point, Rows
 from jobd.web.filters import narrowed
+from jobd.web.moved import FEWEST, compared, moves
 from jobd.web.questions import Question
+
+T = TypeVar("T")
 
 PERIODS = tuple(SPANS)
 ROWS = 50
 TREND = 24
 """Steps in which the runs of a class are drawn beside it."""
+MOVED = 10
+"""What moved with a deploy that is shown at most."""
 WITH_PERCENTILES = 20
 """Classes, those that took most time, whose histograms are read."""
 PERCENTILE_PERIODS = ("1h", "4h", "8h")
@@ -53,7 +59,7 @@ Counted = tuple[Sequence[Point], list[Rows | None], list[Rows | None]]
 def show(ctx: Context) -> View:
     """Show the classes, those that took most time first."""
     period, offset, compare = _period(ctx), ctx.number("offset"), bool(ctx.number("compare", 1))
-    counted, rows = _rows(ctx, period, compare=compare)
+    counted, rows, since_deploy = _rows(ctx, period, compare=compare)
     data = {
         "period": period,
         "periods": list(PERIODS),
@@ -69,6 +75,8 @@ def show(ctx: Context) -> View:
         "since": counted[0][0].start,
         "percentiles": period in PERCENTILE_PERIODS,
         "with_percentiles": WITH_PERCENTILES,
+        "since_deploy": since_deploy,
+        "fewest": FEWEST,
         **_completeness(counted, ctx),
     }
     return View("metrics.html", data, "Metrics")
@@ -77,7 +85,7 @@ def show(ctx: Context) -> View:
 def table(ctx: Context) -> Download:
     """The same as a table for spreadsheets, with all classes."""
     period = _period(ctx)
-    _, rows = _rows(ctx, period, compare=False)
+    _, rows, _ = _rows(ctx, period, compare=False)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_CSV)
@@ -105,22 +113,60 @@ def _sort(ctx: Context) -> str:
     return given
 
 
-def _rows(ctx: Context, period: str, *, compare: bool) -> tuple[Counted, list[dict[str, Any]]]:
-    """What was counted, and a row of each class whose name is searched for, sorted as was asked for."""
-    sort, match = _sort(ctx), ctx.text()
-    counted, histograms = ctx.ask(_ask_all(ctx, period, match, compare=compare))[0]
+def _rows(ctx: Context, period: str, *, compare: bool) -> tuple[Counted, list[dict[str, Any]], dict[str, Any] | None]:
+    """What was counted, a row of each class whose name is searched for, sorted as was asked for, and what has moved."""
+    sort, match, now = _sort(ctx), ctx.text(), ctx.access.now()
+    (counted, histograms), marks = ctx.ask(_ask_all(ctx, period, match, compare=compare), ask_deploys(ctx.access, now))
     ctx.read_totals()
-    _, told, earlier = counted
-    totals, before = total(told), total(earlier) if compare and None not in earlier else {}
+    points, told, earlier = counted
+    mark = next((mark for mark in marks if mark.at >= points[0].start), None)
+    sides = [total(rows) for rows in _split(points, told, mark.at if mark else math.inf)]
+    totals, before = total(sides), total(earlier) if compare and None not in earlier else {}
     whole = sum(counts[2] for counts in totals.values())
     rows = []
     for name in (name for name in totals if match in name):
-        row = {"class": name, **_figures(totals[name], whole, histograms.get(name))}
+        row = {"class": name, **_figures(totals[name], whole, _added(histograms[name]) if name in histograms else None)}
         row["trend"] = _trend(told, name)
         if before or compare:
             row["before"] = _figures(before[name], 0, None) if name in before else None
         rows.append(row)
-    return counted, _sorted(rows, sort)
+    since_deploy = _since(mark, ctx, points, sides, histograms, match) if mark else None
+    return counted, _sorted(rows, sort), since_deploy
+
+
+def _split(points: Sequence[Point], rows: Sequence[T], at: float) -> tuple[list[T], list[T], list[T]]:
+    """What belongs to the points that ended before a time, to the one in which it lies, and to those after it."""
+    ends = sum(point.end <= at for point in points)
+    begins = sum(point.start < at for point in points)
+    return list(rows[:ends]), list(rows[ends:begins]), list(rows[begins:])
+
+
+def _since(
+    mark: DeployMark,
+    ctx: Context,
+    points: Sequence[Point],
+    sides: Sequence[Rows],
+    histograms: Mapping[str, Sequence[Sequence[int]]],
+    match: str,
+) -> dict[str, Any]:
+    """What has moved with a deploy, of the classes whose name is searched for."""
+    before, after = ({name: counts for name, counts in side.items() if match in name} for side in sides[::2])
+    both = {}
+    for name, each in histograms.items():
+        first, _, last = _split(points, each, mark.at)
+        if first and last:
+            both[name] = (_added(first), _added(last))
+    found = moves(before, after, both)
+    return {
+        "at": mark.at,
+        "label": masked(mark.label, ctx.masker),
+        "compared": len(compared(before, after)),
+        "moved": [
+            {"class": each.name, "what": each.what, "before": each.before, "after": each.after, "worse": each.worse}
+            for each in found[:MOVED]
+        ],
+        "more": max(len(found) - MOVED, 0),
+    }
 
 
 def _trend(told: Sequence[Rows | None], name: str) -> list[int]:
@@ -140,7 +186,8 @@ def _sorted(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
 
 def _ask_all(
     ctx: Context, period: str, match: str, *, compare: bool
-) -> Question[tuple[Counted, dict[str, Sequence[int]]]]:
+) -> Question[tuple[Counted, dict[str, list[Sequence[int]]]]]:
+    """What was counted, and of the first classes the histogram of each point."""
     counted = yield from _ask_counted(ctx, period, compare=compare)
     points, told, _ = counted
     if period not in PERCENTILE_PERIODS:
@@ -149,7 +196,7 @@ def _ask_all(
     first = sorted(found, key=lambda name: (-found[name][2], -found[name][0], name))[:WITH_PERCENTILES]
     keys, now = ctx.access.keys, ctx.access.now()
     histograms = yield from ctx.shared.figures.ask_histograms(keys, now, first, points)
-    return counted, {name: _added(each) for name, each in histograms.items()}
+    return counted, histograms
 
 
 def _ask_counted(ctx: Context, period: str, *, compare: bool) -> Question[Counted]:
