@@ -17,6 +17,7 @@ from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
 from jobd.web.auth import LOOKING, User
 from jobd.web.figures import Figures
+from jobd.web.links import Links
 from jobd.web.masking import Masker
 from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
@@ -119,7 +120,7 @@ class Shared:
         self.title, self.environment = title, environment
         self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
         self.outage, self.views = Outage(), Views()
-        self.refusals = Seldom()
+        self.refusals, self.links = Seldom(), Links()
         self.figures, self.watch = Figures(), Watch()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None

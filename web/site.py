@@ -25,6 +25,7 @@ from jobd.web.auth import Authenticator, Authorize, User
 from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, MustSearch, NotFound, Shared, View
 from jobd.web.downloads import Downloads, FileResponse, headers_of
 from jobd.web.headers import SecurityHeaders
+from jobd.web.links import JobLinks, Links
 from jobd.web.live import Live, Look, Picture
 from jobd.web.masking import WORDS, Masker
 from jobd.web.openapi import document as openapi
@@ -117,6 +118,7 @@ def app(
     title: str = "jobd",
     environment: str = "",
     streams: bool = True,
+    job_links: JobLinks | None = None,
 ) -> Starlette:
     """Make the dashboard, an ASGI application that can be mounted under any path.
 
@@ -131,6 +133,7 @@ def app(
     - `title`: what the pages are called [jobd].
     - `environment`: shown beside it; `production` as a red bar [""].
     - `streams`: whether pages may be kept up to date by a stream; without, and under WSGI, they ask again and again.
+    - `job_links(job)`: links for the page of a job, a `JobEntry` with its secrets: pairs of a label and an address.
 
     Raises `ConfigError`.
     """
@@ -140,6 +143,7 @@ def app(
     if read_only is None:
         read_only = _is_unguarded(given, authorize)
     shared = Shared(client, Masker(mask), title, environment)
+    shared.links = Links(job_links)
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
     made = Starlette(False, list(site.routes()), [Middleware(SecurityHeaders)], {405: _not_taken})
     made.state.live, made.state.downloads = site.live, site.downloads

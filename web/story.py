@@ -82,15 +82,17 @@ def backtrace(lines: Sequence[str]) -> Backtrace:
     return Backtrace(own, lines, len(lines) - len(own))
 
 
-def as_python(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """How a program of Python pushes the same job again."""
-    parts = name.split(".")
-    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-        item = {"class": name, "args": list(args), **({"kwargs": dict(kwargs)} if kwargs else {})}
-        return f"jobd.Client().push({item!r})"
+def as_python(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], delay: float | None = None) -> str:
+    """How a program of Python pushes the same job again, `delay` seconds later if given."""
+    later = None if delay is None else round(delay, 3)
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split(".")):
+        item: dict[str, Any] = {"class": name, "args": list(args), **({"kwargs": dict(kwargs)} if kwargs else {})}
+        return f"jobd.Client().push({item | ({} if later is None else {'wait': later})!r})"
     given = [repr(value) for value in args]
     given += [
         f"{key}={value!r}" if key.isidentifier() and not keyword.iskeyword(key) else f"**{ {key: value}!r}"
         for key, value in kwargs.items()
     ]
-    return f"{parts[-1]}.perform_async({', '.join(given)})"
+    if later is None:
+        return f"{name}.perform_async({', '.join(given)})"
+    return f"{name}.perform_in({', '.join([repr(later), *given])})"

@@ -569,10 +569,8 @@ VIETNAMESE = {
     "Tag": "Nhãn",
     "The next job has waited {time}.": "Công việc kế tiếp đã chờ {time}.",
     "The same cause": "Cùng nguyên nhân",
-    "The whole job as JSON, without secrets": "Toàn bộ công việc dạng JSON, đã che bí mật",
     "They are large: {size}.": "Chúng khá lớn: {size}.",
     "This class in the last hour": "Lớp này trong một giờ qua",
-    "To push it again from Python": "Để đẩy lại từ Python",
     "To the list": "Về danh sách",
     "Told to stop after the portion at which it is.": "Đã báo dừng sau phần đang làm.",
     "Until (UTC)": "Đến lúc (UTC)",
@@ -692,4 +690,13 @@ VIETNAMESE = {
     "▼ fails less": "▼ lỗi ít hơn",
     "▲ slower, by its p95": "▲ chậm hơn, theo p95",
     "▼ faster, by its p95": "▼ nhanh hơn, theo p95",
+    "Copy": "Sao chép",
+    "Copy as {name}": "Sao chép dạng {name}",
+    "To copy by hand: Python, JSON, curl": "Để tự sao chép: Python, JSON, curl",
+    "Secrets are hidden, or it is too long: these copies are not complete.": (
+        "Có phần bí mật đã che, hoặc nội dung quá dài: các bản sao này không đầy đủ."
+    ),
+    "TOKEN is a token of this dashboard, DASHBOARD its address, such as https://ops.example.com.": (
+        "TOKEN là mã truy cập của trang này, DASHBOARD là địa chỉ của nó, chẳng hạn https://ops.example.com."
+    ),
 }

@@ -55,7 +55,7 @@ def test_a_job_that_failed_tells_what_became_of_it_and_what_comes_next(browser: 
     assert [round(event["wait"]) for event in told["timeline"][1:]] == [3500, 100, 3540, 300]
     assert told["backtrace"]["own"] == [lines[0], lines[2]]
     assert "With 1 lines of libraries" in page.text
-    assert told["python"] == f"Send.perform_async({10**30}, {{'password': '{HIDDEN}'}}, 'a', locale='vi')"
+    assert told["python"] == f"app.jobs.Send.perform_async({10**30}, {{'password': '{HIDDEN}'}}, 'a', locale='vi')"
     assert str(10**30) in browser.get(f"/api/v1{where}").text
     assert json.loads(told["raw_json"])["args"] == [10**30, {"password": HIDDEN}, "a"]
     links = [Page.query(str(each["href"])).get("q") for each in page.all("a")]
@@ -96,11 +96,13 @@ def test_attempts_are_told_from_what_the_payload_holds(fields: dict[str, Any], t
 
 
 def test_a_call_can_be_copied_into_python() -> None:
-    assert story.as_python("a.b.Send", [1, "x"], {"to": None}) == "Send.perform_async(1, 'x', to=None)"
+    assert story.as_python("a.b.Send", [1, "x"], {"to": None}) == "a.b.Send.perform_async(1, 'x', to=None)"
     assert story.as_python("A::B", [1], {}) == "jobd.Client().push({'class': 'A::B', 'args': [1]})"
     assert story.as_python("Send", [], {"a b": 1}) == "Send.perform_async(**{'a b': 1})"
     assert story.as_python("Send", [], {"class": 2}) == "Send.perform_async(**{'class': 2})"
     assert story.as_python("a.class", [], {}).startswith("jobd.Client().push(")
+    assert story.as_python("Send", [1], {"to": 2}, 90.5) == "Send.perform_in(90.5, 1, to=2)"
+    assert story.as_python("A::B", [], {}, 60) == "jobd.Client().push({'class': 'A::B', 'args': [], 'wait': 60})"
 
 
 def test_large_arguments_are_shown_when_asked_for(browser: Browser, redis: Redis) -> None:

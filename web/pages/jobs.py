@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +14,9 @@ from jobd.client.metrics import JobMetrics, buckets, unpack
 from jobd.client.processes import Work, number
 from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
-from jobd.web import story
+from jobd.web import copies, story
 from jobd.web.context import BadRequest, Context, MustSearch, NotFound, View
-from jobd.web.documents import cut, job_detail, key_of
+from jobd.web.documents import job_detail, key_of
 from jobd.web.filters import narrowed
 from jobd.web.pages import busy, queues, sets
 from jobd.web.places import ACTIONS, Kind
@@ -25,8 +24,6 @@ from jobd.web.questions import Question, answer
 
 FIND_SECONDS = 1.0
 """How long a job is looked for of which only the id is known; nothing in Redis says where it is."""
-MOST_CHARACTERS = 200_000
-"""Of the arguments of one job, as text on a page."""
 _STEP = 1_000
 
 
@@ -63,41 +60,35 @@ def job(ctx: Context) -> View:
         actions = ("delete",)
     whole = ctx.query.get("whole", "") == "yes"
     shown = job_detail(found.entry, ctx.masker, found.key, found.at, whole=whole)
+    actions = tuple(each for each in actions if each in ctx.allowed)
     data: dict[str, Any] = {
         "place": found.place,
         "in_queue": found.queue,
-        "actions": [each for each in actions if each in ctx.allowed],
+        "actions": list(actions),
         "job": shown,
         "work": busy.document(found.work, ctx.masker) if found.work else None,
         "class_now": figures,
-        **_told(found, shown),
+        **_told(ctx, found, shown, actions),
         "now": ctx.access.now(),
     }
     return View("job.html", data, "Job")
 
 
-def _told(found: Found, shown: dict[str, Any]) -> dict[str, Any]:
+def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[str]) -> dict[str, Any]:
     """What can be made of the payload, of which `shown` has the secrets hidden."""
     entry = found.entry
     at = found.work.run_at if found.work else found.at
-    call = "" if shown["large"] else story.as_python(shown["class"], shown["arguments"] or [], shown["kwargs"])
     cause = narrowed(narrowed("", "class", shown["class"]), "error", shown["error_class"])
+    runs = next((each for each in ("retry", "enqueue") if each in actions), "")
+    request = copies.request(ctx.url(f"/api/v1/{found.place}"), runs, found.key) if runs else ""
     return {
         "timeline": [asdict(event) for event in story.timeline(entry, found.place, shown["at"] if at is None else at)],
         "attempts": asdict(story.attempts(entry)),
         "backtrace": asdict(story.backtrace(shown["error_backtrace"])),
-        "python": cut(call, MOST_CHARACTERS),
         "cause": cause if shown["class"] and shown["error_class"] and "…" not in shown["error_class"] else "",
-        "raw_json": "" if shown["large"] else cut(_whole(shown), MOST_CHARACTERS),
+        **asdict(copies.copies(entry, shown, ctx.masker, found.place, request)),
+        "links": ctx.shared.links.of(entry),
     }
-
-
-def _whole(shown: dict[str, Any]) -> str:
-    names = ("class", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at", "retried_at", "retry_count")
-    errors = ("error_class", "error_message", "error_backtrace")
-    fields = {name: shown[name] for name in (*names, *errors) if shown[name] not in (None, "", [])}
-    calls = {"args": shown["arguments"], **({"kwargs": shown["kwargs"]} if shown["kwargs"] else {})}
-    return json.dumps({**fields, **calls, **shown["fields"]}, ensure_ascii=False, indent=2)
 
 
 def _named(ctx: Context, place: str, key: str) -> tuple[Found | None, Any]:

@@ -94,6 +94,20 @@
     await navigator.clipboard.writeText(decodeURIComponent(jid));
     said.textContent = say(words.copied, { text: decodeURIComponent(jid) });
   };
+  // What stands on the page to be copied by hand is copied by a button too.
+  const offer = () => {
+    for (const button of all("button[data-copy]")) button.hidden = !navigator.clipboard;
+  };
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button[data-copy]");
+    if (!button) return;
+    const text = document.getElementById(button.dataset.copy).textContent;
+    await navigator.clipboard.writeText(text.replace("$DASHBOARD", location.origin));
+    const plain = button.textContent;
+    button.textContent = said.textContent = `✓ ${plain}`;
+    setTimeout(() => (button.textContent = plain), 2000);
+  });
+  document.addEventListener("jobd:fresh", offer);
   const theme = async () => {
     const links = all('a[data-set="theme"]');
     const next = links[(links.findIndex((link) => link.hasAttribute("aria-current")) + 1) % links.length];
@@ -162,4 +176,5 @@
   });
   html.setAttribute("data-js-on", "");
   count();
+  offer();
 })();
