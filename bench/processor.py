@@ -85,6 +85,8 @@ def whole_way(jobs: int) -> float:
         ServerClock(),
         RetryPolicy(),
         source,
+        source,
+        source,
         page=page,
         number=0,
         unknown=log.Sparingly(1.0),

@@ -70,6 +70,11 @@ class RunningJob(msgspec.Struct, frozen=True, eq=False):
         return payload.read_time(self._entry.enqueued_at)
 
     @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled it, for threads that it has started and code that catches `JobCancelled`."""
+        return self.jid in cancelled_jids
+
+    @property
     def payload(self) -> Mapping[str, Any]:
         """All fields as they stand in Redis, read-only."""
         source = self._source
@@ -85,6 +90,8 @@ class RunningJob(msgspec.Struct, frozen=True, eq=False):
         return f"RunningJob(jid={self.jid!r}, name={self.name!r}, queue={self.queue!r}, args={self.args!r})"
 
 
+cancelled_jids = set[str]()
+"""Ids of the jobs that run in this process and are cancelled; the worker keeps it."""
 _current: ContextVar[RunningJob] = ContextVar("jobd.current_job")
 
 

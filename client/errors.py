@@ -19,9 +19,11 @@ JobdError
 ├── RedisRefused           Redis answered a question or a change of the API with an error: nothing was changed
 ├── ChangeOutcomeUnknown   the connection broke before the answer to a change: it may have been made
 ├── DeadSetFull            so many entries would be killed that the dead set's limit drops others
-├── NotControllable        a process takes no signals: it runs inside another program
+├── NotControllable        a process takes no signals, as it runs inside another program, or not this one
 ├── PortUnavailable        an address to listen on cannot be had
 └── AlreadyRunning         another jobd owns the pidfile or the embedded store, or the pidfile is a stranger's
+
+JobCancelled is none of them, and no Exception: it ends a job that runs, whose own handlers must not take it for theirs.
 """
 
 from __future__ import annotations
@@ -86,6 +88,19 @@ class Crashed(JobdError):
     """Why a job is dead that never raised: its process crashed too often while it ran. For death handlers."""
 
 
+class JobCancelled(BaseException):
+    """Raised within a job that somebody has cancelled while it ran; it goes to the dead set, and is not retried.
+
+    A BaseException, like `KeyboardInterrupt`: `except Exception` in a job, meant for other things, does not stop it.
+    """
+
+    # As which it stands in the dead set.
+    __module__ = "jobd"
+
+    def __init__(self, message: str = "somebody has cancelled it while it ran") -> None:
+        super().__init__(message)
+
+
 class RedisUnavailable(JobdError):
     """Redis could not be reached or refused the login; nothing was sent."""
 
@@ -121,7 +136,7 @@ class DeadSetFull(JobdError):
 
 
 class NotControllable(JobdError):
-    """A process takes no signals through Redis: it runs inside another program, which has to be asked."""
+    """A process does not do what it is asked through Redis; the message says why, and who has to be asked."""
 
 
 class StoreUnavailable(RedisUnavailable):

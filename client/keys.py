@@ -131,6 +131,10 @@ class Keys:
         """STRING, how often this job was in progress when the whole of its host, or its master, was lost; expires."""
         return f"{self.namespace}jobd:host-crashes:{jid}"
 
+    def cancel(self, jid: str) -> str:
+        """STRING, which run of this job is to be cancelled; expires."""
+        return f"{self.namespace}jobd:cancel:{jid}"
+
     def cron_entry(self, name: str) -> str:
         """HASH, an entry of the cron; `cron_jobs` (SET) holds these keys."""
         return f"{self.namespace}cron_job:{name}"

@@ -6,6 +6,7 @@ process is quieted or stopped is its own affair (`worker/heartbeat.py`).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,9 +67,14 @@ class Process:
     """The limits of the dead set that it keeps, if it tells."""
 
     @property
+    def is_jobds(self) -> bool:
+        """Whether it is one of jobd, which can do more than Sidekiq's."""
+        return self.version.startswith("jobd-")
+
+    @property
     def shows_stacks(self) -> bool:
         """Whether it can be asked for its stacks, as those of jobd can."""
-        return self.version.startswith("jobd-")
+        return self.is_jobds
 
 
 class ProcessSet:
@@ -183,13 +189,17 @@ class ProcessSet:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A job that runs: in which process and thread, from which queue, since when (epoch seconds)."""
+    """A job that runs: in which process and thread, from which queue, since when (epoch seconds).
+
+    `cancelled`: its process has interrupted it, and it has not ended yet.
+    """
 
     process: str
     thread: str
     queue: str
     run_at: float
     entry: JobEntry
+    cancelled: bool = False
 
 
 class WorkSet:
@@ -228,6 +238,26 @@ class WorkSet:
     def find(self, jid: str) -> Work | None:
         """The running job with this jid, or None."""
         return next((work for work in self if work.entry.jid == jid), None)
+
+    def cancel(self, jid: str, process: str | None = None) -> bool:
+        """Have the run of this job interrupted by `JobCancelled`; False: it does not run, as the heartbeats show.
+
+        It is raised with the next heartbeat, within 10 s unless `heartbeat_interval` is longer, between two lines of
+        Python and not within a call that waits. The job goes to the dead set, and is not retried. The request holds
+        for an hour: when the process is killed, the run that was cut off is not begun again. `process` is the identity
+        of the process that runs it [that is looked for]. Raises `NotControllable` when that is none of jobd's.
+        """
+        work = self.find(jid) if process is None else next((w for w in self.of([process]) if w.entry.jid == jid), None)
+        if work is None or not jid:
+            return False
+        runner = ProcessSet(self.access.client).get(work.process)
+        if runner is None:
+            return False
+        if not runner.is_jobds:
+            raise NotControllable(f"{jid} runs in {work.process}, which is no process of jobd and cancels no job")
+        key, run = raw_bytes(self.access.keys.cancel(jid)), run_of(work.entry.raw)
+        self.access.write(lambda redis: redis.set(key, run, ex=defaults.CANCEL_TTL))
+        return True
 
     def _read(self, keys: Sequence[bytes]) -> list[Mapping[bytes, bytes]]:
         if not keys:
@@ -339,7 +369,13 @@ def parse_work(identity: str, thread: bytes, value: bytes) -> Work | None:
     # Old Sidekiqs had the job itself there, not its text.
     raw = payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)
     name = thread.decode("utf-8", "replace")
-    return Work(identity, name, str(fields.get("queue") or ""), number(fields.get("run_at")), JobEntry(raw))
+    cancelled = fields.get("cancelled") is True
+    return Work(identity, name, str(fields.get("queue") or ""), number(fields.get("run_at")), JobEntry(raw), cancelled)
+
+
+def run_of(payload: bytes) -> bytes:
+    """Names one run of a job by the bytes with which it runs: after a failure or a retry by hand they are others."""
+    return hashlib.sha256(payload).hexdigest()[:32].encode()
 
 
 def _json(value: bytes | None) -> object:

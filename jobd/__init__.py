@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobd.client import errors
 from jobd.client.call import RunningJob, current_job
-from jobd.client.errors import Crashed, JobdError
+from jobd.client.errors import Crashed, JobCancelled, JobdError
 from jobd.client.job import Job, job
 from jobd.client.policies import DISCARD, KILL, ErrorContext, RetryLater, RetryOn, Verdict
 from jobd.client.push import Client
@@ -48,6 +48,7 @@ __all__ = [
     "GlobalID",
     "History",
     "Job",
+    "JobCancelled",
     "JobdError",
     "Metrics",
     "ProcessSet",

@@ -65,9 +65,11 @@ class Heartbeat:
         on_beat: Callable[[Event], None] = lambda event: None,
         tally: Tally | None = None,
         sampler: Sampler | None = None,
+        cancel: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`on_cluster` is given the figures of `cluster.read_figures` with each beat.
+        """`cancel` interrupts the jobs that are to be cancelled, and returns whether there were any.
 
+        `on_cluster` is given the figures of `cluster.read_figures` with each beat.
         `on_beat` hears of `beat`, and before it of `heartbeat` at the first and after each outage; it must not wait.
         """
         self._config, self._connector, self._keys, self._clock, self._outage = config, connector, keys, clock, outage
@@ -75,6 +77,7 @@ class Heartbeat:
         self._running, self._is_quiet = running, is_quiet
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
         self._tally, self._sampler, self._watched_until = tally, sampler, 0.0
+        self._cancel = cancel
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
@@ -104,6 +107,7 @@ class Heartbeat:
             self._recovery.forget()
             raise
         self._tell_of_beat()
+        self._apart(self._cancel_jobs)
         if STACKS in signals:
             self._watched_until = time.monotonic() + defaults.STACKS_WATCHED
             self._apart(self._show_stacks)
@@ -177,6 +181,11 @@ class Heartbeat:
     def _tell_figures(self) -> None:
         assert self._on_cluster
         self._on_cluster(read_figures(self._connector.client(), self._keys, self._queues, self._clock.now()))
+
+    def _cancel_jobs(self) -> None:
+        if self._cancel():
+            # Whoever has asked looks whether it has ended.
+            self._watched_until = time.monotonic() + defaults.STACKS_WATCHED
 
     def _show_stacks(self) -> None:
         text = stacks.written(self._running(), self._clock.now())

@@ -24,6 +24,7 @@ from jobd.client.keys import Keys
 from jobd.client.payload import decode
 from jobd.client.scripts import DeadLimits
 from jobd.worker import host, log, on_error
+from jobd.worker.cancels import Cancels
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.crash import Judgement
@@ -108,7 +109,7 @@ class WorkerProcess:
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())
-        self._owners: set[str] = set()
+        self._owners, self._cancels = set[str](), Cancels(self._connector, self._keys)
         self._stopping = self._hurried = False
         self._stopped_clean: bool | None = None
         self._unknown, self._numbers = log.Sparingly(math.inf), itertools.count()
@@ -383,6 +384,7 @@ class WorkerProcess:
                 policy,
                 self._suspects,
                 self._holds,
+                self._cancels,
                 page=self.page,
                 number=next(self._numbers),
                 unknown=self._unknown,
@@ -434,6 +436,7 @@ class WorkerProcess:
             on_cluster=on_cluster,
             on_beat=self._hooks.tell,
             tally=self._tally,
+            cancel=lambda: self._cancels.carry_out([p for pool in self._pools for p in pool.processors]),
             sampler=Sampler(self._connector, self._keys, self._clock, leads=lambda: self._promoter.leads),
         )
         return part, Periodic("heartbeat", part.tick, self._outage)

@@ -16,12 +16,14 @@ import msgspec
 
 from jobd.client import payload as wire
 from jobd.client import registry, settings
-from jobd.client.call import RunningJob, call_target, set_current
-from jobd.client.errors import MalformedPayload, UndecodableArgument
+from jobd.client.call import RunningJob, call_target, cancelled_jids, set_current
+from jobd.client.errors import JobCancelled, MalformedPayload, UndecodableArgument
 from jobd.client.middleware import NO_MIDDLEWARE
 from jobd.client.policies import ErrorContext, RetryLater
 from jobd.client.scripts import Move
 from jobd.worker import log, on_error
+from jobd.worker.brake import Brake
+from jobd.worker.cancels import Cancels
 from jobd.worker.clock import ServerClock
 from jobd.worker.crash import Accused, jid_of
 from jobd.worker.cron_holds import MARK, CronHolds
@@ -43,6 +45,7 @@ from jobd.worker.page import OTHER, Count, Page, Result
 from jobd.worker.retry import (
     RetryPolicy,
     UnknownJob,
+    after_cancel,
     after_failure,
     error_message,
     expired_since,
@@ -59,11 +62,14 @@ class InProgress:
     thread: str
     job: Fetched
     started: float
+    cancelled: bool = False
+    """Whether it was interrupted, and has not ended yet."""
 
     def as_json(self) -> bytes:
         """The value that Sidekiq's readers expect in the work hash."""
         text = self.job.payload.decode("utf-8", "replace")
-        return msgspec.json.encode({"queue": self.job.queue, "payload": text, "run_at": int(self.started)})
+        value = {"queue": self.job.queue, "payload": text, "run_at": int(self.started)}
+        return msgspec.json.encode({**value, "cancelled": True} if self.cancelled else value)
 
 
 class Processor:
@@ -77,6 +83,7 @@ class Processor:
         policy: RetryPolicy,
         suspects: Suspects,
         holds: CronHolds,
+        cancels: Cancels,
         *,
         page: Page,
         number: int,
@@ -92,7 +99,7 @@ class Processor:
         self._seat, self._number = page.seat(number), number
         self._suspects, self._holds, self._unknown, self._jitter = suspects, holds, unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread_id = ""
+        self._thread_id, self._brake, self._cancels = "", Brake(), cancels
         self._now: tuple[Fetched, float] | None = None
         self._ran: float | None = None
         self._was_slow = self._holds_entry = False
@@ -111,7 +118,21 @@ class Processor:
     def in_progress(self) -> InProgress | None:
         """What it runs now."""
         now = self._now
-        return None if now is None else InProgress(self._thread_id, now[0], now[1] + self._clock.offset)
+        if now is None:
+            return None
+        return InProgress(self._thread_id, now[0], now[1] + self._clock.offset, self._brake.pulled_for(now[0]))
+
+    def interrupt(self, job: Fetched) -> bool:
+        """Raise JobCancelled in its thread, if that is within the call of `job`; once for each. False: it is not.
+
+        Only for the heartbeat.
+        """
+        jid = jid_of(job.payload)
+        cancelled_jids.add(jid)
+        if self._brake.pull(self._thread.ident or 0, job):
+            return True
+        cancelled_jids.discard(jid)
+        return False
 
     def runs(self, job: Fetched) -> bool:
         """Whether it runs `job` now."""
@@ -141,6 +162,9 @@ class Processor:
                 self._fetcher.rest(1.0)
 
     def _process_suspect(self, fetched: Fetched) -> Outcome:
+        if self._cancels.among([fetched]):  # its last run was, and was cut off
+            self._stack = _call_off
+            self._call = 0  # so that the next job has the right one again
         outcome = self._process(fetched)
         if not isinstance(outcome, RetryAt | Deferred | Postponed):
             # Only once Redis has the end of the job: a crash before that is one more.
@@ -167,8 +191,7 @@ class Processor:
             said = lines.start(job, at_once=self._was_slow) if lines else ""
             self._seat.begin(entry.jid, started)
             try:
-                set_current(job)
-                call_target(handler, job, self._stack)
+                self._run_job(fetched, handler, job)
             except BaseException as error:  # also SystemExit: a job must not end the thread that runs it
                 seconds = monotonic() - started
                 outcome = self._judge(fetched, job, handler, error, seconds)
@@ -181,12 +204,30 @@ class Processor:
         finally:
             self._seat.end()
             self._now = None
+        if self._brake.request is not None:
+            self._forget_cancel(fetched)
         self._ran = seconds or monotonic() - started
         if outcome is not DONE:
             return self._settle(fetched, outcome, name, seconds, waited)
         if not self._ledger.finish(fetched, None, (fetched.queue, name, "ok", seconds, waited)):
             self._leave_to_another(fetched)
         return outcome
+
+    def _run_job(self, fetched: Fetched, handler: registry.Handler, job: RunningJob) -> None:
+        """Call the job, which may be interrupted here and nowhere else."""
+        brake = self._brake
+        try:
+            brake.job = fetched
+            set_current(job)
+            call_target(handler, job, self._stack)
+        finally:
+            brake.job = None
+            if brake.request is not None:
+                brake.let_go()
+
+    def _forget_cancel(self, fetched: Fetched) -> None:
+        cancelled_jids.discard(jid_of(fetched.payload))
+        self._brake.forget()
 
     def _look_around(self, call: int) -> None:
         """Find out what is asked for once per fetch and not for each job."""
@@ -210,6 +251,8 @@ class Processor:
     def _judge(
         self, fetched: Fetched, job: RunningJob, handler: registry.Handler, error: BaseException, seconds: float
     ) -> Outcome:
+        if isinstance(error, JobCancelled) or self._brake.pulled_for(fetched):
+            return self._end_cancelled(fetched, job, handler, error, seconds)
         ruling = on_error.rescue(handler.policies, job, error)
         # What the job did to its arguments must not reach its next attempt: only the bytes are as they were.
         fields = _with_options(_completed(wire.decode(fetched.payload), job.jid), handler)
@@ -228,6 +271,24 @@ class Processor:
             fields, error, queue=job.queue, now=now, jitter=self._jitter(), policy=self._policy, advice=advice
         )
         _log_failure(job, outcome, error, threshold=threshold, seconds=seconds, now=now)
+        on_error.failed(job, outcome, error)
+        return outcome
+
+    def _end_cancelled(
+        self, fetched: Fetched, job: RunningJob, handler: registry.Handler, error: BaseException, seconds: float
+    ) -> Dead | Discarded:
+        """Whatever it has raised since: no policy is asked, and there is no retry."""
+        if not isinstance(error, JobCancelled):
+            raised, error = error, JobCancelled(f"{JobCancelled()}, and has raised {_described(error)}")
+            error.__cause__, error.__traceback__ = raised, raised.__traceback__
+        fields = _with_options(_completed(wire.decode(fetched.payload), job.jid), handler)
+        advice = on_error.Asked(handler.policies, job, error, None)
+        outcome = after_cancel(
+            fields, error, queue=job.queue, now=self._clock.now(), policy=self._policy, advice=advice
+        )
+        values = _ran(job, seconds) | {"threshold": _threshold(fields), "error": _described(error)}
+        reason = outcome.reason if isinstance(outcome, Discarded) else None
+        log.event("job.cancelled", level=log.WARNING, **values, reason=reason)
         on_error.failed(job, outcome, error)
         return outcome
 
@@ -431,6 +492,11 @@ def _log_failure(
             log.event("job.dead", level=log.ERROR, **values, exc_info=error)
         case Discarded(reason=reason):
             log.event("job.discarded", level=log.ERROR, **values, reason=reason, exc_info=error)
+
+
+def _call_off(job: RunningJob, proceed: Callable[[], Any]) -> Any:
+    """In place of the middleware of a job that is not to be called."""
+    raise JobCancelled("somebody has cancelled it, and its process ended before it did")
 
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

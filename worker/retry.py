@@ -90,6 +90,25 @@ def after_failure(
     return RetryAt(now + wanted + _spread(count, jitter), failed)
 
 
+def after_cancel(
+    payload: Mapping[str, Any],
+    error: BaseException,
+    *,
+    queue: str,
+    now: float,
+    policy: RetryPolicy,
+    advice: Advice,
+) -> Dead | Discarded:
+    """Decide what becomes of a job that was cancelled while it ran: it is dead, whatever its option `retry` says.
+
+    With `dead=False` it is not kept. The arguments are those of `after_failure`.
+    """
+    failed = _failed(payload, error, queue=queue, now=now, policy=policy, advice=advice)
+    if failed.get("dead") is False:
+        return _discarded(failed, "it was cancelled, and its option is dead=False", now, policy)
+    return Dead(failed)
+
+
 def retry_delay(count: int, jitter: float) -> float:
     """Seconds until the next attempt after failure number `count` (from 0): Sidekiq 8's curve.
 

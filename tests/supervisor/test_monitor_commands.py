@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 from redis import Redis
 
 from jobd.client import audit, payload
+from jobd.client.job import job
 from jobd.supervisor import cli, exits
 from jobd.supervisor.commands import mon
 from jobd.supervisor.commands.output import Style, cut, table
@@ -279,3 +281,30 @@ def test_a_process_is_asked_for_its_stacks(jobd: Command, redis_url: str, capsys
     assert jobd("processes", "stacks", "nobody") == exits.FAILED
     assert "there is no process nobody" in capsys.readouterr().err
     assert jobd("processes", "stacks") == exits.USAGE
+
+
+def test_a_running_job_is_cancelled(jobd: Command, redis_url: str, capsys: Captured) -> None:
+    at_work, released = threading.Event(), threading.Event()
+
+    @job(name="monitor.works")
+    def works(lingers: bool) -> None:
+        try:
+            while not released.wait(0.001):
+                at_work.set()
+        finally:
+            assert not lingers or released.wait(30)
+
+    with run(WorkerConfig(redis_url=redis_url, concurrency=1, heartbeat_interval=0.02, lease=60)):
+        jid = works.perform_async(False)
+        wait_until(at_work.is_set, "it at work")
+        wait_until(lambda: jobd("processes", "cancel", jid) == exits.OK, "it shown, and cancelled")
+        assert capsys.readouterr().out == f"{jid} was interrupted, and is in the dead set\n"
+        at_work.clear()
+        jid = works.perform_async(True)
+        wait_until(at_work.is_set, "the next one at work")
+        wait_until(lambda: jobd("processes", "cancel", jid, "--json") == exits.OK, "it shown, and asked")
+        assert printed(capsys) == {"jid": jid, "state": "runs"}
+        released.set()
+    assert jobd("processes", "cancel", jid) == exits.FAILED
+    assert f"{jid} does not run" in capsys.readouterr().err
+    assert jobd("processes", "cancel") == exits.USAGE

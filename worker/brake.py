@@ -1,0 +1,73 @@
+"""Interrupts what one thread does, from another one: during one piece of work, and neither before nor after it.
+
+Python raises the exception when the thread comes to run its next line, which may be any later one. So the thread ends
+its piece of work by taking back what has not been raised yet. There is no lock, which an exception might leave locked:
+each side first says what it does and then looks at what the other has said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+
+from jobd.client.errors import JobCancelled
+
+_GLANCE = 0.0001
+"""Seconds between two looks whether the other thread has decided, which it does at once."""
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in.argtypes = [ctypes.c_ulong, ctypes.py_object]
+_NOTHING = ctypes.py_object()
+"""In place of an exception it takes back the one that was not raised yet."""
+
+
+class _Request:
+    """That a thread be interrupted in a piece of work; `made` once it was, `decided` once that is known."""
+
+    __slots__ = ("decided", "job", "made")
+
+    def __init__(self, job: object) -> None:
+        self.job, self.made, self.decided = job, False, False
+
+
+class Brake:
+    """Of one thread, which sets `job` to its piece of work, and to None before it calls `let_go`."""
+
+    __slots__ = ("job", "request")
+
+    def __init__(self) -> None:
+        self.job: object = None
+        self.request: _Request | None = None
+
+    def pull(self, thread: int, job: object) -> bool:
+        """Raise JobCancelled in the thread of this number if it is at `job` now, once for each; False: it is not.
+
+        From one thread, always the same.
+        """
+        before = self.request
+        if before is not None and before.job is job:
+            return before.made
+        self.request = request = _Request(job)
+        if self.job is job:
+            request.made = True
+            _raise_in(thread, JobCancelled)
+        request.decided = True
+        return request.made
+
+    def let_go(self) -> None:
+        """Have nothing raised any more from the return on; until then it may be. For the thread itself."""
+        request = self.request
+        while request is not None and not request.decided:
+            time.sleep(_GLANCE)
+        _raise_in(threading.get_ident(), _NOTHING)
+
+    def pulled_for(self, job: object) -> bool:
+        """Whether the thread was interrupted at `job`, or would have been had it not ended by then."""
+        request = self.request
+        return request is not None and request.job is job and request.made
+
+    def forget(self) -> None:
+        """Know no more what was asked. For the thread itself, between two pieces of work."""
+        request = self.request
+        if request is not None and request.decided:
+            self.request = None
