@@ -109,6 +109,8 @@ LONG_HISTORY_STEP, LONG_HISTORY_SLOTS = 300.0, 876
 """The totals are recorded each ten seconds for an hour, and each five minutes for three days."""
 HISTORY_TTL = 2 * 3600
 LONG_HISTORY_TTL = 4 * 24 * 3600
+HISTORY_QUEUES = 200
+"""Queues whose own figures are recorded: up to 60 KB each."""
 
 AUDIT_RECORDS = 10_000
 AUDIT_TTL = 400 * 24 * 3600

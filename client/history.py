@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from jobd.client import defaults
 from jobd.client.access import Access
@@ -20,10 +20,10 @@ from jobd.client.push import Client
 Step: TypeAlias = Literal["10s", "5m"]
 
 _RECORD = struct.Struct(">12d")
-_AHEAD = 60.0
+AHEAD = 60.0
 """Seconds by which a reader's clock may be behind that of the server."""
 
-_LARGEST = 1e15
+LARGEST = 1e15
 """What a figure may be: whatever is larger was not recorded by jobd."""
 
 
@@ -49,6 +49,13 @@ class Sample(NamedTuple):
     memory_limit: float = 0.0
 
 
+class Recorded(Protocol):
+    """Figures of one moment, `at` in epoch seconds: those of all, or of one queue."""
+
+    @property
+    def at(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """Where samples of one `step` (seconds) stand: `slots` of them, of which each overwrites the oldest."""
@@ -65,9 +72,9 @@ class Ring:
         """The samples that are no older than the ring is long, the oldest first; damaged ones are passed over."""
         whole = (raw or b"")[: self.slots * _RECORD.size]
         whole = whole[: len(whole) // _RECORD.size * _RECORD.size]
-        oldest, newest = now - self.step * self.slots, now + _AHEAD
+        oldest, newest = now - self.step * self.slots, now + AHEAD
         found = [Sample._make(values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
-        return sorted(each for each in found if all(0.0 <= value <= _LARGEST for value in each))
+        return sorted(each for each in found if all(0.0 <= value <= LARGEST for value in each))
 
 
 RINGS: dict[Step, Ring] = {
@@ -104,7 +111,7 @@ def pack(sample: Sample) -> bytes:
     return _RECORD.pack(*sample)
 
 
-def increases(samples: Sequence[Sample], name: str, edges: Sequence[float], longest: float) -> list[float | None]:
+def increases(samples: Sequence[Recorded], name: str, edges: Sequence[float], longest: float) -> list[float | None]:
     """By how much a counter grew between each edge (epoch seconds) and the next.
 
     Between two samples it is taken to grow evenly. None where they are further apart than `longest` seconds, or where
@@ -114,7 +121,7 @@ def increases(samples: Sequence[Sample], name: str, edges: Sequence[float], long
     return [None if low is None or high is None else max(high - low, 0.0) for low, high in pairwise(values)]
 
 
-def highest(samples: Iterable[Sample], name: str, edges: Sequence[float]) -> list[float | None]:
+def highest(samples: Iterable[Recorded], name: str, edges: Sequence[float]) -> list[float | None]:
     """The highest value of a figure from each edge (epoch seconds) up to the next; None without a sample there."""
     found: list[float | None] = [None] * (len(edges) - 1)
     place = 0
@@ -129,7 +136,7 @@ def highest(samples: Iterable[Sample], name: str, edges: Sequence[float]) -> lis
     return found
 
 
-def _value_at(samples: Sequence[Sample], name: str, at: float, longest: float) -> float | None:
+def _value_at(samples: Sequence[Recorded], name: str, at: float, longest: float) -> float | None:
     """A counter at a moment, from the samples before and after it."""
     low, high = 0, len(samples)
     while low < high:

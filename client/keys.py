@@ -31,6 +31,8 @@ class Keys:
     suspects: str = field(init=False)
     history: str = field(init=False)
     long_history: str = field(init=False)
+    queue_counts: str = field(init=False)
+    queue_courses: str = field(init=False)
     audit: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class Keys:
             "suspects": "jobd:suspects",
             "history": "jobd:history:10s",
             "long_history": "jobd:history:5m",
+            "queue_counts": "jobd:queue-counts",
+            "queue_courses": "jobd:queue-courses",
             "audit": "jobd:audit",
         }
         for attribute, name in names.items():
@@ -114,6 +118,14 @@ class Keys:
     def jobs(self, owner: str) -> str:
         """HASH, an owner's record: last token, facts about its host, single running jobs."""
         return f"{self.namespace}jobd:{owner}:jobs"
+
+    def queue_history(self, queue: str) -> str:
+        """STRING, the samples of one queue in the last hour; expires."""
+        return f"{self.history}:{queue}"
+
+    def long_queue_history(self, queue: str) -> str:
+        """STRING, those of the last three days; expires."""
+        return f"{self.long_history}:{queue}"
 
     def bulk(self, run: str) -> str:
         """HASH, how far a change of many jobs is that somebody began in the dashboard; expires."""

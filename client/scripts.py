@@ -233,6 +233,8 @@ class Taken:
     jobs: Sequence[tuple[str, bytes]]
     suspects: bool = False
     """Some jid in Redis is suspected of crashing its process; False without jobs."""
+    runs: Sequence[tuple[str, int]] = field(default=(), compare=False)
+    """How many of them came from which queue, one after the other."""
 
 
 def _pair_runs(runs: Sequence[Any], payloads: Sequence[bytes]) -> list[tuple[str, bytes]]:
@@ -282,7 +284,8 @@ def _taken(reply: Sequence[Any]) -> Fenced | Resync | Taken:
     if refusal := _refusal(reply):
         return refusal
     _, note, dropped, runs, payloads, suspects = reply
-    return Taken(_text(note), int(dropped), _pair_runs(runs, payloads), bool(suspects))
+    counts = [(_text(runs[i]), int(runs[i + 1])) for i in range(0, len(runs), 2)]
+    return Taken(_text(note), int(dropped), _pair_runs(runs, payloads), bool(suspects), counts)
 
 
 def ack(record: Record, finished: Finished) -> Call[Fenced | Resync | Settled]:

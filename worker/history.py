@@ -1,7 +1,7 @@
-"""Records the totals of the cluster each ten seconds, for the charts of those who come to look later.
+"""Records the totals of the cluster, and each queue, every ten seconds, for charts of those who come to look later.
 
 Only the process that promotes for the cluster records. Where another one does so too, for a moment, both write the same
-place. What a record is: `jobd.client.history`.
+place. What a record is: `jobd.client.history`; what is recorded of a queue: `queue_history.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jobd.client.scripts import raw_bytes
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.cluster import latency
+from jobd.worker.queue_history import QueueRecorder, Reading, readings
 
 SETTLED = 5.0
 """Seconds after its start before which a process does not record: it has more urgent things to ask."""
@@ -32,7 +33,7 @@ class Sampler:
     def __init__(self, connector: Connector, keys: Keys, clock: ServerClock, *, leads: Callable[[], bool]) -> None:
         self._connector, self._keys, self._clock, self._leads = connector, keys, clock, leads
         self._last, self._from = -1, time.monotonic() + SETTLED
-        self._refusals = log.Sparingly(_TELL_AGAIN)
+        self._refusals, self._queues = log.Sparingly(_TELL_AGAIN), QueueRecorder(keys)
 
     def tick(self) -> None:
         """Record the totals, unless it is too early for it or another's task. Raises redis-py's errors."""
@@ -41,7 +42,13 @@ class Sampler:
         if slot == self._last or time.monotonic() < self._from or not self._leads():
             return
         self._last = slot
-        sample = read_sample(self._connector.client(), self._keys, now)
+        client = self._connector.client()
+        if not self._queues.knows(now):
+            with client.pipeline(transaction=False) as pipeline:
+                pipeline.hgetall(self._keys.queue_courses)
+                [courses] = pipeline.execute(raise_on_error=False)
+            self._queues.learn(_known(courses))
+        sample, queues = read_all(client, self._keys, now)
         with self._connector.connection():
             pass  # without a connection nothing is sent, and this sample is left out
         with self._connector.client().pipeline(transaction=False) as pipeline:
@@ -49,6 +56,7 @@ class Sampler:
                 key = key_of(self._keys, step)
                 pipeline.setrange(key, ring.offset(now), pack(sample))
                 pipeline.expire(key, ring.ttl)
+            self._queues.record(pipeline, queues, now)
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception) and self._refusals.allows(str(answer)):
                     hint = "the charts of the dashboard miss this time"
@@ -57,22 +65,29 @@ class Sampler:
 
 def read_sample(client: Any, keys: Keys, now: float) -> Sample:
     """The totals at `now` (epoch seconds) in two round trips. What cannot be read counts as nothing."""
+    return read_all(client, keys, now)[0]
+
+
+def read_all(client: Any, keys: Keys, now: float) -> tuple[Sample, dict[bytes, Reading]]:
+    """The same, and what was read of each queue, by its name."""
     with client.pipeline(transaction=False) as pipeline:
         pipeline.mget(keys.stat_processed, keys.stat_failed)
         pipeline.zcard(keys.retry).zcard(keys.schedule).zcard(keys.dead)
         pipeline.smembers(keys.queues).smembers(keys.processes).info("memory")
         stats, retries, scheduled, dead, queues, processes, memory = map(_known, pipeline.execute(raise_on_error=False))
-        prefix = keys.namespace.encode()
-        for name in queues or ():
+        names, prefix = list(queues or ()), keys.namespace.encode()
+        for name in names:
             key = raw_bytes(keys.queue("")) + name
             pipeline.llen(key).lindex(key, -1)
+        pipeline.hgetall(keys.queue_counts)
         for identity in processes or ():
             pipeline.hmget(prefix + identity, "busy", "concurrency")
         told = list(map(_known, pipeline.execute(raise_on_error=False)))
-    split = 2 * len(queues or ())
-    busy = [each or (None, None) for each in told[split:]]
+    split = 2 * len(names)
+    busy = [each or (None, None) for each in told[split + 1 :]]
+    latencies = [latency(job, now) for job in told[1:split:2]]
     processed, failed = map(number, stats or (None, None))
-    return Sample(
+    sample = Sample(
         at=now,
         processed=processed,
         failed=failed,
@@ -82,10 +97,11 @@ def read_sample(client: Any, keys: Keys, now: float) -> Sample:
         retries=retries or 0,
         scheduled=scheduled or 0,
         dead=dead or 0,
-        latency=max((latency(job, now) for job in told[1:split:2]), default=0.0),
+        latency=max(latencies, default=0.0),
         memory=number((memory or {}).get("used_memory")),
         memory_limit=number((memory or {}).get("maxmemory")),
     )
+    return sample, dict(readings(names, told[0:split:2], latencies, told[split]))
 
 
 def _known(answer: Any) -> Any:

@@ -132,18 +132,19 @@ class Ledger:
         abort: threading.Event,
         on_acknowledged: Callable[[Sequence[Any]], None] = lambda notes: None,
         on_given_back: Callable[[Fetched], None] = lambda job: None,
+        on_taken: Callable[[Sequence[tuple[str, int]]], None] = lambda runs: None,
     ) -> None:
         """`new_owner` names the owner, at first and after each fencing; `facts` are about its host.
 
         `abort` ends the wait for a server that does not answer. `on_acknowledged` hears of the notes of all jobs whose
         acknowledgement one call has confirmed, in the order in which they were finished and of each once;
-        `on_given_back` of each job that `give_back` has returned to its queue. Both are called under the ledger's lock:
-        they must neither call it nor raise.
+        `on_given_back` of each job that `give_back` has returned to its queue, `on_taken` of how many jobs a fetch has
+        taken from which queues. All are called under the ledger's lock: they must neither call it nor raise.
         """
         self._connector, self._keys, self._clock = connector, keys, clock
         self._new_owner, self._facts, self._limits = new_owner, facts, limits
         self._outage, self._abort, self._reports = outage, abort, log.Reports()
-        self._on_acknowledged, self._on_given_back = on_acknowledged, on_given_back
+        self._on_acknowledged, self._on_given_back, self._on_taken = on_acknowledged, on_given_back, on_taken
         self._lock = threading.Lock()
         self._connection: Any = None
         self._opened = 0.0
@@ -185,6 +186,7 @@ class Ledger:
                 if isinstance(reply, Taken):
                     self.fetched_at = self._clock.now()
                     self._confirm(report.jobs, reply.note, reply.dropped)
+                    self._on_taken(reply.runs)
                     return self._admit(number, reply, batch=batch)
                 self._repair(reply, report)
             return []

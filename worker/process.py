@@ -321,7 +321,8 @@ class WorkerProcess:
         self._tally.add(self.page.count_all(notes))
 
     def _given_back(self, job: Fetched) -> None:
-        """Count it, unless it was fetched ahead and no thread has begun with it."""
+        """Count that it is in its queue again, and the job unless no thread has begun with it."""
+        self._tally.queues.took([(job.queue, -1)])
         if any(processor.runs(job) for pool in self._pools for processor in pool.processors):
             self.page.count_all([given_back(job)])
 
@@ -367,6 +368,7 @@ class WorkerProcess:
             abort=self._abort,
             on_acknowledged=self._acknowledged,
             on_given_back=self._given_back,
+            on_taken=self._tally.queues.took,
         )
 
     def _processors(self, capsule: Capsule, fetcher: Fetcher, ledger: Ledger) -> list[Processor]:

@@ -1,5 +1,7 @@
 """Counts the jobs of each class for the metrics that Sidekiq keeps in Redis, and writes them with the heartbeat.
 
+`queues` counts by queue (`queue_counts.py`), and is written with them.
+
 What is counted and not written yet is lost when the process is killed: a heartbeat's worth. The exact totals are those
 that are counted together with the acknowledgement (`client/lua/_count.lua`).
 """
@@ -19,6 +21,7 @@ from jobd.client.metric_keys import MINUTE, OTHER, TEN_MINUTES
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.page import Ran
+from jobd.worker.queue_counts import QueueCounts
 
 _TELL_AGAIN = 3600.0
 """Seconds after which a refusal that lasts is logged again."""
@@ -55,6 +58,7 @@ class Tally:
     def __init__(self, connector: Connector, keys: Keys, clock: ServerClock) -> None:
         self._connector, self._keys, self._clock = connector, keys, clock
         self._lock = threading.Lock()
+        self.queues = QueueCounts()
         self._counts: dict[str, _Counts] = {}
         self._names: dict[str, str] = {}
         self._rests: dict[str, float] = {}
@@ -62,6 +66,7 @@ class Tally:
 
     def add(self, ran: Ran) -> None:
         """Count these jobs, as `Page.count_all` has sorted them: this is on the way of all, and looks at few."""
+        self.queues.ended(ran)
         with self._lock:
             for (_, job, result), seconds in ran.items():
                 if result == "requeued":
@@ -74,7 +79,7 @@ class Tally:
 
     def flush(self) -> None:
         """Write what is counted. Raises redis-py's errors; what may have been written then is not written again."""
-        if not self._counts:
+        if not self._counts and not self.queues:
             return
         with self._connector.connection():
             pass  # without a connection nothing is sent, and it can wait
@@ -84,8 +89,9 @@ class Tally:
         with self._connector.client().pipeline(transaction=False) as pipeline:
             for name, counts in counted.items():
                 self._count(pipeline, name, counts, now)
-            for key, ttl in self._periods(now):
+            for key, ttl in self._periods(now) if counted else ():
                 pipeline.expire(key, ttl)
+            self.queues.put(pipeline, self._keys)
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception):
                     self._tell_of(answer)
