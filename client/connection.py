@@ -284,6 +284,7 @@ class _Held:
     keeps: bool
     """False where the pool must see each connection: to follow a fail-over, or to keep to a limit."""
     kept: deque[Loan] = field(default_factory=deque)
+    client: redis.Redis | None = None
 
 
 class Connector:
@@ -323,7 +324,10 @@ class Connector:
 
     def client(self) -> redis.Redis:
         """redis-py's client on this process' pool, for commands that may be repeated."""
-        return redis.Redis(connection_pool=self.pool)
+        held = self._own()
+        if held.client is None:
+            held.client = redis.Redis(connection_pool=held.pool)  # which takes a while: it reads up all commands
+        return held.client
 
     @contextmanager
     def connection(self) -> Iterator[Any]:

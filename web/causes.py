@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from jobd.client.sets import SetEntry
+from jobd.web.documents import key_of
 
 Place: TypeAlias = Literal["retries", "dead"]
 
@@ -65,12 +66,16 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed job: where it is, the key of its bytes there, and what they tell."""
+    """One failed job: where it is, its bytes there, and what they tell."""
 
     place: Place
-    key: str
     entry: SetEntry
     told: Told
+
+    @property
+    def key(self) -> str:
+        """Names exactly these bytes at their place."""
+        return key_of(self.entry.score, self.entry.raw)
 
     @property
     def entered(self) -> float | None:

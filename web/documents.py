@@ -33,6 +33,7 @@ _SHOWN_ELSEWHERE = frozenset(
     }
 )
 Entry = TypeVar("Entry", bound=JobEntry)
+_in_a_line = json.JSONEncoder(ensure_ascii=False).encode
 
 _KEY = re.compile(r"(-?[0-9.e+-]{1,40}|-?inf)~([0-9a-f]{16})")
 
@@ -58,7 +59,7 @@ def cut(text: str, most: int) -> str:
 
 def as_json(value: Any, indent: int | None = None) -> str:
     """JSON for people."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, separators=None if indent else (", ", ": "))
+    return json.dumps(value, ensure_ascii=False, indent=indent) if indent else _in_a_line(value)
 
 
 def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> str:

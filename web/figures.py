@@ -317,7 +317,7 @@ class Figures:
                     self._kept.put(bucket, part, len(part) + 1)
             # Meanwhile another reading may have put the buckets together.
             return self._kept.get(point)  # type: ignore[no-any-return]
-        rows = _sum(part for part in parts if part is not None)
+        rows = total(part for part in parts if part is not None)
         if point.end + LATE_WRITES <= now:
             self._kept.drop(each for each in buckets if each != point)
             self._kept.put(point, rows, len(rows) + 1)
@@ -331,32 +331,23 @@ class Figures:
         self, keys: Keys, now: float, names: Sequence[str], points: Sequence[Point]
     ) -> Question[dict[str, list[Sequence[int]]]]:
         """Of each class the histogram of each point, told by the minute; for the last 8 hours."""
-        wanted = [
-            (name, point)
-            for name in names
-            for point in points
-            if self._kept.get((name, point.start, point.end)) is None
-        ]
-        minutes = {point: _minutes(point, now) for point in points}
-        slots = {point: [metric_keys.histogram_slot("", start) for start in minutes[point]] for point in points}
+        spans = [(point.start, point.end) for point in points]
+        held = {name: [self._kept.get((name, *span)) for span in spans] for name in names}
+        wanted = [(name, place) for name in names for place, counts in enumerate(held[name]) if counts is None]
+        minutes = {place: _minutes(points[place], now) for place in {place for _, place in wanted}}
+        slots = {place: [metric_keys.histogram_slot("", each) for each in starts] for place, starts in minutes.items()}
 
         def ask(pipeline: Any) -> None:
-            for name, point in wanted:
-                named = [raw_bytes(keys.histogram(name + slot)) for slot in slots[point]]
-                pipeline.mget(named + _old_histograms(keys, name, minutes[point] if name in self._old_names else ()))
+            for name, place in wanted:
+                named = [raw_bytes(keys.histogram(name + slot)) for slot in slots[place]]
+                pipeline.mget(named + _old_histograms(keys, name, minutes[place] if name in self._old_names else ()))
 
         told = (yield ask) if wanted else []
-        read = {}
-        for (name, point), values in zip(wanted, told, strict=True):
-            counts = read[name, point] = _sum_of(values or ())
-            if point.end + LATE_WRITES <= now:
-                self._kept.put((name, point.start, point.end), counts, 1)
-        return {
-            name: [
-                read.get((name, point)) or self._kept.get((name, point.start, point.end)) or _NONE for point in points
-            ]
-            for name in names
-        }
+        for (name, place), values in zip(wanted, told, strict=True):
+            held[name][place] = counts = _sum_of(values or ())
+            if spans[place][1] + LATE_WRITES <= now:
+                self._kept.put((name, *spans[place]), counts, 1)
+        return held
 
 
 _NONE = (0,) * BUCKETS
@@ -384,18 +375,19 @@ def _read(pipeline: Any, keys: Keys, buckets: Sequence[Point]) -> None:
             pipeline.hgetall(key)
 
 
-def _sum(parts: Iterable[Rows]) -> Rows:
-    total: dict[str, list[int]] = {}
+def total(parts: Iterable[Rows | None]) -> dict[str, list[int]]:
+    """The figures of each class over all parts, whose order they have."""
+    found: dict[str, list[int]] = {}
     for rows in parts:
-        for name, (executed, failed, milliseconds) in rows.items():
-            row = total.get(name)
+        for name, (executed, failed, milliseconds) in rows.items() if rows else ():
+            row = found.get(name)
             if row is None:
-                total[name] = [executed, failed, milliseconds]
+                found[name] = [executed, failed, milliseconds]
             else:
                 row[0] += executed
                 row[1] += failed
                 row[2] += milliseconds
-    return total
+    return found
 
 
 def _minutes(point: Point, now: float) -> list[float]:

@@ -7,7 +7,7 @@ import math
 import re
 import time
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,10 +19,10 @@ from jobd.web import assets
 from jobd.web.charts import plot, spark
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
-from jobd.web.engine import Engine
+from jobd.web.engine import Engine, shown
 from jobd.web.filters import narrowed
 from jobd.web.settings import SETTINGS
-from jobd.web.text import LANGUAGES, printable
+from jobd.web.text import LANGUAGES
 
 _HERE = Path(__file__).parent
 _TIMES = re.compile(r"(<time[^>]*>)[^<]*")
@@ -129,7 +129,7 @@ class Narrowing:
         if len(value) > _LONGEST or "…" in value:
             return value
         query = urlencode({"q": narrowed(self._q, field, value)}, errors="surrogateescape")
-        return Markup('<a href="{}">{}</a>').format(self._base + query, printable(value))
+        return Markup(f'<a href="{shown(self._base + query)}">{shown(value)}</a>')
 
 
 def duration(seconds: float) -> str:
@@ -150,6 +150,7 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+@lru_cache(maxsize=4_096)
 def moment(at: float) -> str:
     """A time in UTC; what is no time of this world is shown as the number that it is."""
     try:
@@ -158,6 +159,7 @@ def moment(at: float) -> str:
         return repr(at)
 
 
+@lru_cache(maxsize=4_096)
 def iso(at: float) -> str:
     """A time for scripts; empty for what is no time of this world."""
     try:

@@ -61,7 +61,7 @@ def test_a_long_message_ends_between_words() -> None:
 
 def failed(name: str, message: str, at: float | None, place: str = "dead") -> Failure:
     entry = DeadSet().entries([(1.0, payload("j", **{"class": name}))])[0]
-    return Failure(place, "key", entry, Told(name, "Error", message, "default", at, at))  # type: ignore[arg-type]
+    return Failure(place, entry, Told(name, "Error", message, "default", at, at))  # type: ignore[arg-type]
 
 
 def test_the_cause_of_most_jobs_comes_first_and_the_last_failure_of_each() -> None:
@@ -81,7 +81,7 @@ def test_a_cause_of_jobs_without_times_has_none() -> None:
 def test_the_search_for_a_cause_names_class_and_error_as_they_are() -> None:
     assert group([failed('A"B', "x", 1.0)])[0].search == ""
     entry = DeadSet().entries([(1.0, payload("j", **{"class": "A B", "error_class": "E"}))])[0]
-    cause = Cause.of([Failure("dead", "k", entry, Told("A B", "E", "", "", None, None))])
+    cause = Cause.of([Failure("dead", entry, Told("A B", "E", "", "", None, None))])
     assert cause.search == 'class:"A B" error:"E"'
     assert group([failed("x" * 195, "x", 1.0)])[0].search == ""
 

@@ -18,7 +18,7 @@ from jobd.client.cron_set import CronSet
 from jobd.client.errors import ConfigError
 from jobd.client.push import Client
 from jobd.web import assets, csrf, headers
-from jobd.web.masking import HIDDEN, Masker
+from jobd.web.masking import _SHAPES, HIDDEN, Masker
 from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import FORM, GET_PAGES, PROCESS, Browser, Page, fill
 
@@ -470,3 +470,20 @@ def test_by_a_unix_socket_a_header_is_believed_if_that_is_said() -> None:
     for peers in ([], ["proxy.example.com"]):
         with pytest.raises(ConfigError, match="peers: "):
             jobd.web.TrustedHeader("Remote-User", peers=peers)
+
+
+@pytest.mark.parametrize("shape", _SHAPES, ids=lambda shape: shape[0].strip() or "tokens")
+def test_a_secret_of_each_shape_is_hidden_wherever_it_stands(shape: tuple[str, object]) -> None:
+    secrets = {
+        "://": ["redis://me:pass@host"],
+        " ": ["Bearer abc.def", "basic dXNlcjpwYXNz"],
+        "eyJ": ["eyJhbGciOi.eyJzdWIi.sig"],
+        "-----BEGIN ": ["-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----"],
+        "k_": ["sk_live_abc", "rk_test_9"],
+        "AKIA": ["AKIAABCDEFGHIJKLMNOP"],
+        "": ["ghp_abcdefghijklmnopqrstuvwxyz", "xoxb-1234567890-abc"],
+    }
+    for secret in secrets[shape[0]]:
+        assert shape[0] in secret
+        for text in (secret, f"a {secret}", f"({secret})"):
+            assert HIDDEN in Masker(()).text(text)

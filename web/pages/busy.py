@@ -116,20 +116,24 @@ def _process(process: Process, works: Sequence[Work], masker: Masker, now: float
 
 def _choices(processes: Iterable[Process]) -> dict[str, list[str]]:
     """Hosts and queues, those of most processes first, to choose from."""
-    hosts = Counter(process.identity.partition(":")[0] for process in processes)
-    queues = Counter(name for process in processes for name in process.queues)
+    hosts = Counter([process.identity.partition(":")[0] for process in processes])
+    queues: dict[str, int] = {}
+    # Many processes have the same queues.
+    for names, count in Counter([process.queues for process in processes]).items():
+        for name in names:
+            queues[name] = queues.get(name, 0) + count
     return {
         "host": [name for name, _ in hosts.most_common(CHOICES)],
-        "queue": [n for n, _ in queues.most_common(CHOICES)],
+        "queue": sorted(queues, key=lambda name: -queues[name])[:CHOICES],
     }
 
 
 def versions(processes: Iterable[Process]) -> list[dict[str, Any]]:
     """Versions of one product that run beside each other, with how many processes of each; empty without any."""
     products: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-    for process in processes:
-        if process.version:
-            products[process.shows_stacks][process.version] += 1
+    for (version, is_ours), count in Counter([(each.version, each.shows_stacks) for each in processes]).items():
+        if version:
+            products[is_ours][version] += count
     return [
         {"version": version, "count": count}
         for found in products.values()

@@ -40,6 +40,8 @@ ONE = ("enable", "disable", "skip", "unskip", "run", "delete")
 ALL = ("enable_all", "disable_all")
 _HISTORY = 10
 _MOST_KNOWN = 2_000
+_MOST_KEPT_BYTES = 20_000
+"""Of the runs of an entry that are kept to be told from others."""
 _AHEAD: dict[str, tuple[float, tuple[float, ...]]] = {}
 """Of each expression its next ticks, and after when they come."""
 
@@ -64,7 +66,8 @@ def show(ctx: Context) -> View:
     return View("cron.html", data, "Cron")
 
 
-_Found = tuple[list[tuple[CronEntry, list[CronRun]]], dict[str, str], int, int]
+_Run = dict[str, Any]
+_Found = tuple[list[tuple[CronEntry, Sequence[_Run]]], dict[str, str], int, int]
 """The entries of the page, the expressions of those that are enabled, how many entries there are and match."""
 
 
@@ -103,13 +106,21 @@ def _ask_one(pipeline: Any, ctx: Context, name: str) -> None:
     pipeline.lrange(keys.cron_runs(name), 0, RUNS - 1).lrange(keys.cron_history(name), 0, _HISTORY - 1)
 
 
-def _read(name: str, fields: Any, runs: Any, history: Any) -> tuple[CronEntry, list[CronRun]] | None:
+def _read(name: str, fields: Any, runs: Any, history: Any) -> tuple[CronEntry, Sequence[_Run]] | None:
     if not fields:
         return None
-    return cron.from_fields(name, decoded(fields)), cron_push.merged(runs or (), history or ())
+    noted, others = tuple(runs or ()), tuple(history or ())
+    few = sum(map(len, (*noted, *others))) <= _MOST_KEPT_BYTES
+    return cron.from_fields(name, decoded(fields)), (_runs if few else _runs.__wrapped__)(noted, others)
 
 
-def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) -> dict[str, Any]:
+@lru_cache(maxsize=400)
+def _runs(noted: tuple[bytes, ...], others: tuple[bytes, ...]) -> tuple[_Run, ...]:
+    """The runs of an entry, which stay the same until it runs again. For reading only."""
+    return tuple(map(_run, cron_push.merged(noted, others)))
+
+
+def _row(entry: CronEntry, runs: Sequence[_Run], ctx: Context, now: float) -> dict[str, Any]:
     words, zone, ahead = "", "", list[float]()
     if entry.problem is None:
         words, zone = _words(entry.cron, ctx.language), entry.timezone
@@ -131,7 +142,7 @@ def _row(entry: CronEntry, runs: Sequence[CronRun], ctx: Context, now: float) ->
         "next": ahead,
         "skips": entry.skips if entry.skips in ahead else None,
         "last": entry.last_time,
-        "runs": [_run(run) for run in runs],
+        "runs": list(runs),
     }
 
 
@@ -154,7 +165,7 @@ def _ahead(entry: CronEntry, now: float, count: int) -> list[float]:
     return list(ticks[:count])
 
 
-def _run(run: CronRun) -> dict[str, Any]:
+def _run(run: CronRun) -> _Run:
     """One run: `state` is ran, late, skipped, missed or by hand; `late` how many seconds after its tick it came."""
     late = None if run.tick is None else max(run.at - run.tick, 0.0)
     if run.skipped == "late":
@@ -203,7 +214,7 @@ def show_entry(ctx: Context) -> View:
     return View("cron_entry.html", data, "Cron")
 
 
-def _ask_entry(ctx: Context, name: str) -> Question[tuple[CronEntry, list[CronRun]] | None]:
+def _ask_entry(ctx: Context, name: str) -> Question[tuple[CronEntry, Sequence[_Run]] | None]:
     if not name or not name.isprintable() or len(name) > 1_000:
         raise NotFound("there is no cron entry of this name")
     told = yield lambda pipeline: _ask_one(pipeline, ctx, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,7 +33,7 @@ ASK_FOR_THE_NAME = 1_000
 """Jobs from which on a deletion asks to type this page's name."""
 _NAME = 200
 _MOST_KNOWN = 5_000
-_known: WeakKeyDictionary[Masker, dict[str, Told]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Masker, dict[bytes, Told]] = WeakKeyDictionary()
 """What the last jobs have told, by the digest of their bytes: to mask a thousand messages takes its time."""
 _LOOK_UPS = 100
 _EQUALS = 50
@@ -81,10 +82,8 @@ def _ask_failures(ctx: Context) -> Question[tuple[list[Failure], int, int]]:
     first, last, deaths = yield lambda pipeline: ask(pipeline, counts)
     owners = RetrySet(ctx.client), DeadSet(ctx.client)
     waiting = dict.fromkeys((float(at), raw) for raw, at in [*(first or ()), *(last or ())])
-    found = [failure(entry, "retries", ctx) for entry in owners[0].entries(list(waiting))]
-    found += [
-        failure(entry, "dead", ctx) for entry in owners[1].entries([(float(at), raw) for raw, at in deaths or ()])
-    ]
+    found = list(_failures(owners[0].entries(list(waiting)), "retries", ctx))
+    found += _failures(owners[1].entries([(float(at), raw) for raw, at in deaths or ()]), "dead", ctx)
     return found, retries or 0, dead or 0
 
 
@@ -106,16 +105,21 @@ def fitting(shares: Sequence[int], sizes: Sequence[Sequence[int]]) -> list[int]:
 
 
 def failure(entry: SetEntry, place: Place, ctx: Context) -> Failure:
-    """A failed job with what is known of it, which for most is still known from the last look."""
+    """A failed job with what is known of it."""
+    return next(_failures([entry], place, ctx))
+
+
+def _failures(entries: Iterable[SetEntry], place: Place, ctx: Context) -> Iterator[Failure]:
+    """Failed jobs with what is known of them, which for most is still known from the last look."""
     known = _known.setdefault(ctx.masker, {})
-    key = key_of(entry.score, entry.raw)
-    digest = key.rpartition("~")[2]
-    told = known.get(digest)
-    if told is None:
-        if len(known) >= _MOST_KNOWN:
-            known.clear()
-        told = known[digest] = _told(entry, ctx)
-    return Failure(place, key, entry, told)
+    for entry in entries:
+        digest = hashlib.sha256(entry.raw).digest()
+        told = known.get(digest)
+        if told is None:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            told = known[digest] = _told(entry, ctx)
+        yield Failure(place, entry, told)
 
 
 def _told(entry: SetEntry, ctx: Context) -> Told:

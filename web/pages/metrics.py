@@ -13,7 +13,7 @@ from jobd.client.metric_keys import range_of
 from jobd.client.metrics import estimate
 from jobd.web.context import BadRequest, Context, Download, View
 from jobd.web.deploys import ask_deploys, masked, shown
-from jobd.web.figures import SPANS, Point, Rows
+from jobd.web.figures import SPANS, Point, Rows, total
 from jobd.web.filters import narrowed
 from jobd.web.moved import FEWEST, compared, moves
 from jobd.web.questions import Question
@@ -60,6 +60,7 @@ def show(ctx: Context) -> View:
     """Show the classes, those that took most time first."""
     period, offset, compare = _period(ctx), ctx.number("offset"), bool(ctx.number("compare", 1))
     counted, rows, since_deploy = _rows(ctx, period, compare=compare)
+    classes = [{**row, "trend": _trend(counted[1], row["class"])} for row in rows[offset : offset + ROWS]]
     data = {
         "period": period,
         "periods": list(PERIODS),
@@ -71,7 +72,7 @@ def show(ctx: Context) -> View:
         "count": len(rows),
         "offset": offset,
         "next": offset + ROWS if offset + ROWS < len(rows) else None,
-        "classes": rows[offset : offset + ROWS],
+        "classes": classes,
         "since": counted[0][0].start,
         "percentiles": period in PERCENTILE_PERIODS,
         "with_percentiles": WITH_PERCENTILES,
@@ -116,21 +117,20 @@ def _sort(ctx: Context) -> str:
 def _rows(ctx: Context, period: str, *, compare: bool) -> tuple[Counted, list[dict[str, Any]], dict[str, Any] | None]:
     """What was counted, a row of each class whose name is searched for, sorted as was asked for, and what has moved."""
     sort, match, now = _sort(ctx), ctx.text(), ctx.access.now()
-    (counted, histograms), marks = ctx.ask(_ask_all(ctx, period, match, compare=compare), ask_deploys(ctx.access, now))
+    found, marks = ctx.ask(_ask_all(ctx, period, match, compare=compare), ask_deploys(ctx.access, now))
+    counted, totals, histograms = found
     ctx.read_totals()
-    points, told, earlier = counted
-    mark = next((mark for mark in marks if mark.at >= points[0].start), None)
-    sides = [total(rows) for rows in _split(points, told, mark.at if mark else math.inf)]
-    totals, before = total(sides), total(earlier) if compare and None not in earlier else {}
+    points, _, earlier = counted
+    before = total(earlier) if compare and None not in earlier else {}
     whole = sum(counts[2] for counts in totals.values())
     rows = []
     for name in (name for name in totals if match in name):
         row = {"class": name, **_figures(totals[name], whole, _added(histograms[name]) if name in histograms else None)}
-        row["trend"] = _trend(told, name)
         if before or compare:
             row["before"] = _figures(before[name], 0, None) if name in before else None
         rows.append(row)
-    since_deploy = _since(mark, ctx, points, sides, histograms, match) if mark else None
+    mark = next((mark for mark in marks if mark.at >= points[0].start), None)
+    since_deploy = _since(mark, ctx, counted, histograms, match) if mark else None
     return counted, _sorted(rows, sort), since_deploy
 
 
@@ -144,13 +144,14 @@ def _split(points: Sequence[Point], rows: Sequence[T], at: float) -> tuple[list[
 def _since(
     mark: DeployMark,
     ctx: Context,
-    points: Sequence[Point],
-    sides: Sequence[Rows],
+    counted: Counted,
     histograms: Mapping[str, Sequence[Sequence[int]]],
     match: str,
 ) -> dict[str, Any]:
     """What has moved with a deploy, of the classes whose name is searched for."""
-    before, after = ({name: counts for name, counts in side.items() if match in name} for side in sides[::2])
+    points, told, _ = counted
+    sides = (total(rows) for rows in _split(points, told, mark.at)[::2])
+    before, after = ({name: counts for name, counts in side.items() if match in name} for side in sides)
     both = {}
     for name, each in histograms.items():
         first, _, last = _split(points, each, mark.at)
@@ -186,17 +187,18 @@ def _sorted(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
 
 def _ask_all(
     ctx: Context, period: str, match: str, *, compare: bool
-) -> Question[tuple[Counted, dict[str, list[Sequence[int]]]]]:
-    """What was counted, and of the first classes the histogram of each point."""
+) -> Question[tuple[Counted, dict[str, list[int]], dict[str, list[Sequence[int]]]]]:
+    """What was counted, the same over all points, and of the first classes the histogram of each point."""
     counted = yield from _ask_counted(ctx, period, compare=compare)
     points, told, _ = counted
+    totals = total(told)
     if period not in PERCENTILE_PERIODS:
-        return counted, {}
-    found = {name: counts for name, counts in total(told).items() if match in name}
+        return counted, totals, {}
+    found = {name: counts for name, counts in totals.items() if match in name}
     first = sorted(found, key=lambda name: (-found[name][2], -found[name][0], name))[:WITH_PERCENTILES]
     keys, now = ctx.access.keys, ctx.access.now()
     histograms = yield from ctx.shared.figures.ask_histograms(keys, now, first, points)
-    return counted, histograms
+    return counted, totals, histograms
 
 
 def _ask_counted(ctx: Context, period: str, *, compare: bool) -> Question[Counted]:
@@ -206,16 +208,6 @@ def _ask_counted(ctx: Context, period: str, *, compare: bool) -> Question[Counte
     told = yield from ctx.shared.figures.ask(keys, now, both, hurried=ctx.for_people)
     ctx.shared.figures.read_on(ctx.access, both)
     return points, told[: len(points)], told[len(points) :]
-
-
-def total(told: Iterable[Rows | None]) -> dict[str, list[int]]:
-    """The figures of each class over all points."""
-    found: dict[str, list[int]] = {}
-    for rows in told:
-        for name, counts in (rows or {}).items():
-            known = found.get(name)
-            found[name] = [a + b for a, b in zip(known, counts, strict=True)] if known else list(counts)
-    return found
 
 
 def _added(histograms: Sequence[Sequence[int]]) -> Sequence[int]:

@@ -48,9 +48,10 @@ def queues(ctx: Context) -> View:
     [notes] = ctx.ask(_ask_pauses(ctx))
     totals = ctx.read_totals()
     served: dict[str, int] = {}
-    for process in totals.processes:
-        for name in process.queues if not process.quiet else ():
-            served[name] = served.get(name, 0) + 1
+    # Many processes have the same queues.
+    for names, count in Counter([each.queues for each in totals.processes if not each.quiet]).items():
+        for name in names:
+            served[name] = served.get(name, 0) + count
     rows = [
         {
             "name": queue.name,
