@@ -19,6 +19,8 @@ A sample during which other programs, or other machines of the same host, had mo
 again. Where no quiet moment was found, the row says how many of its samples were `disturbed`.
 """
 
+WANTED = "In the head of a column stands what is wanted of jobd; what is more than that is printed **bold**."
+
 
 def page(results: Mapping[str, Any], measures: Sequence[Measure]) -> str:
     """The whole page."""
@@ -46,8 +48,12 @@ def section(measure: Measure, content: Mapping[str, Any]) -> str:
     """One table."""
     found = found_in(content)
     comparing = measure.base in found and len(found) > 1
-    heads = [measure.rows, *measure.figures, *([measure.compare] if comparing else [])]
-    lines = [f"## {measure.title}", "", *wrapped(measure.text), ""]
+    figures = [
+        f"{name} (≤ {number(measure.wanted[name])})" if name in measure.wanted else name for name in measure.figures
+    ]
+    heads = [measure.rows, *figures, *([measure.compare] if comparing else [])]
+    text = f"{measure.text} {WANTED}" if measure.wanted else measure.text
+    lines = [f"## {measure.title}", "", *wrapped(text), ""]
     lines += [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     lines += [row(measure, label, found, content["rounds"], comparing) for label in found]
     kind = "a quick look, no measurement: " if content["quick"] else ""
@@ -65,10 +71,17 @@ def row(measure: Measure, label: str, found: Mapping[str, Found], wanted: int, c
     """One case of a table with so many rounds."""
     each, base = found[label], measure.base_of(label)
     cells = [label + "".join(f", {remark}" for remark in remarks(each, wanted))]
-    cells += [spread(each.summary(figure)) for figure in measure.figures]
+    cells += [_cell(measure, label, figure, each) for figure in measure.figures]
     if comparing:
         cells.append("" if label == base or base not in found else _comparison(measure, each, found[base]))
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(measure: Measure, label: str, figure: str, each: Found) -> str:
+    """One figure; one of jobd's that is more than is wanted stands out."""
+    found, most = each.summary(figure), measure.wanted.get(figure)
+    is_too_much = found is not None and most is not None and found[1] > most and not label.startswith("Sidekiq")
+    return f"**{spread(found)}**" if is_too_much else spread(found)
 
 
 def remarks(each: Found, wanted: int) -> list[str]:

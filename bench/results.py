@@ -44,6 +44,8 @@ class Measure:
     """Seconds that a sample takes apart from what is measured; as `lengths`, only to say when a run will be over."""
     lengths: float = 1.5
     """How many times the length of a sample it takes."""
+    wanted: Mapping[str, float] = field(default_factory=dict)
+    """Of a figure, what it is to be at most; the table says where it is more."""
 
     def seconds(self, samples: int, length: float) -> float:
         """About how long so many samples take."""

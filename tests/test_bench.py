@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from bench import load, page, results, runner, venvs
 from bench.measures import MEASURES
 from bench.processes import Processes
-from bench.results import Figures, Found, Measure
+from bench.results import Figures, Found, Measure, as_json
 from bench.runner import Repeats
 from bench.sizing import Sized, round_number
 from tests.waiting import wait_until
@@ -128,6 +129,18 @@ def test_systems_that_log_are_compared_with_jobd_doing_so_too() -> None:
     found = {label: Found([{"jobs/s": rate}]) for label, rate in rates.items()}
     assert page.row(DRAIN, "other, logging each job", found, 1, comparing=True).endswith("| 5 |")
     assert page.row(DRAIN, "jobd, logging each job", found, 1, comparing=True).endswith("|  |")
+
+
+def test_what_is_wanted_stands_above_and_what_is_more_stands_out() -> None:
+    measure = replace(DRAIN, wanted={"jobs/s": 5.0})
+    found = {label: Found([{"jobs/s": rate}]) for label, rate in (("A", 5.0), ("B", 7.0), ("Sidekiq /", 9.0))}
+    cells = [page.row(measure, label, found, 1, comparing=False).split(" | ")[1] for label in found]
+    assert cells == ["5", "**7**", "9"]
+    content = {**as_json(measure, found, {"when": "now", "rounds": 1, "seconds": 1, "quick": False}), "jobd": "1"}
+    text = page.section(measure, content)
+    assert "| jobs/s (≤ 5) |" in text
+    assert page.WANTED[:30] in text
+    assert page.WANTED[:30] not in page.section(DRAIN, content)
 
 
 def test_tables_that_were_not_measured_are_named() -> None:

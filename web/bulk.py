@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -35,6 +36,8 @@ logger = logging.getLogger("jobd")
 
 MOST_BYTES = 1_000_000
 """About so much is moved at once."""
+LONGEST_REST = 0.01
+"""Seconds for which a change rests after a portion, unless that took less: then as long as it took."""
 _COUNTS = ("moved", "gone", "malformed", "dropped")
 _NUMBERS = (*_COUNTS, "of", "looked_at", "started_at", "beat", "ended_at", "at")
 _TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by")
@@ -104,6 +107,11 @@ def begin(place: Place, order: Order, masker: Masker) -> str:
     return run.id
 
 
+def rest(took: float) -> None:
+    """Leave Redis to the workers, who fetch meanwhile, after a portion that took so many seconds."""
+    time.sleep(min(took, LONGEST_REST))
+
+
 class _Run:
     """One change of many, on its way."""
 
@@ -141,12 +149,14 @@ class _Run:
 
     def carry_out(self) -> None:
         """Do it to its end, or until somebody has it stopped."""
-        state, error, result = "done", "", BulkResult()
+        state, error, result, began = "done", "", BulkResult(), time.monotonic()
         try:
             for result in apply(self._place, self._order, self._pages()):
                 if self._tell("running", result):
                     state = "stopped"
                     break
+                rest(time.monotonic() - began)
+                began = time.monotonic()
         except JobdError as problem:
             state, error = "failed", self._masker.text(str(problem))
         except Exception:

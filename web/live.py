@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from jobd.client.errors import JobdError
@@ -44,7 +45,7 @@ class Look:
     base: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
     """A view at one moment: the figures at the head; the content, None for the head alone; what tells it apart.
 
@@ -55,6 +56,11 @@ class Picture:
     html: str | None = None
     digest: str = ""
     at: float = math.inf
+
+    @cached_property
+    def content(self) -> str:
+        """The event with the content, the same for all who listen."""
+        return f"event: page\ndata: {json.dumps({'html': self.html, 'digest': self.digest})}\n\n"
 
     def document(self, seen: str) -> dict[str, Any]:
         """For those who poll, and have `seen` the content with that digest."""
@@ -203,4 +209,4 @@ def _events(picture: Picture, seen: str, pause: float) -> str:
     text = f"event: head\ndata: {json.dumps({**picture.figures, 'pause': pause})}\n\n"
     if picture.html is None or picture.digest == seen:
         return text
-    return f"{text}event: page\ndata: {json.dumps({'html': picture.html, 'digest': picture.digest})}\n\n"
+    return text + picture.content

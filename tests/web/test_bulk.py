@@ -301,6 +301,21 @@ def test_jobs_within_a_queue_are_deleted_in_one_pass_and_the_rest_keep_their_ord
     assert len(queued(redis)) == len(left) - 1
 
 
+def test_it_rests_after_each_portion(browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests, rest = list[float](), bulk.rest
+    monkeypatch.setattr(bulk, "rest", lambda took: (rests.append(took), rest(took)))
+    fill_set(redis, "retry", 1_000, retry_count=1)
+    finished(browser, begin(browser, "/retries", action="retry"))
+    assert len(rests) >= 5
+    assert min(rests) > 0
+    slept = list[float]()
+    monkeypatch.setattr(bulk.time, "sleep", slept.append)
+    rest(0.002)
+    rest(60.0)
+    monkeypatch.undo()
+    assert slept == [0.002, bulk.LONGEST_REST]
+
+
 def test_it_leaves_a_line_in_the_log(browser: Browser, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     fill_set(redis, "dead", 600)
     with caplog.at_level(logging.INFO, "jobd"):
