@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from jobd.client.entry import JobEntry
 from jobd.client.processes import Process, Work, number
 from jobd.web.masking import HIDDEN, Masker
-from jobd.web.preview import prune
+from jobd.web.preview import prune, within
 
 ROW_CHARACTERS = 200
 ERROR_CHARACTERS = 300
@@ -23,6 +23,8 @@ FEW_ROWS = 10
 """So many rows has a page whose jobs have more bytes than these."""
 _ROW_NODES = 200
 """Values of a job's arguments that a row can show at most: more have no room in it."""
+PART_CHARACTERS = 500_000
+"""About so many of the arguments of a job are shown at all, and of its keywords, other fields and backtrace."""
 LARGE = 256_000
 """Bytes of a job from which on its arguments are shown only when asked for."""
 _ROW_TAGS = 20
@@ -102,15 +104,23 @@ def job_detail(
 ) -> dict[str, Any]:
     """A job with all that it holds; unless `whole` is given, arguments over 256 kB are left out, which `large` says."""
     large = len(entry.raw) > LARGE and not whole
+    others = {} if large else {k: v for k, v in entry.payload.items() if k not in _SHOWN_ELSEWHERE}
+    parts = {
+        "arguments": [] if large else list(entry.args),
+        "kwargs": {} if large else dict(entry.kwargs),
+        "fields": others,
+        "error_backtrace": list(entry.error_backtrace),
+    }
+    begun = {name: within(value, PART_CHARACTERS) for name, value in parts.items()}
+    found = {name: masker.value(value) for name, (value, _) in begun.items()}
     return {
         **job_row(entry, masker, key, at),
         "retried_at": entry.retried_at,
         "large": large,
-        "arguments": None if large else masker.value(entry.args),
-        "kwargs": {} if large else masker.value(entry.kwargs),
+        "cut": any(is_cut for _, is_cut in begun.values()),
+        **found,
+        **({"arguments": None} if large else {}),
         "error_message": masker.text(entry.error_message),
-        "error_backtrace": [masker.text(line) for line in entry.error_backtrace],
-        "fields": {} if large else masker.value({k: v for k, v in entry.payload.items() if k not in _SHOWN_ELSEWHERE}),
         "raw": raw_text(entry, masker, RAW_CHARACTERS) if entry.malformed else "",
     }
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from jobd.web.preview import MOST_WHOLE, untorn
+
 HIDDEN = "••••••"
 WORDS = (
     *("pass", "secret", "token", "apikey", "authorization", "credential", "private"),
@@ -18,29 +20,25 @@ WORDS = (
 """A key that holds one of these is told by it; case, `_`, `-` and spaces do not count."""
 _WHOLE = ("auth", "card")
 """Of these only where they are words of their own: an author, and what is discarded, is no secret."""
+_OF_CLASSES = ("Error", "Exception", "Warning", "Failure", "Expired", "Invalid", "Missing", "Required", "NotFound")
+_COLON = "".join(rf"(?<![A-Za-z]{end})" for end in (*_OF_CLASSES, "Job", "Worker", "Mailer")) + ":(?!:)"
+"""One that assigns: not those of `Password::ResetJob`, nor that after the name of a class, `TokenError: expired`."""
 _DEEPEST = 200
 _IGNORED = re.compile(r"[\s_-]+")
 _VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;&"'}\])]+)"""
-_SHAPES = (
-    ("://", re.compile(r"(?<=://)[^\s/@:]{0,200}:\S{1,200}(?=@)")),
-    (" ", re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]+")),
-    (" ", re.compile(r"(?i)(?<=\bbasic )[\w+/=]{8,}")),
-    ("eyJ", re.compile(r"\beyJ[\w-]{5,500}\.[\w-]{1,4000}\.[\w-]{0,1000}")),
-    (
-        "-----BEGIN ",
-        re.compile(
-            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
-        ),
-    ),
-    ("k_", re.compile(r"\b[sr]k_(?:live|test)_\w+")),
-    ("AKIA", re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
-    ("", re.compile(r"\bgh[pousr]_\w{20,}|\bxox[abprs]-[\w-]{10,}")),
+_PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
+    (("://",), re.compile(r"(?<=://)[^\s/@:]{0,200}:\S{1,200}(?=@)")),
+    (("bearer ",), re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]+")),
+    (("basic ",), re.compile(r"(?i)(?<=\bbasic )[\w+/=]{8,}")),
+    (("eyj",), re.compile(r"\beyJ[\w-]{5,500}\.[\w-]{1,4000}\.[\w-]{0,1000}")),
+    (("-----begin ",), re.compile(_PEM, re.DOTALL)),
+    (("k_live_", "k_test_"), re.compile(r"\b[sr]k_(?:live|test)_\w+")),
+    (("akia",), re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
+    (("gh", "xox"), re.compile(r"\bgh[pousr]_\w{20,}|\bxox[abprs]-[\w-]{10,}")),
 )
-"""Secrets by their shape, each with a text that it holds: most texts hold none, which is found out faster.
-
-What they repeat is bounded where a part could begin anywhere: hostile text must not cost more than its length."""
-MOST_CHARACTERS = 100_000
-"""Of one text; what follows is not shown."""
+"""Each with what a text must hold, in lower case, for it to be there. What they repeat is bounded where a part could
+begin anywhere: hostile text must not cost more than its length."""
 
 
 def _as_word(word: str) -> str:
@@ -54,13 +52,14 @@ class Masker:
 
     def __init__(self, words: Iterable[str] = WORDS) -> None:
         known = tuple(_IGNORED.sub("", word.lower()) for word in words)
-        self._words = tuple(word for word in known if word and word not in _WHOLE)
+        self._all = tuple(filter(None, known))
+        self._words = tuple(word for word in self._all if word not in _WHOLE)
         parts = ["(?i:" + "[_ -]?".join(map(re.escape, word)) + ")" for word in self._words]
         whole = "|".join(map(_as_word, [word for word in known if word in _WHOLE]))
         self._whole = re.compile(whole) if whole else None
         loose = "|".join([*parts, whole] if whole else parts)
         # Within text: `name = value`, `"name": "value"`, `name=value&…`, and the same escaped once more.
-        name = rf"""((?:{loose})[\w-]{{0,40}}[\\"']{{0,4}}\s{{0,5}}(?:=>|[:=])\s{{0,5}})"""
+        name = rf"""((?:{loose})[\w-]{{0,40}}[\\"']{{0,4}}\s{{0,5}}(?:=>|=|{_COLON})\s{{0,5}})"""
         self._assigned = re.compile(name + _VALUE) if loose else None
 
     def hides(self, key: object) -> bool:
@@ -85,15 +84,18 @@ class Masker:
 
     def text(self, text: str) -> str:
         """The same text with what looks like a secret hidden."""
-        if len(text) > MOST_CHARACTERS:
-            text = text[:MOST_CHARACTERS] + "…"
-        for held, shape in _SHAPES:
-            if held in text:
+        text = untorn(text, MOST_WHOLE)
+        plain, known = text.lower(), text.isascii()
+        for hints, shape in _SHAPES:
+            if not known or any(hint in plain for hint in hints):
                 text = shape.sub(HIDDEN, text)
-        if self._assigned is None or not (":" in text or "=" in text):
-            return text
-        return self._assigned.sub(_after_its_name, text)
+        if self._assigned and (not known or self._may_assign(plain)):
+            text = self._assigned.sub(lambda found: found[1] + HIDDEN, text)
+        return text
 
-
-def _after_its_name(found: re.Match[str]) -> str:
-    return found[1] + HIDDEN
+    def _may_assign(self, plain: str) -> bool:
+        """Whether a text in lower case can hold an assignment at all: few do, and this is told fast."""
+        if ":" not in plain and "=" not in plain:
+            return False
+        plain = plain.replace("_", "").replace("-", "").replace(" ", "")
+        return any(word in plain for word in self._all)

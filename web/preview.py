@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 MOST_CHARACTERS = 10_000
-"""Of one text in a preview: longer than any secret that is told by its shape, of which a cut would leave a part."""
+"""Of one text in a preview."""
+MOST_WHOLE = 100_000
+"""Of one text anywhere; what follows is not shown."""
+_LONGEST = 6_000
+"""Longer than any secret that is told by its shape."""
 _DEEPEST = 200
+
+
+def untorn(text: str, most: int) -> str:
+    """At most so many characters, with a mark where it was cut: between words, as half a secret is not known as one."""
+    if len(text) <= most:
+        return text
+    parts = text[most - _LONGEST : most].rsplit(maxsplit=1)
+    return text[: most - _LONGEST] + (parts[0] if len(parts) == 2 else "") + "…"
 
 
 def prune(value: Any, nodes: int) -> Any:
     """The first `nodes` values of a value of JSON, in the order in which it is written; texts cut as well."""
-    return _prune(value, [nodes], 0)
+    return _prune(value, _Budget(nodes), 0)
 
 
-def _prune(value: Any, left: list[int], depth: int) -> Any:
-    left[0] -= 1
+def within(value: Any, characters: int) -> tuple[Any, bool]:
+    """The beginning of a value of JSON that has about so many characters, and whether that is not all of it."""
+    budget = _Budget(characters, by_length=True)
+    return _prune(value, budget, 0), budget.is_cut
+
+
+@dataclass(slots=True)
+class _Budget:
+    """How much more may be taken: values, each of them 1; `by_length` characters."""
+
+    left: int
+    by_length: bool = False
+    is_cut: bool = False
+
+    def takes(self, value: Any) -> None:
+        self.left -= (len(value[:MOST_WHOLE]) if isinstance(value, str) else 0) + 4 if self.by_length else 1
+
+    def is_spent(self) -> bool:
+        """Asked before something more is taken."""
+        self.is_cut = self.is_cut or self.left <= 0
+        return self.left <= 0
+
+
+def _prune(value: Any, budget: _Budget, depth: int) -> Any:
+    budget.takes(value)
     if isinstance(value, str):
-        return value if len(value) <= MOST_CHARACTERS else value[:MOST_CHARACTERS] + "…"
+        most = MOST_WHOLE if budget.by_length else MOST_CHARACTERS
+        budget.is_cut = budget.is_cut or len(value) > most
+        return untorn(value, most)
     if isinstance(value, dict | list) and depth >= _DEEPEST:
         return "…"
     if isinstance(value, dict):
         found: dict[str, Any] = {}
         for key, item in value.items():
-            if left[0] <= 0:
+            if budget.is_spent():
                 found["…"] = "…"
                 break
-            found[key if len(key) <= MOST_CHARACTERS else key[:MOST_CHARACTERS]] = _prune(item, left, depth + 1)
+            budget.left -= len(key) if budget.by_length else 0
+            found[untorn(key, MOST_CHARACTERS)] = _prune(item, budget, depth + 1)
         return found
     if isinstance(value, list):
         items: list[Any] = []
         for item in value:
-            if left[0] <= 0:
+            if budget.is_spent():
                 items.append("…")
                 break
-            items.append(_prune(item, left, depth + 1))
+            items.append(_prune(item, budget, depth + 1))
         return items
     return value

@@ -699,4 +699,7 @@ VIETNAMESE = {
     "TOKEN is a token of this dashboard, DASHBOARD its address, such as https://ops.example.com.": (
         "TOKEN là mã truy cập của trang này, DASHBOARD là địa chỉ của nó, chẳng hạn https://ops.example.com."
     ),
+    "The job is too large to be shown whole: … stands for the rest.": (
+        "Công việc quá lớn để hiện hết: … thay cho phần còn lại."
+    ),
 }

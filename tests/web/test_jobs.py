@@ -118,6 +118,40 @@ def test_large_arguments_are_shown_when_asked_for(browser: Browser, redis: Redis
     assert browser.data(link)["job"]["arguments"][1] == {"password": HIDDEN}
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        [{"token": "hunter2", f"key {i}": "https://a.b/c"} for i in range(30_000)],
+        list(range(200_000)),
+        ["x: password " * 100_000],
+    ],
+)
+def test_of_megabytes_as_much_is_shown_as_can_be_looked_through(args: list[Any]) -> None:
+    looked_through = list[int]()
+
+    class Counting(Masker):
+        def text(self, text: str) -> str:
+            looked_through.append(len(text))
+            return super().text(text)
+
+    shown = documents.job_detail(JobEntry(payload("big", args=args)), Counting(), "")
+    assert (shown["cut"], shown["large"]) == (True, False)
+    assert 0 < sum(looked_through) < 700_000
+    text = documents.as_json(shown["arguments"])
+    assert 90_000 < len(text) < 2_000_000
+    assert "hunter2" not in text
+    assert "…" in text
+    small = documents.job_detail(JobEntry(payload("small", args=[1, "a" * 50_000])), Masker(), "")
+    assert (small["cut"], small["arguments"]) == (False, [1, "a" * 50_000])
+
+
+def test_the_page_of_a_job_that_is_cut_says_so(browser: Browser, redis: Redis) -> None:
+    redis.zadd("dead", {payload("big", args=["x " * 60_000]): NOW, payload("small", args=["x" * 60_000]): NOW + 1})
+    links = [f"/jobs/{job['jid']}?in=dead&key={job['key']}" for job in browser.data("/dead")["jobs"]]
+    told = {link: "too large to be shown whole" in browser.get(link).text for link in links}
+    assert sorted(told.values()) == [False, True]
+
+
 DAMAGED: dict[str, bytes] = {
     "no JSON": b"{broken",
     "no text": b"\xff\xfe\x00",
