@@ -20,6 +20,21 @@ hypothesis_settings.register_profile("jobd", deadline=None, suppress_health_chec
 hypothesis_settings.load_profile("jobd")
 
 
+LONGEST = frozenset(
+    {
+        "test_basedpyright_finds_nothing_in_the_product",
+        "test_mypy_finds_nothing",
+        *(f"test_a_page_works_as_it_is_written[{page}]" for page in ("docs/getting-started.md", "docs/commands.md")),
+        *(f"test_a_page_works_as_it_is_written[{page}]" for page in ("README.md", "docs/running.md", "docs/ctl.md")),
+    }
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: as the last it would run alone."""
+    items.sort(key=lambda item: item.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The run's server. A test that changes its settings or stops it starts a `RedisServer` of its own."""

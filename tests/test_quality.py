@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["client", "worker", "supervisor", "contrib", "web", "jobd", "tests", "bench", "examples"]
 
@@ -33,6 +35,7 @@ def test_mypy_finds_nothing() -> None:
     run("mypy", "bench/__main__.py", "bench/drain.py", "bench/capacity.py", "bench/supervision.py")
 
 
+@pytest.mark.timeout(600)  # it has half a minute to do, more on a machine that does other things as well
 def test_basedpyright_finds_nothing_in_the_product() -> None:
     run("basedpyright", "--level", "error")
 
