@@ -33,10 +33,10 @@ test: $(VENV)/.with-tools
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 # The dashboard in a real Chromium, that of the system or $CHROMIUM; says what is missing. In order: the last tests of
-# some files quiet the processes on which the others look.
+# some files quiet the processes on which the others look. Three at once, as each waits for its browser half of the time.
 test-browser: $(VENV)/.with-browser
 	@$(BIN)/python -m tests.browser.needed
-	@JOBD_BROWSER=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:randomly --numprocesses 2 --dist loadfile \
+	@JOBD_BROWSER=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:randomly --numprocesses 3 --dist loadfile \
 		tests/browser $(ARGS)
 
 # Its pages in docs/pictures, made anew.
