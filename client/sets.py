@@ -229,21 +229,6 @@ class JobSet:
             raise InvalidArguments("text= is empty, which every entry holds; leave it out if all are meant")
         return bulk.Selection(self, text, None if only is None else map(_named, only))
 
-    def _waves(
-        self,
-        size: int,
-        every: Wait,
-        text: str | None,
-        only: Iterable[EntryKey] | None,
-        start: Moment | None,
-        placed: int,
-    ) -> BulkResult:
-        dead = isinstance(self, DeadSet)
-        begin = self.access.server_now() if start is None else epoch_seconds(start, "start")
-        waves, only = Waves.of(size, every, begin, placed), None if only is None else list(only)
-        waves.check(placed + bulk.count(self._selection(text, only)))
-        return bulk.spread(self, self._selection(text, only), waves, dead=dead)
-
 
 class _Waiting(JobSet):
     """What can be killed."""
@@ -282,10 +267,8 @@ class ScheduledSet(_Waiting):
         return entry.created_at
 
 
-class RetrySet(_Waiting):
-    """Jobs that failed and wait for their next attempt."""
-
-    _name = "retry"
+class _Retried(JobSet):
+    """What can be retried."""
 
     def retry_all(self, *, text: str | None = None, only: Iterable[EntryKey] | None = None) -> BulkResult:
         """Retry all entries now, those whose payload holds `text`, or `only` those named, as `SetEntry.retry`."""
@@ -305,17 +288,27 @@ class RetrySet(_Waiting):
 
         `size` of them run each `every` seconds (or `timedelta`), the first at `start` [now]; `placed` others have their
         places in these waves already, by a call before for another set. Nothing has to go on running for it: each job
-        gets its time at once. Only that changes, and an `expires_in` is forgotten: a retry in waves is the attempt that
-        was to come. Dead jobs go into waves after the retries: once they are among these, they are meant too.
+        gets its time among the retries at once. Nothing else changes, but that an `expires_in` is forgotten: of a retry
+        it is the attempt that was to come, of a dead job it costs none, as `SetEntry.retry`. Dead jobs go into waves
+        after the retries: once they are among these, they are meant too.
         Raises `InvalidArguments` when the last would run more than 30 days later.
         """
-        return self._waves(size, every, text, only, start, placed)
+        begin = self.access.server_now() if start is None else epoch_seconds(start, "start")
+        waves, only = Waves.of(size, every, begin, placed), None if only is None else list(only)
+        waves.check(placed + bulk.count(self._selection(text, only)))
+        return bulk.spread(self, self._selection(text, only), waves, dead=isinstance(self, DeadSet))
+
+
+class RetrySet(_Waiting, _Retried):
+    """Jobs that failed and wait for their next attempt."""
+
+    _name = "retry"
 
     def entered(self, entry: SetEntry) -> float | None:
         return entry.failed_at if entry.retried_at is None else entry.retried_at
 
 
-class DeadSet(JobSet):
+class DeadSet(_Retried):
     """Jobs that nobody tries any more, newest 10,000 and for 180 days unless the workers are configured otherwise."""
 
     _name = "dead"
@@ -327,30 +320,6 @@ class DeadSet(JobSet):
     def room(self, limits: DeadLimits | None = None) -> DeadRoom:
         """How many entries it has room for; `DeadRoom.would_drop` says how many others more of them would cost."""
         return read_room(self.access, limits or self.limits())
-
-    def retry_all(self, *, text: str | None = None, only: Iterable[EntryKey] | None = None) -> BulkResult:
-        """Retry all entries now, those whose payload holds `text`, or `only` those named, as `SetEntry.retry`."""
-        return bulk.requeue(self, self._selection(text, only), moves.as_retried)
-
-    def retry_in_waves(
-        self,
-        size: int,
-        every: Wait,
-        *,
-        text: str | None = None,
-        only: Iterable[EntryKey] | None = None,
-        start: Moment | None = None,
-        placed: int = 0,
-    ) -> BulkResult:
-        """Have all entries wait for a retry in waves, those whose payload holds `text`, or `only` those named.
-
-        `size` of them run each `every` seconds (or `timedelta`), the first at `start` [now]; `placed` others have their
-        places in these waves already, by a call before for another set. Nothing has to go on running for it: each job
-        gets its time at once. It moves into the retries, costs no attempt as `SetEntry.retry`, and its `expires_in`
-        is forgotten.
-        Raises `InvalidArguments` when the last would run more than 30 days later.
-        """
-        return self._waves(size, every, text, only, start, placed)
 
     def entered(self, entry: SetEntry) -> float | None:
         return entry.score

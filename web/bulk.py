@@ -48,6 +48,7 @@ class Order:
     """What is to be done: an action on all of a place that pass a filter and were there at `until`.
 
     `of` is how many they were when they were counted, 0 where that is not known; `at` is the time for `reschedule`.
+    `user` and `address` say who asked.
     """
 
     action: str
@@ -56,6 +57,7 @@ class Order:
     of: int = 0
     at: float | None = None
     user: str = ""
+    address: str = ""
 
 
 class TooMany(JobdError):
@@ -208,7 +210,7 @@ class _Run:
             self._access,
             Record(
                 user=order.user or "-",
-                address="",
+                address=order.address,
                 action=order.action,
                 page=f"/bulk/{self.id}",
                 target=self.id,

@@ -122,6 +122,7 @@ def test_how_it_ended_is_in_the_record_of_who_did_what(browser: Browser, redis: 
     assert (begun["target"], begun["counts"], begun["page"]) == (run, {}, "/retries")
     assert (ended["target"], ended["counts"], ended["page"]) == (run, {"moved": 600}, f"/bulk/{run}")
     assert (ended["action"], ended["filter"], ended["result"]) == ("kill", "class:HardJob", "done")
+    assert ended["address"] == begun["address"] == "127.0.0.1"
 
 
 def test_a_slot_that_is_anothers_by_now_is_neither_kept_nor_given_up(

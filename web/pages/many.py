@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,7 +67,7 @@ class Many:
         if whole == bool(keys):
             raise BadRequest("tick the jobs that are meant, or choose all")
         at = _moment(ctx) if action == "reschedule" else None
-        order = Order(action, wanted(ctx), math.inf, at=at, user=ctx.user.name)
+        order = Order(action, wanted(ctx), math.inf, at=at, user=ctx.user.name, address=ctx.address)
         return self._all(order) if whole else self._named(order, keys)
 
     def _named(self, order: Order, keys: list[str]) -> View | Done:
@@ -82,7 +82,7 @@ class Many:
     def _all(self, order: Order) -> View | Done:
         ctx = self.ctx
         now = self.place.access.server_now()
-        order = Order(order.action, order.wanted, _until(ctx, now), _count(ctx), order.at, order.user)
+        order = replace(order, until=_until(ctx, now), of=_count(ctx))
         typed = self.place.name if ctx.one("ask_typed") == "yes" else ""
         if ctx.one("confirmed") != "yes" or (typed and ctx.one("typed") != typed):
             return self._count_and_confirm(order)
