@@ -22,6 +22,8 @@ from jobd.supervisor.serve import HARD_EXIT_AFTER, Server
 from jobd.supervisor.signals import SignalPipe
 from jobd.supervisor.snapshot import ClusterFigures, SlotFigures, Snapshot
 from jobd.supervisor.store import Store
+from jobd.supervisor.web_settings import WebSettings
+from jobd.supervisor.web_thread import DashboardThread
 from jobd.worker import log
 from jobd.worker.page import Page
 
@@ -47,6 +49,7 @@ class Single:
         self._services: list[Service] = []
         self._promises = Promises()
         self._started = time.monotonic()
+        self._dashboard: DashboardThread | None = None
         self._is_ready = False
         self._cluster: ClusterFigures | None = None
 
@@ -61,6 +64,13 @@ class Single:
     def add(self, service: Service) -> None:
         """Have `service` looked after at each turn of the loop."""
         self._services.append(service)
+
+    def serve_dashboard(self, settings: WebSettings) -> DashboardThread:
+        """Have the dashboard served from now on, by a thread of this process."""
+        self._dashboard = DashboardThread(self._config, settings)
+        self.add(self._dashboard)
+        self._dashboard.tick(time.monotonic())
+        return self._dashboard
 
     def status(self) -> dict[str, Any]:
         """What it does, in values that JSON knows."""
@@ -81,6 +91,7 @@ class Single:
             "orphans": 0,
             "children": [],
             "ends": [],
+            **({"web": self._dashboard.status()} if self._dashboard else {}),
         }
 
     def snapshot(self) -> Snapshot:

@@ -207,8 +207,7 @@ class _Jobd:
         if isinstance(server, Master):
             services.append(server.serve_dashboard())
         elif self.config.web:
-            hint = "with processes: 0 no master looks after it; run `jobd web` beside this"
-            log.event("web.not_served", level=log.WARNING, hint=hint)
+            services.append(server.serve_dashboard(self.config.web))
         try:
             yield
         finally:

@@ -63,6 +63,22 @@ def serve(
 
     `ready` is called once requests are answered.
     """
+    _calm_the_collector()
+    # They come here before uvicorn handles them itself, and once more when it is through.
+    server = server_of(app, root_path=root_path, master=master, ready=ready)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for name in _STOPS:
+        signal.signal(name, stop)
+    server.run(sockets=[listener])
+
+
+def server_of(
+    app: Starlette, *, root_path: str = "", master: int | None = None, ready: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
+    """What serves it, to be run; `should_exit` ends it from any thread. The rest is as in `serve`."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -75,16 +91,7 @@ def serve(
         timeout_graceful_shutdown=GRACE,
     )
     _log_as_jobd("uvicorn.error")
-    _calm_the_collector()
-    # They come here before uvicorn handles them itself, and once more when it is through.
-    server = _Server(config, app, master, ready)
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    for name in _STOPS:
-        signal.signal(name, stop)
-    server.run(sockets=[listener])
+    return _Server(config, app, master, ready)
 
 
 def _calm_the_collector() -> None:

@@ -78,6 +78,24 @@ def test_the_dashboard_is_served_beside_the_workers_and_comes_again_after_a_kill
     assert not Path(address).exists()
 
 
+def test_without_a_master_a_thread_of_the_process_serves_it(start_jobd: StartJobd, tmp_path: Path) -> None:
+    address, again = str(tmp_path / "web.sock"), {"jobd.supervisor.web_thread.AGAIN": 0.1}
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(address)
+        taken.listen()
+        jobd = start_jobd(processes=0, web=address, pidfile=str(tmp_path / "jobd.pid"), constants=again)
+        assert f"cannot listen on {address}" in jobd.wait_for("web.not_listening")["error"]
+        jobd.push("quick", 1)
+        jobd.wait_for_lines("ended", 1)
+        assert jobd.status()["web"]["listening"] is False
+    jobd.wait_for("web.ready")
+    assert get(address, "/api/v1/totals").json()["processed"] == 1
+    assert jobd.status()["web"] == {"address": f"unix:{address}", "listening": True, "pid": jobd.pid}
+    assert jobd.stop() == exits.OK
+    assert jobd.count("web.not_listening") == 1
+    assert (jobd.session, Path(address).exists()) == ([], False)
+
+
 def test_a_reload_moves_it_and_a_port_that_is_taken_stops_no_job(start_jobd: StartJobd, tmp_path: Path) -> None:
     first = str(tmp_path / "first.sock")
     jobd = start_jobd(web=first, pidfile=str(tmp_path / "jobd.pid"), constants=AGAIN)
