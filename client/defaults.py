@@ -116,6 +116,10 @@ AUDIT_RECORDS = 10_000
 AUDIT_TTL = 400 * 24 * 3600
 """Who did what by hand: about so many actions are kept, all of them so long after the last one."""
 
+MUTED_CAUSES = 200
+MUTE_TTL = 30 * 24 * 3600
+"""Causes of failures that are muted at one time, and how long one is at most."""
+
 DEPLOY_TTL = 90 * 24 * 3600
 """A day's marks of deploys are kept so long after the last was set, as Sidekiq keeps them."""
 DEPLOY_LOCK_TTL = 60

@@ -34,6 +34,7 @@ class Keys:
     queue_counts: str = field(init=False)
     queue_courses: str = field(init=False)
     audit: str = field(init=False)
+    muted: str = field(init=False)
 
     def __post_init__(self) -> None:
         names = {
@@ -55,6 +56,7 @@ class Keys:
             "queue_counts": "jobd:queue-counts",
             "queue_courses": "jobd:queue-courses",
             "audit": "jobd:audit",
+            "muted": "jobd:muted",
         }
         for attribute, name in names.items():
             object.__setattr__(self, attribute, self.namespace + name)

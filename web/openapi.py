@@ -127,7 +127,7 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
         },
     ),
     "/busy/{identity}": (["stacks"], {}),
-    "/failures": (["retry", "waves", "kill", "delete"], _CAUSE),
+    "/failures": (["retry", "waves", "kill", "delete", "mute", "unmute"], _CAUSE),
     "/cron": (
         [*_CRON, "enable_all", "disable_all"],
         {

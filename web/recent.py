@@ -7,7 +7,7 @@ late.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from jobd.client.history import RINGS, Sample, Step, highest, increases, key_of
 from jobd.client.metric_keys import MINUTE, TEN_MINUTES
 from jobd.client.metrics import counter_keys, counters
 from jobd.web.figures import Figures, Point
+from jobd.web.mutes import read as read_mutes
 from jobd.web.questions import Question, name_of
 
 Source: TypeAlias = Literal["samples", "counters", "days"]
@@ -67,11 +68,15 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """What is read each ten seconds at most. `late` are names of cron entries with the tick that they missed."""
+    """What is read each ten seconds at most.
+
+    `late` are names of cron entries with the tick that they missed, `muted` the classes of causes that are muted.
+    """
 
     at: float = 0.0
     failing: tuple[Failing, ...] = ()
     late: tuple[tuple[str, float], ...] = ()
+    muted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +189,10 @@ def ask_slow(access: Access, now: float) -> Question[Slow]:
     def ask(pipeline: Any) -> None:
         for _, key in named:
             pipeline.hgetall(key)
-        pipeline.smembers(keys.cron_jobs)
+        pipeline.hgetall(keys.muted).smembers(keys.cron_jobs)
 
-    *hashes, members = yield ask
+    *hashes, mutes, members = yield ask
+    muted = frozenset(mute.name for mute in read_mutes(mutes, now).values() if mute.name)
     prefix = keys.cron_entry("")
     names = sorted(name_of(member).removeprefix(prefix) for member in members or ())
     entries = [name for name in names if name.isprintable()][:CRON_ENTRIES]
@@ -197,20 +203,20 @@ def ask_slow(access: Access, now: float) -> Question[Slow]:
 
     told = yield ask_entries
     late = tuple(_late(entries, told[::2], told[1::2], now))
-    found = Slow(now, failing(hashes), late)
+    found = Slow(now, failing(hashes, muted), late, muted)
     with kept.lock:
         kept.found = found
     return found
 
 
-def failing(hashes: Sequence[Any]) -> tuple[Failing, ...]:
-    """The classes with most failures in these hashes of counters."""
+def failing(hashes: Sequence[Any], muted: Collection[str] = ()) -> tuple[Failing, ...]:
+    """The classes with most failures in these hashes of counters; those of which a cause is muted after the others."""
     totals: dict[str, list[int]] = {}
     for answer in hashes:
         for name, kind, value in counters(answer or {}):
             totals.setdefault(name, [0, 0, 0])[kind] += value
     found = [Failing(name, ran, failed) for name, (ran, failed, _) in totals.items() if failed > 0]
-    return tuple(sorted(found, key=lambda each: (-each.failed, each.name))[:FAILING])
+    return tuple(sorted(found, key=lambda each: (each.name in muted, -each.failed, each.name))[:FAILING])
 
 
 def _late(names: Sequence[str], entries: Sequence[Any], runs: Sequence[Any], now: float) -> Iterator[tuple[str, float]]:

@@ -77,6 +77,8 @@ MESSAGES = {
     "skip": "The next run is skipped.",
     "unskip": "The next run is not skipped any more.",
     "run": "The job was pushed.",
+    "mute": "The cause is muted until it has more jobs.",
+    "unmute": "The cause is not muted any more.",
     "waves": "Put into waves: {moved}.",
     "delete_entry": "The entry is deleted.",
     "enable_all": "Entries enabled: {moved}.",

@@ -702,4 +702,17 @@ VIETNAMESE = {
     "The job is too large to be shown whole: … stands for the rest.": (
         "Công việc quá lớn để hiện hết: … thay cho phần còn lại."
     ),
+    "The cause is muted until it has more jobs.": "Đã tắt tiếng nguyên nhân này cho đến khi nó có thêm công việc.",
+    "The cause is not muted any more.": "Nguyên nhân này không còn bị tắt tiếng.",
+    "a cause is muted": "một nguyên nhân đã bị tắt tiếng",
+    "The first failed {time} after the deploy {label}": "Lỗi đầu tiên {time} sau khi triển khai {label}",
+    "Of those looked at the first failed {time} after the deploy {label}": (
+        "Trong số đã xem, lỗi đầu tiên {time} sau khi triển khai {label}"
+    ),
+    "Muted with {count} jobs": "Đã tắt tiếng khi có {count} công việc",
+    "Was muted with {count} jobs, and has changed since": "Từng bị tắt tiếng khi có {count} công việc, nay đã thay đổi",
+    "by {name}": "bởi {name}",
+    "Mute until it grows": "Tắt tiếng cho đến khi tăng",
+    "Unmute": "Bật tiếng lại",
+    "Muted: {count}, at the end.": "Đã tắt tiếng: {count}, ở cuối.",
 }

@@ -87,3 +87,18 @@ def test_a_cause_is_deleted_and_the_others_stay(dashboard: Dashboard, page: Page
     expect(told(page)).to_contain_text("Deleted: 6.")
     expect(page.locator(".cause")).to_have_count(1)
     assert (dashboard.redis.zcard("retry"), dashboard.redis.zcard("dead")) == (0, 1)
+
+
+def test_a_cause_is_muted_and_unmuted(dashboard: Dashboard, page: Page) -> None:
+    page.goto("/failures")
+    press(page, "Mute until it grows")
+    expect(page.get_by_role("status").first).to_contain_text("The cause is muted until it has more jobs.")
+    last = page.locator(".cause").last
+    expect(last).to_contain_text("6 × CallBank")
+    expect(last).to_contain_text("‖ Muted with 6 jobs")
+    last.get_by_role("button", name="Unmute").click()
+    expect(page.get_by_role("status").first).to_contain_text("The cause is not muted any more.")
+    expect(page.locator(".cause").first).to_contain_text("6 × CallBank")
+    assert dashboard.redis.exists("jobd:muted") == 0
+    page.goto("/activity")
+    expect(page.locator("main tbody tr").first).to_contain_text("unmute")

@@ -180,6 +180,7 @@ def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatc
             stopped.append(server.should_exit)
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
+    monkeypatch.setattr(web_server, "_calm_the_collector", lambda: None)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with socket.socket() as listener:
@@ -190,10 +191,8 @@ def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatc
     assert stopped == [True, True]
 
 
-def test_a_warning_of_the_server_is_a_line_of_jobd_wherever_its_log_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
-    with socket.socket() as listener:
-        web_server.serve(Starlette(), listener)
+def test_a_warning_of_the_server_is_a_line_of_jobd_wherever_its_log_goes() -> None:
+    web_server.server_of(Starlette())
     for stream in (io.StringIO(), io.StringIO()):
         log.install("plain", "info", stream)
         logging.getLogger("uvicorn.error").warning("as it says")

@@ -1,20 +1,24 @@
-"""Failed jobs by their cause, and what can be done to all that failed of one: retry, in waves too, kill, delete."""
+"""Failed jobs by their cause, and what can be done to all of one: retry, in waves too, move to dead, delete, mute."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from jobd.client import defaults
 from jobd.client.bulk import BulkResult, chunks
+from jobd.client.deploys import DeployMark
 from jobd.client.errors import InvalidArguments
 from jobd.client.sets import DeadSet, RetrySet, SetEntry
 from jobd.client.waves import Waves
 from jobd.web.causes import Cause, Failure, Place, Told, beginning, curve, group, normalise, since
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
+from jobd.web.deploys import ask_deploys, masked
 from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key
 from jobd.web.masking import Masker
+from jobd.web.mutes import Mute, add, ask_mutes, remove
 from jobd.web.questions import Question
 
 MOST = 1_000
@@ -25,7 +29,7 @@ ROWS = 20
 """Causes on a page."""
 SAMPLES = 3
 ACTIONS = ("retry", "waves", "kill", "delete")
-RIGHTS = {"retry": "retry", "waves": "retry", "kill": "kill", "delete": "delete"}
+RIGHTS = {"retry": "retry", "waves": "retry", "kill": "kill", "delete": "delete", "mute": "mute", "unmute": "mute"}
 SIZE, EVERY = 50, 30
 """Jobs of a wave, and seconds from one to the next, unless others are given."""
 TYPED = "failures"
@@ -43,12 +47,28 @@ _EQUALS = 50
 def show(ctx: Context) -> View:
     """Show the causes, that of most jobs first."""
     offset = ctx.number("offset")
-    [(failures, retries, dead)] = ctx.ask(_ask_failures(ctx))
     now = ctx.access.now()
+    (failures, retries, dead), mutes, marks = ctx.ask(
+        _ask_failures(ctx), ask_mutes(ctx.access, now), ask_deploys(ctx.access, now)
+    )
+    partly = len(failures) < retries + dead
     causes = group(failures)
+    held = _held(causes, mutes, partly=partly)
+    causes.sort(key=lambda cause: id(cause) in held)
     begin = since(causes, now)
+    rows = [
+        {
+            **_row(cause, ctx, begin, now),
+            "deploy": _deploy(cause, marks, ctx),
+            "mute": _mute_of(cause, mutes),
+            "muted": id(cause) in held,
+        }
+        for cause in causes[offset : offset + ROWS]
+    ]
     data = {
-        "causes": [_row(cause, ctx, begin, now) for cause in causes[offset : offset + ROWS]],
+        "causes": rows,
+        "muted": len(held),
+        "partly": partly,
         "count": len(causes),
         "seen": len(failures),
         "retries": retries,
@@ -57,12 +77,35 @@ def show(ctx: Context) -> View:
         "most_bytes": MOST_BYTES,
         "since": begin,
         "until": _until(failures),
-        "actions": [each for each in ACTIONS if RIGHTS[each] in ctx.allowed],
+        "actions": [each for each in (*ACTIONS, "mute") if RIGHTS[each] in ctx.allowed],
         "offset": offset,
         "next": offset + ROWS if offset + ROWS < len(causes) else None,
         "now": now,
     }
     return View("failures.html", data, "Failures")
+
+
+def _held(causes: Iterable[Cause], mutes: Mapping[str, Mute], *, partly: bool) -> set[int]:
+    """The causes that are muted and have not grown, by their `id()`."""
+    if not mutes:
+        return set()
+    found = ((cause, mutes.get(cause.id)) for cause in causes)
+    return {id(cause) for cause, mute in found if mute is not None and mute.holds(cause, partly=partly)}
+
+
+def _mute_of(cause: Cause, mutes: Mapping[str, Mute]) -> dict[str, Any] | None:
+    """Who has muted it, whether that still holds or not."""
+    mute = mutes.get(cause.id) if mutes else None
+    return None if mute is None else {"by": mute.by, "at": mute.at, "count": mute.count}
+
+
+def _deploy(cause: Cause, marks: Sequence[DeployMark], ctx: Context) -> dict[str, Any] | None:
+    """The last deploy before the first failure that is known of a cause; None where none is marked before that."""
+    first = cause.first
+    mark = None if first is None else next((mark for mark in marks if mark.at <= first), None)
+    if first is None or mark is None:
+        return None
+    return {"at": mark.at, "label": masked(mark.label, ctx.masker), "after": first - mark.at}
 
 
 def _ask_failures(ctx: Context) -> Question[tuple[list[Failure], int, int]]:
@@ -173,9 +216,11 @@ def _sample(each: Failure, ctx: Context) -> dict[str, Any]:
 def change(ctx: Context) -> View | Done:
     """Ask about, or carry out, an action on the jobs of one cause."""
     action = ctx.one("action")
-    if action not in ACTIONS:
-        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(ACTIONS)}")
+    if action not in RIGHTS:
+        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(RIGHTS)}")
     ctx.require(RIGHTS[action])
+    if action in ("mute", "unmute"):
+        return _mute(ctx) if action == "mute" else _unmute(ctx)
     waves = _waves(ctx) if action == "waves" else None
     keys = " ".join(ctx.fields.get("jobs", ())).split()
     found = _named(ctx, keys) if keys else _grouped(ctx, action)
@@ -192,8 +237,29 @@ def change(ctx: Context) -> View | Done:
     result = _carry_out(ctx, action, found, waves)
     counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
     counts["gone"] += len(keys) - len(found)
-    target = ": ".join(filter(None, (cause.told.name, cause.told.error, cause.told.message)))
-    return Done(action, ctx.url("/failures"), counts, target)
+    return Done(action, ctx.url("/failures"), counts, _target(cause))
+
+
+def _target(cause: Cause) -> str:
+    return ": ".join(filter(None, (cause.told.name, cause.told.error, cause.told.message)))
+
+
+def _mute(ctx: Context) -> Done:
+    """Mute a cause with as many jobs as were shown."""
+    found = _grouped(ctx, "mute")
+    cause = Cause.of(found)
+    told, now = cause.told, ctx.access.server_now()
+    if not add(ctx.access, cause.id, Mute(ctx.user.name, now, len(found), told.name, told.error)):
+        raise BadRequest(f"{defaults.MUTED_CAUSES} causes are muted, and no more may be; unmute one first")
+    return Done("mute", ctx.url("/failures"), target=_target(cause))
+
+
+def _unmute(ctx: Context) -> Done:
+    wanted = ctx.one("group")
+    mute = remove(ctx.access, wanted) if wanted.isascii() else None
+    if mute is None:
+        raise NotFound("this cause is not muted: somebody has unmuted it, or the time for that is over")
+    return Done("unmute", ctx.url("/failures"), target=": ".join(filter(None, (mute.name, mute.error))) or wanted)
 
 
 def _waves(ctx: Context) -> Waves:

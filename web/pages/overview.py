@@ -174,6 +174,7 @@ def _failing(slow: Slow) -> list[dict[str, Any]]:
             "class": each.name,
             "executed": each.executed,
             "failed": each.failed,
+            "muted": each.name in slow.muted,
             "q": narrowed("", "class", each.name) if each.name.isprintable() else "",
         }
         for each in slow.failing

@@ -87,6 +87,7 @@
     ctx.lineWidth = unit;
     ctx.font = `${11 * unit}px ${style.fontFamily}`;
     ctx.textBaseline = "top";
+    ctx.textAlign = "left";
     for (const [at, label] of data.deploys ?? []) {
       const x = Math.round(plot.valToPos(at, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
