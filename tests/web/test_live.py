@@ -170,7 +170,21 @@ def test_its_socket_goes_with_it(tmp_path: Path, redis_url: str, monkeypatch: py
     assert not path.exists()
 
 
-def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def in_this_process() -> Iterator[None]:
+    """A server that is run here leaves neither its handlers of signals nor the loggers of uvicorn as it set them."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    loggers = [logging.getLogger(f"uvicorn{name}") for name in ("", ".error", ".access")]
+    states = [(each.handlers[:], each.level, each.propagate) for each in loggers]
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for each, (before, level, propagate) in zip(loggers, states, strict=True):
+        each.handlers[:], each.propagate = before, propagate
+        each.setLevel(level)
+
+
+def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatch, in_this_process: None) -> None:
     stopped = []
 
     def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
@@ -181,13 +195,8 @@ def test_a_stop_while_it_starts_is_none_too_early(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     monkeypatch.setattr(web_server, "_calm_the_collector", lambda: None)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with socket.socket() as listener:
-            web_server.serve(Starlette(), listener)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with socket.socket() as listener:
+        web_server.serve(Starlette(), listener)
     assert stopped == [True, True]
 
 
