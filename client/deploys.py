@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from jobd.client import defaults
@@ -117,9 +118,14 @@ def day_of(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y%m%d}"
 
 
-def last_days(now: float, days: int = DAYS) -> list[str]:
+def last_days(now: float, days: int = DAYS) -> Sequence[str]:
     """So many days by these names, that of `now` first."""
-    return [day_of(now - _DAY * back) for back in range(days)]
+    return _days_until(now // _DAY, days)
+
+
+@lru_cache(4)
+def _days_until(last: float, days: int) -> Sequence[str]:
+    return tuple(day_of((last - back) * _DAY) for back in range(days))
 
 
 def stamp(minute: float) -> str:

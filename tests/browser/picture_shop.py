@@ -15,6 +15,7 @@ from redis import Redis
 from jobd.client import metric_keys
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
+from jobd.client.deploys import mark_deploy
 from jobd.client.history import RINGS, Sample, key_of, pack
 from jobd.client.keys import Keys
 from jobd.client.metric_keys import BOUNDS, BUCKETS, HOUR, MINUTE, TEN_MINUTES
@@ -75,6 +76,8 @@ def fill(redis: Redis, client: Client, now: float) -> None:
     _cron(redis, client, chance, now)
     _figures(redis, chance, now)
     _totals(redis, chance, now)
+    for minutes, label in ((37, "v2.18.1"), (5 * 60, "v2.18.0")):
+        mark_deploy(label, at=now - 60 * minutes, client=client)
 
 
 def beat(redis: Redis, now: float) -> None:

@@ -56,7 +56,7 @@
       tzDate: zoned,
       legend: { show: false },
       cursor: { sync: { key: "jobd" }, points: { size: 6 } },
-      scales: { y: { range: (plot, low, high) => [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * 1.05] } },
+      scales: { y: { range: (plot, low, high) => [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * room(drawn.get(figure)?.data ?? data)] } },
       axes: [
         { ...axis, size: 28, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
         { ...axis, size: 64, incrs: data.unit === "count" ? WHOLE : undefined, values: (plot, splits) => splits.map((split) => write(data.unit, split)) },
@@ -77,6 +77,8 @@
       },
     };
   };
+  // Above the highest value, for the labels of deploys.
+  const room = (data) => (data.deploys?.length ? 1.2 : 1.05);
   // Deploys, the newest first: a vertical each, and the labels for which there is room.
   const flags = (plot, data, colour, style) => {
     const { ctx, bbox } = plot;
@@ -96,7 +98,8 @@
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      const text = label.length > 24 ? `${label.slice(0, 23)}…` : label;
+      const most = bbox.width < 360 * unit ? 12 : 24;
+      const text = label.length > most ? `${label.slice(0, most - 1)}…` : label;
       const width = ctx.measureText(text).width + 8 * unit;
       const left = x > bbox.left + bbox.width / 2 ? x - width : x;
       if (taken.some(([from, to]) => left < to && left + width > from)) continue;
