@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from jobd.client.sets import JobSet, SetEntry
-from jobd.web import places
+from jobd.web import places, strips
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import as_many_as_fit, job_row, key_of, read_key
 from jobd.web.filters import Filter
@@ -48,6 +48,13 @@ def show(kind: Kind, ctx: Context) -> View:
     return View("set.html", {**data, "now": ctx.access.now()}, TITLES[kind])
 
 
+def _ask_strips(kind: Kind, ctx: Context) -> Question[dict[str, Any]]:
+    """When the jobs run, or died."""
+    key, spans = set_of(kind, ctx).key, strips.spans(ctx.access.now(), past=kind == "dead")
+    counts = yield lambda pipeline: [pipeline.zcount(key, *span.bounds) for span in spans.all]
+    return strips.strips(spans, [count or 0 for count in counts])
+
+
 def seen_values(jobs: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     """Classes and queues of the rows of a page, to choose from."""
     return {
@@ -59,10 +66,10 @@ def seen_values(jobs: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
 def _page(kind: Kind, ctx: Context) -> dict[str, Any]:
     owner = set_of(kind, ctx)
     score, skip = _cursor(ctx.query.get("after", ""))
-    members, size = ctx.ask(_ask_page(owner, score, skip, kind == "dead"))[0]
+    (members, size), when = ctx.ask(_ask_page(owner, score, skip, kind == "dead"), _ask_strips(kind, ctx))
     entries = as_many_as_fit(owner.entries(members[:ROWS]))
     after = _after(entries, score, skip) if len(members) > len(entries) else ""
-    return {"jobs": [_row(entry, ctx) for entry in entries], "size": size, "next": after}
+    return {"jobs": [_row(entry, ctx) for entry in entries], "size": size, "next": after, "by_time": when}
 
 
 def _ask_page(
@@ -102,7 +109,8 @@ def _search(kind: Kind, ctx: Context, filtered: Filter) -> dict[str, Any]:
     entries = [entry for _, entry in found.entries if isinstance(entry, SetEntry)]
     entries.sort(key=lambda entry: entry.score, reverse=kind == "dead")
     jobs = [_row(entry, ctx) for entry in entries]
-    return {"jobs": jobs, "size": found.size, "next": "", "cursor": found.cursor, "seen": found.seen}
+    [when] = ctx.ask(_ask_strips(kind, ctx))
+    return {"jobs": jobs, "size": found.size, "next": "", "cursor": found.cursor, "seen": found.seen, "by_time": when}
 
 
 def _named(key: str) -> tuple[float, str]:
