@@ -25,6 +25,7 @@ INTERNAL = frozenset(
         *("failed_at", "retried_at", "discarded_at", "retry_count", "unknown_since"),
         *("error_message", "error_class", "error_backtrace"),
         *("retry_on_counts", "postponed_count", "postponed_reason", "cron_entry"),
+        *("edited_from", "edited_into"),
     }
 )
 """Fields of a payload that jobd writes itself."""

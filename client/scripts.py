@@ -561,6 +561,15 @@ def replace(source: str, member: bytes, payload: bytes, score: float | None = No
     return Call(load("replace"), [source], [member, payload, "" if score is None else repr(score)], bool)
 
 
+def edit(keys: Keys, place: str | bytes, member: tuple[bytes, bytes], queue: str, payload: bytes) -> Call[bool]:
+    """Push a job made of a member of `place`, the key of a queue or a sorted set. False: it is gone, nothing is pushed.
+
+    `member` is (its bytes, its bytes from now on), the second empty to remove it.
+    """
+    own: list[str | bytes] = [place, keys.queues, keys.queue(queue)]
+    return Call(load("edit"), own, [*member, queue, payload], bool)
+
+
 def spread(
     keys: Keys, source: str, members: Sequence[tuple[bytes, bytes, float]], target: str | None = None
 ) -> Call[Moved]:

@@ -72,7 +72,7 @@ class View:
 class Done:
     """What a change came to: the page to go back to, and counts that are said there.
 
-    One that still goes on was `started` under this id.
+    One that still goes on was `started` under this id; a job that was pushed has this `jid`.
     """
 
     action: str
@@ -80,6 +80,7 @@ class Done:
     counts: Mapping[str, int] = field(default_factory=dict)
     target: str = ""
     started: str = ""
+    jid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def _call(entry: JobEntry, shown: dict[str, Any], masker: Masker, place: str) ->
 
 def _whole(shown: dict[str, Any]) -> str:
     names = ("class", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at", "retried_at", "retry_count")
-    errors = ("error_class", "error_message", "error_backtrace")
-    fields = {name: shown[name] for name in (*names, *errors) if shown[name] not in (None, "", [])}
+    more = ("edited_from", "edited_into", "error_class", "error_message", "error_backtrace")
+    fields = {name: shown[name] for name in (*names, *more) if shown[name] not in (None, "", [])}
     calls = {"args": shown["arguments"], **({"kwargs": shown["kwargs"]} if shown["kwargs"] else {})}
     return json.dumps({**fields, **calls, **shown["fields"]}, ensure_ascii=False, indent=2)

@@ -32,6 +32,7 @@ _SHOWN_ELSEWHERE = frozenset(
     {
         *("class", "wrapped", "args", "kwargs", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at"),
         *("retried_at", "retry_count", "error_class", "error_message", "error_backtrace"),
+        *("edited_from", "edited_into"),
     }
 )
 Entry = TypeVar("Entry", bound=JobEntry)
@@ -116,6 +117,7 @@ def job_detail(
     return {
         **job_row(entry, masker, key, at),
         "retried_at": entry.retried_at,
+        **{name: masker.text(jid_in(entry, name)) for name in ("edited_from", "edited_into")},
         "large": large,
         "cut": any(is_cut for _, is_cut in begun.values()),
         **found,
@@ -123,6 +125,12 @@ def job_detail(
         "error_message": masker.text(entry.error_message),
         "raw": raw_text(entry, masker, RAW_CHARACTERS) if entry.malformed else "",
     }
+
+
+def jid_in(entry: JobEntry, field: str) -> str:
+    """The id of another job that a field names; empty without one."""
+    found = entry.payload.get(field)
+    return cut(found, ROW_CHARACTERS) if isinstance(found, str) else ""
 
 
 def raw_text(entry: JobEntry, masker: Masker, most: int) -> str:

@@ -45,6 +45,10 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
         {"in": "retries, scheduled, dead or queue", "name": "the queue", "q": "as in the list"},
     ),
     "/bulk/{id}": ("how far a change of many jobs is", {}),
+    "/edit": (
+        "the arguments of one job, to be changed",
+        {"in": "retries, scheduled, dead or queue", "key": "its key there", "name": "the queue"},
+    ),
     "/busy": (
         "processes and running jobs",
         {
@@ -117,6 +121,17 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/scheduled": (["enqueue", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/dead": (["retry", "delete"], _MANY),
     "/bulk/{id}": (["stop"], {}),
+    "/edit": (
+        ["edit"],
+        {
+            "in": {"enum": ["retries", "scheduled", "dead", "queue"]},
+            "key": {"type": "string", "description": "the `key` of the job"},
+            "name": {"type": "string", "description": "the queue"},
+            "args": {"type": "string", "description": "the arguments, a JSON array as text"},
+            "kwargs": {"type": "string", "description": "the keyword arguments, a JSON object as text [none]"},
+            "delete": {"enum": ["yes"], "description": "removes the job in the same step; without it, it stays"},
+        },
+    ),
     "/busy": (
         ["quiet", "stop", "dump"],
         {

@@ -26,6 +26,7 @@ from jobd.web.text import LANGUAGES
 
 _HERE = Path(__file__).parent
 _TIMES = re.compile(r"(<time[^>]*>)[^<]*")
+_JID = re.compile(r"[0-9a-f]{24}")
 _LONGEST = 200
 """Characters of a value that is searched for by a click."""
 PAGES = (
@@ -83,6 +84,7 @@ MESSAGES = {
     "delete_entry": "The entry is deleted.",
     "enable_all": "Entries enabled: {moved}.",
     "disable_all": "Entries disabled: {moved}.",
+    "edit": "Pushed as a new job:",
 }
 COUNTS = {
     "gone": "Gone by then: {gone}.",
@@ -90,7 +92,7 @@ COUNTS = {
     "dropped": "The dead set dropped its oldest: {dropped}.",
 }
 
-RESULTS = frozenset({"did", "moved", *COUNTS})
+RESULTS = frozenset({"did", "moved", "pushed", *COUNTS})
 """Parameters of a page that tell what came of a change."""
 
 
@@ -212,6 +214,12 @@ def message(ctx: Context) -> str:
     return " ".join(ctx.t(part, **counts) for part in parts)
 
 
+def pushed(ctx: Context) -> str:
+    """The id of the job that a change has pushed, from the same query."""
+    found = ctx.query.get("pushed", "")
+    return found if ctx.query.get("did") == "edit" and _JID.fullmatch(found) else ""
+
+
 def heading_figures(ctx: Context) -> dict[str, Any]:
     """The figures at the head of a page, and how many things need attention."""
     totals = ctx.read_totals()
@@ -256,6 +264,7 @@ def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "", p
             on_phones=ON_PHONES,
             figures=heading_figures(ctx) if ctx.totals and not part else None,
             message="" if part else message(ctx),
+            pushed="" if part else pushed(ctx),
             problem=problem,
             moment_now=time.time(),
             languages=LANGUAGES,

@@ -34,6 +34,7 @@ from jobd.web.pages import (
     bulk,
     busy,
     cron,
+    edit,
     export,
     failures,
     jobs,
@@ -57,6 +58,8 @@ MOST_BYTES = 1_000_000
 """Of what is sent with a change."""
 _STILL = ("q", *many.FORM, "after", "offset", "cursor", "sample")
 """Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
+_TYPED = "/edit"
+"""A page in which somebody types."""
 _FILTERED = "/busy"
 """A page whose fields leave out rows, and have nothing searched."""
 _MOST_PARAMETERS = 100
@@ -96,8 +99,9 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
 BESIDES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/export", export.show, None),
     ("/bulk/{id}", bulk.show, bulk.change),
+    ("/edit", edit.show, edit.change),
 )
-"""To what pages lead, at the same two addresses: a file, and how far a change is."""
+"""To what pages lead, at the same two addresses: a file, how far a change is, and the form of one job."""
 FOR_PROGRAMS: tuple[tuple[str, Show], ...] = (
     ("/stats", overview.stats),
     ("/stats/queues", overview.stats_queues),
@@ -548,8 +552,9 @@ def _find_page(page: str) -> tuple[Show, dict[str, str]] | None:
 
 def _is_still(page: str, query: Mapping[str, str]) -> bool:
     """Whether a page with these parameters stays as it is."""
-    names = set(_STILL) - (set(many.FORM) if page.partition("?")[0] == _FILTERED else set())
-    return any(query.get(name) for name in names)
+    path = page.partition("?")[0]
+    names = set(_STILL) - (set(many.FORM) if path == _FILTERED else set())
+    return path == _TYPED or any(query.get(name) for name in names)
 
 
 def _since(query: Mapping[str, str]) -> float:
@@ -615,10 +620,11 @@ def _done(done: Done, api: bool) -> Response:
         document = {"action": done.action, "bulk": done.started, **told}
         return _json(document, 202) if api else RedirectResponse(done.back, 303)
     if api:
-        return _json({"action": done.action, **told})
+        return _json({"action": done.action, **told, **({"jid": done.jid} if done.jid else {})})
     mark = "&" if "?" in done.back else "?"
     counts = "".join(f"&{name}={count}" for name, count in told.items())
-    return RedirectResponse(f"{done.back}{mark}did={done.action}{counts}", 303)
+    pushed = f"&pushed={quote(done.jid)}" if done.jid else ""
+    return RedirectResponse(f"{done.back}{mark}did={done.action}{counts}{pushed}", 303)
 
 
 def _json(data: Any, status: int = 200) -> Response:

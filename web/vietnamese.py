@@ -725,4 +725,24 @@ VIETNAMESE = {
     "By time, as a table": "Theo thời gian, dạng bảng",
     "before that": "trước đó",
     "after that": "sau đó",
+    "Pushed as a new job:": "Đã đẩy thành công việc mới:",
+    "Edit and run as a new job": "Sửa và chạy thành công việc mới",
+    "Edited from": "Được sửa từ",
+    "Edited into": "Đã sửa thành",
+    "Arguments, a JSON array": "Đối số, một mảng JSON",
+    "Keyword arguments, a JSON object": "Đối số theo tên, một đối tượng JSON",
+    "And delete this one": "Và xoá công việc này",
+    "Run as a new job": "Chạy thành công việc mới",
+    "It is no job, so it cannot be edited.": "Đây không phải công việc nên không sửa được.",
+    "It is larger than 256 kB, so it is not edited here.": "Nó lớn hơn 256 kB nên không sửa ở đây được.",
+    "Rails has encoded its arguments, so they are not edited here.": "Rails đã mã hoá đối số nên không sửa ở đây được.",
+    "It runs as a new job with an id of its own. Class, queue and options stay as they are; failures are forgotten.": (
+        "Nó chạy thành công việc mới với mã riêng. Lớp, hàng đợi và tùy chọn giữ nguyên; các lần thất bại được bỏ qua."
+    ),
+    "Its arguments hold secrets, which are hidden here, so it is not edited.": (
+        "Các đối số có phần bí mật đã bị che ở đây nên không sửa được."
+    ),
+    "The job is gone: it has run, or somebody has changed or moved it. Nothing was pushed.": (
+        "Công việc không còn nữa: nó đã chạy, hoặc ai đó đã sửa hay chuyển nó. Chưa đẩy gì cả."
+    ),
 }

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 from jobd.web import site
 from tests.browser.dashboards import Dashboard
@@ -38,6 +39,8 @@ COUNTED = frozenset({"size", "processed", "failed", "busy", "enqueued", "retries
 def path_of(pattern: str, dashboard: Dashboard) -> str:
     """An address that stands for all of a pattern; fails for one that it does not know."""
     path, part, _ = pattern.partition("{")
+    if path == "/edit":
+        return form_of_a_job(dashboard)
     if not part:
         return path
     assert path in OF_PARTS, f"{pattern}: say in tests/browser/places.py what stands for its part"
@@ -56,6 +59,16 @@ def change_of_many(dashboard: Dashboard) -> str:
     counts = {"moved": 3, "gone": 0, "looked_at": 3, "started_at": time.time() - 9, "beat": time.time() - 5}
     dashboard.redis.hset(f"jobd:bulk:{CHANGE}", mapping={**fields, **counts})
     return CHANGE
+
+
+def form_of_a_job(dashboard: Dashboard) -> str:
+    """The form of a job whose arguments hold no secret."""
+    return next(
+        f"/edit?in={place}&key={quote(job['key'])}"
+        for place in ("scheduled", "dead", "retries")
+        for job in dashboard.api(f"/{place}")["jobs"]
+        if not job["problem"] and "•" not in job["args"]
+    )
 
 
 def data_of(dashboard: Dashboard, path: str) -> Any:

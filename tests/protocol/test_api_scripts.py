@@ -60,6 +60,8 @@ def calls() -> dict[str, Call[Any]]:
         "requeue": scripts.requeue(KEYS, KEYS.retry, [(b"1", "a", b"one"), (b"2", "b", b"two"), (b"gone", "a", b"x")]),
         "bury": scripts.bury(KEYS, KEYS.retry, [b"1", b"2", b"gone"], NOW, limits),
         "replace": scripts.replace(KEYS.retry, b"1", b"one", 7.5),
+        "edit": scripts.edit(KEYS, KEYS.retry, (b"1", b""), "a", b"one"),
+        "edit in a queue": scripts.edit(KEYS, KEYS.queue("q"), (b"queued", b""), "q", b"one"),
         "spread": scripts.spread(KEYS, KEYS.dead, [(b"older", b"again", NOW + 1), (b"gone", b"x", NOW)]),
         "reschedule": scripts.spread(KEYS, KEYS.retry, [(b"1", b"one", NOW), (b"gone", b"x", NOW)], KEYS.retry),
         "strike": scripts.strike(KEYS, "q", b"mark", (0, 5), [b"queued", b"gone"]),
@@ -79,6 +81,8 @@ EXPECTED = {
     "requeue": Moved(2, 1),
     "bury": Moved(2, 1, dropped=1),
     "replace": True,
+    "edit": True,
+    "edit in a queue": True,
     "spread": Moved(1, 1),
     "reschedule": Moved(1, 1),
     "strike": Struck(1, (1,)),
@@ -89,6 +93,8 @@ AGAIN = {
     "requeue": Moved(0, 3),
     "bury": Moved(0, 3),
     "replace": False,
+    "edit": False,
+    "edit in a queue": False,
     "spread": Moved(0, 2),
     "reschedule": Moved(0, 2),
     "strike": Struck(0, (0, 1)),
@@ -118,6 +124,19 @@ def test_it_works_while_memory_is_full(redis: Redis, connector: Connector, name:
     with pytest.raises(OutOfMemoryError):
         redis.set("anything", "more")
     assert send(connector, calls()[name]) == EXPECTED[name]
+
+
+@pytest.mark.parametrize(("place", "member"), [(KEYS.retry, b"1"), (KEYS.queue("q"), b"queued")])
+def test_a_job_made_of_one_that_stays_is_a_push_which_full_memory_refuses(
+    redis: Redis, connector: Connector, place: str, member: bytes
+) -> None:
+    fill(redis)
+    before = all_keys(redis)
+    redis.config_set("maxmemory", 1)
+    with pytest.raises(OutOfMemoryError):
+        send(connector, scripts.edit(KEYS, place, (member, b"kept"), "a", b"one"))
+    redis.config_set("maxmemory", 0)
+    assert all_keys(redis) == before
 
 
 def test_a_replaced_member_keeps_its_score_to_the_last_digit(redis: Redis, connector: Connector) -> None:

@@ -55,6 +55,9 @@ def filled(path: str, browser: Browser) -> str:
     """An address with its parts named, each of something that is there."""
     if path.endswith("/export"):
         return f"{path}?in=dead"
+    if path.endswith("/edit"):
+        sound = next(job for job in browser.data("/retries")["jobs"] if not job["problem"])
+        return f"{path}?in=retries&key={quote(sound['key'])}"
     key = quote(browser.data("/retries")["jobs"][0]["key"])
     entry = browser.data("/cron")["entries"][0]["name"]
     name = {"cron": entry}.get(path.removeprefix("/api/v1").split("/")[1], "default")

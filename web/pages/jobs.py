@@ -18,7 +18,7 @@ from jobd.web import copies, story
 from jobd.web.context import BadRequest, Context, MustSearch, NotFound, View
 from jobd.web.documents import job_detail, key_of
 from jobd.web.filters import narrowed
-from jobd.web.pages import busy, queues, sets
+from jobd.web.pages import busy, edit, queues, sets
 from jobd.web.places import ACTIONS, Kind
 from jobd.web.questions import Question, answer
 
@@ -88,7 +88,18 @@ def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[s
         "cause": cause if shown["class"] and shown["error_class"] and "…" not in shown["error_class"] else "",
         **asdict(copies.copies(entry, shown, ctx.masker, found.place, request)),
         "links": ctx.shared.links.of(entry),
+        **_editing(ctx, found),
     }
+
+
+def _editing(ctx: Context, found: Found) -> dict[str, Any]:
+    """The address at which it is run with other arguments, or why it is not."""
+    if "retry" not in ctx.allowed or found.place == "busy":
+        return {"edit": "", "not_edited": ""}
+    if problem := edit.refusal(found.entry, ctx.masker):
+        return {"edit": "", "not_edited": ctx.t(problem)}
+    name = raw_bytes(found.queue) if found.place == "queue" else ""
+    return {"edit": ctx.url("/edit", **{"in": found.place, "key": found.key, "name": name}), "not_edited": ""}
 
 
 def _named(ctx: Context, place: str, key: str) -> tuple[Found | None, Any]:
