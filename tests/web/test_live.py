@@ -39,8 +39,12 @@ class Web:
             command = [sys.executable, str(QUICK), "web", "--bind", "127.0.0.1:0", *args]
             known = environment(**{CONSTANTS: json.dumps(SHORT)}, **variables)
             self.process = subprocess.Popen(command, cwd=directory, env=known, stderr=log)
-        wait_until(lambda: self.port or self.process.poll() is not None, "it is ready")
-        assert self.port, self.log.read_text()
+        try:
+            wait_until(lambda: self.port or self.process.poll() is not None, "it is ready", 60)
+            assert self.port, self.log.read_text()
+        except AssertionError:
+            self.kill()
+            raise
 
     @property
     def port(self) -> int:
