@@ -21,7 +21,7 @@ from jobd.web.context import Context, View
 from jobd.web.documents import as_json
 from jobd.web.engine import Engine, shown
 from jobd.web.filters import narrowed
-from jobd.web.settings import SETTINGS
+from jobd.web.settings import SETTINGS, toggled
 from jobd.web.text import LANGUAGES
 
 _HERE = Path(__file__).parent
@@ -99,7 +99,7 @@ RESULTS = frozenset({"did", "moved", "pushed", *COUNTS})
 @cache
 def _environment() -> Engine:
     environment = Engine(_HERE / "templates")
-    environment.globals |= {"plotted": plot, "sparked": spark, "narrowing": Narrowing}
+    environment.globals |= {"plotted": plot, "sparked": spark, "narrowing": Narrowing, "toggled": toggled}
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "duration": duration,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
@@ -10,11 +11,15 @@ from starlette.responses import RedirectResponse
 from jobd.web.context import BadRequest, Context
 from jobd.web.text import LANGUAGES
 
+COLUMNS = ("when", "queue", "args", "failures", "error")
+"""Columns of the lists of jobs that can be hidden."""
+SHOW_ALL = "none"
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "language": tuple(LANGUAGES),
     "theme": ("system", "light", "dark"),
     "clock": ("utc", "local"),
     "keys": ("on", "off"),
+    "hide": (SHOW_ALL, *(".".join(some) for count in range(1, 6) for some in combinations(COLUMNS, count))),
 }
 """What can be chosen; the first of each is how it is without a choice, but for the language."""
 _YEAR = 365 * 24 * 3600
@@ -23,6 +28,12 @@ _YEAR = 365 * 24 * 3600
 def cookie_of(setting: str) -> str:
     """The cookie that keeps a choice."""
     return f"jobd_{setting}"
+
+
+def toggled(hidden: str, column: str) -> str:
+    """The choice `hide` with one column more, or less."""
+    chosen = set(hidden.split(".")) ^ {column}
+    return ".".join(each for each in COLUMNS if each in chosen) or SHOW_ALL
 
 
 def wishes(request: Request) -> dict[str, str]:

@@ -745,4 +745,5 @@ VIETNAMESE = {
     "The job is gone: it has run, or somebody has changed or moved it. Nothing was pushed.": (
         "Công việc không còn nữa: nó đã chạy, hoặc ai đó đã sửa hay chuyển nó. Chưa đẩy gì cả."
     ),
+    "Columns": "Cột",
 }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from redis import Redis
 
 import jobd.web
 from jobd.client.push import Client
-from jobd.web import render
-from tests.client.api import fill_queue
+from jobd.web import assets, render, settings
+from tests.client.api import fill_queue, fill_set
 from tests.web.browser import Browser, Page
 
 JID = "0123456789abcdef01234567"
 
 
-@pytest.mark.parametrize(("setting", "value"), [("theme", "dark"), ("clock", "local"), ("keys", "off")])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("theme", "dark"), ("clock", "local"), ("keys", "off"), ("hide", "error")]
+)
 def test_a_choice_is_kept_in_a_cookie_and_drawn_by_the_server(setting: str, value: str, browser: Browser) -> None:
     answer = browser.get(f"/{setting}?to={value}&from=/retries%3Fq%3Dx")
     assert (answer.status_code, answer.headers["location"]) == (303, "/retries?q=x")
@@ -23,6 +26,36 @@ def test_a_choice_is_kept_in_a_cookie_and_drawn_by_the_server(setting: str, valu
     assert html[f"data-{setting}"] == value
     [html] = Page.of(browser.get("/", cookie=f"jobd_{setting}=nonsense").text).all("html")
     assert html[f"data-{setting}"] != "nonsense"
+
+
+def test_the_columns_of_lists_are_chosen_under_display(browser: Browser, redis: Redis) -> None:
+    fill_set(redis, "retry", 1)
+
+    def offered(cookie: str, path: str = "/retries") -> dict[str, tuple[bool, str]]:
+        links = [
+            each for each in Page.of(browser.get(path, cookie=cookie).text).all("a") if each.get("data-set") == "hide"
+        ]
+        names = settings.COLUMNS if path == "/retries" else ("args", "when")
+        return {name: ("aria-current" in link, str(link["href"])) for name, link in zip(names, links, strict=True)}
+
+    first = offered("")
+    assert [shown for shown, _ in first.values()] == [True] * 5
+    cookie = browser.get(first["error"][1]).headers["set-cookie"].split(";")[0]
+    cookie = browser.get(offered(cookie)["queue"][1]).headers["set-cookie"].split(";")[0]
+    assert cookie == "jobd_hide=queue.error"
+    assert {name for name, (shown, _) in offered(cookie).items() if not shown} == {"queue", "error"}
+    [html] = Page.of(browser.get("/retries", cookie=cookie).text).all("html")
+    assert html["data-hide"] == "queue error"
+    again = browser.get(offered(cookie)["queue"][1])
+    assert (again.headers["location"], again.headers["set-cookie"].split(";")[0]) == ("/retries", "jobd_hide=error")
+    assert settings.toggled("error", "error") == settings.SHOW_ALL
+    fill_queue(redis, 1)
+    assert offered("", "/queues/default")["when"][0]
+
+
+def test_each_column_that_can_be_hidden_has_its_rule() -> None:
+    style = (assets.FOLDER / "app.css").read_text()
+    assert [name for name in settings.COLUMNS if f'[data-hide~="{name}"]' not in style] == []
 
 
 @pytest.mark.parametrize("back", ["//evil.test", "https://evil.test", "/\\evil.test", "/a\nb"])
