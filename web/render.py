@@ -132,7 +132,7 @@ class Narrowing:
     def _make(self, field: str, value: str) -> str:
         if len(value) > _LONGEST or "…" in value:
             return value
-        query = urlencode({"q": narrowed(self._q, field, value)}, errors="surrogateescape")
+        query = urlencode({"q": narrowed(self._q, field, value)}, safe=":", errors="surrogateescape")
         return Markup(f'<a href="{shown(self._base + query)}">{shown(value)}</a>')
 
 
