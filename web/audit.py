@@ -58,7 +58,7 @@ def _begun(ctx: Context, page: str) -> Record:
 def _named(ctx: Context, page: str) -> str:
     """What a change is of, as its page reads it: a field counts only where the page goes by it."""
     if page == "/busy":
-        return ctx.one("identity")
+        return ctx.one("jid" if ctx.one("action") == "cancel" else "identity")
     if page.startswith("/cron") and ctx.one("name"):
         return ctx.one("name")
     if page.startswith("/queues/"):

@@ -171,6 +171,7 @@ def work_row(work: Work, masker: Masker) -> dict[str, Any]:
         "process": work.process,
         "thread": work.thread,
         "run_at": work.run_at,
+        "cancelled": work.cancelled,
         **job_row(work.entry, masker, ""),
         "queue": masker.text(work.queue or work.entry.queue),
     }

@@ -133,12 +133,13 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
         },
     ),
     "/busy": (
-        ["quiet", "stop", "dump"],
+        ["quiet", "stop", "dump", "cancel"],
         {
             "identity": _TEXT,
+            "jid": {"type": "string", "description": "for cancel: the running job; `identity` may be left out"},
             "all": {"enum": ["yes"], "description": "all processes, or those of `host` and `queue`, instead"},
             **dict.fromkeys(("host", "queue", "until"), _TEXT),
-            "confirmed": {"enum": ["yes"], "description": "without it all are counted, and the answer is 409"},
+            "confirmed": {"enum": ["yes"], "description": "of all and of cancel; without it the answer is 409"},
         },
     ),
     "/busy/{identity}": (["stacks"], {}),

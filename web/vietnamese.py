@@ -746,4 +746,20 @@ VIETNAMESE = {
         "Công việc không còn nữa: nó đã chạy, hoặc ai đó đã sửa hay chuyển nó. Chưa đẩy gì cả."
     ),
     "Columns": "Cột",
+    "Cancel job…": "Huỷ công việc…",
+    "Cancel this job": "Huỷ công việc này",
+    "Let it run": "Để nó chạy tiếp",
+    "which has run for {time} in {process}": "đã chạy {time} trong {process}",
+    "interrupted, and has not ended yet": "đã bị ngắt nhưng chưa kết thúc",
+    "Asked to cancel it: it is interrupted with the next heartbeat of its process.": (
+        "Đã yêu cầu huỷ: công việc bị ngắt ở nhịp tim tới của tiến trình."
+    ),
+    "With the next heartbeat its thread is interrupted, between two lines of Python. A call that waits, such as one "
+    "of the network without a time limit, is not cut short: then the job ends when that call returns.": (
+        "Ở nhịp tim tới, luồng của công việc bị ngắt giữa hai dòng Python. Một lời gọi đang chờ, như gọi mạng không có "
+        "giới hạn thời gian, không bị cắt ngang: khi đó công việc chỉ kết thúc lúc lời gọi ấy trả về."
+    ),
+    "It goes to the dead set with the error JobCancelled, and is not retried. From there it can be run again.": (
+        "Công việc chuyển sang tập đã chết với lỗi JobCancelled và không được thử lại. Từ đó có thể chạy lại."
+    ),
 }

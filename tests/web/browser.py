@@ -141,6 +141,7 @@ def fill(redis: Redis, client: Client, text: str = "plain") -> None:
     redis.zadd("schedule", {payload(f"s{text}", **fields): now + 3600})
     redis.zadd("dead", {payload(f"d{text}", **fields): now - 10, b"\xff\xfe" + text.encode(): 5.0})
     info = {"hostname": text, "pid": 42, "tag": text, "concurrency": 5, "queues": ["default"], "labels": [text]}
+    info["version"] = "jobd-1.0"
     redis.sadd("processes", PROCESS)
     redis.hset(PROCESS, mapping={"info": json.dumps(info), "busy": 1, "beat": now, "quiet": "false", "rss": 2048})
     work = {"queue": f"q{text}", "run_at": int(now) - 30, "payload": payload(f"b{text}", **fields).decode()}

@@ -12,7 +12,7 @@ from redis import Redis
 import jobd.web
 from jobd.client import payload as wire
 from jobd.client.access import Access
-from jobd.client.processes import FIELDS
+from jobd.client.processes import FIELDS, run_of
 from jobd.client.push import Client
 from jobd.client.stacks import Frame, ThreadStack
 from jobd.web import totals
@@ -52,8 +52,8 @@ def test_each_thread_has_a_mark_by_the_age_of_its_job(browser: Browser, redis: R
 def test_jobs_stand_in_the_order_of_their_age_and_only_so_many(browser: Browser, redis: Redis) -> None:
     process(redis, "a:1:x", running={f"J{n}": n for n in range(60)})
     data = browser.data("/busy")
-    assert [job["class"] for job in data["running"]] == [f"J{n}" for n in range(59, 19, -1)]
-    assert data["left_out"] == 20
+    assert [job["class"] for job in data["running"]] == [f"J{n}" for n in range(59, 24, -1)]
+    assert data["left_out"] == 25
     assert len(data["processes"][0]["threads"]) == busy.CELLS
 
 
@@ -89,7 +89,7 @@ def test_names_of_gone_processes_hide_no_running_jobs(
     redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100)))
     for number in range(30):
         process(redis, f"live{number:02}:1:x", running={f"J{number:02}": 5})
-    wanted = [f"J{number:02}" for number in range(25)]
+    wanted = [f"J{number:02}" for number in range(20)]
     for _ in range(2):
         assert sorted(job["class"] for job in browser.data("/busy")["running"]) == wanted
     redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100, 300)))
@@ -291,3 +291,62 @@ def test_a_page_of_many_busy_processes_is_small(browser: Browser, redis: Redis) 
     for number in range(30):
         process(redis, f"web-{number}:4711:0123456789ab", running={f"HardJob{n}": n for n in range(10)})
     assert len(browser.get("/busy").content) < 60_000
+
+
+def test_a_job_is_cancelled_after_a_question_that_says_what_that_means(browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x", running={"Mail": 5, "Report": 6})
+    page = Page.of(browser.get("/busy").text)
+    assert [each["value"] for each in page.all("button") if each.get("name") == "jid"] == ["Report-1", "Mail-0"]
+    asked = browser.post("/busy", {"action": "cancel", "jid": "Mail-0"})
+    text = Page.of(asked.text).text
+    assert "Mail Mail-0, which has run for 5" in text
+    assert "A call that waits" in text
+    assert not redis.exists("jobd:cancel:Mail-0")
+    form = [(str(e["name"]), str(e["value"])) for e in Page.of(asked.text).all("input") if e.get("type") == "hidden"]
+    done = browser.post("/busy", [*form, ("action", "cancel")])
+    assert done.headers["location"] == "/busy?did=cancel&moved=1"
+    assert "interrupted with the next heartbeat" in browser.get(done.headers["location"]).text
+    payload = json.loads(redis.hget(f"{name}:work", "t0") or b"")["payload"]
+    assert redis.get("jobd:cancel:Mail-0") == run_of(payload.encode())
+    [record] = [each for each in browser.data("/activity")["records"] if each["action"] == "cancel"]
+    assert (record["target"], record["result"]) == ("Mail-0", "done")
+
+
+@pytest.mark.parametrize(("given", "back"), [("process", "/busy/a:1:x"), ("job", "/jobs/Mail-0"), ("", "/busy")])
+def test_a_job_is_cancelled_from_the_page_where_it_stands(
+    given: str, back: str, browser: Browser, redis: Redis
+) -> None:
+    process(redis, "a:1:x", running={"Mail": 5})
+    shown = Page.of(browser.get(back).text)
+    assert [each["value"] for each in shown.all("input") if each.get("name") == "action"] in (["cancel"], [])
+    assert "Cancel job…" in shown.text
+    fields = {"action": "cancel", "jid": "Mail-0", "identity": "a:1:x", "from": given, "confirmed": "yes"}
+    assert browser.post("/busy", fields).headers["location"] == f"{back}?did=cancel&moved=1"
+
+
+def test_one_that_has_ended_or_runs_in_ruby_is_not_cancelled(browser: Browser, redis: Redis, client: Client) -> None:
+    process(redis, "a:1:x", running={"Mail": 5}, version="7.3.10")
+    assert "Cancel job…" not in browser.get("/busy").text
+    refused = browser.act("/busy", action="cancel", jid="Mail-0", confirmed="yes")
+    assert (refused.status_code, "no process of jobd" in refused.text) == (400, True)
+    assert browser.act("/busy", action="cancel", jid="Mail-0").status_code == 400
+    gone = browser.act("/busy", action="cancel", jid="none", confirmed="yes")
+    assert (gone.status_code, "it has ended" in gone.text) == (404, True)
+    assert browser.act("/busy", action="cancel").status_code == 400
+    process(redis, "b:1:x", running={"Mine": 5})
+    assert browser.act("/busy", action="cancel", jid="Mine-0", identity="a:1:x").status_code == 404
+    asked = browser.act("/busy", action="cancel", jid="Mine-0")
+    assert (asked.status_code, asked.json()["running"]["class"]) == (409, "Mine")
+    may_not = Browser(jobd.web.app(client, authorize=lambda user, action: action != "cancel"))
+    assert not any("Cancel job…" in may_not.get(page).text for page in ("/busy", "/busy/b:1:x", "/jobs/Mine-0"))
+    assert redis.keys("jobd:cancel:*") == []
+
+
+def test_a_job_that_was_interrupted_and_goes_on_is_said_to(browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x", running={"Mail": 5})
+    work = json.loads(redis.hget(f"{name}:work", "t0") or b"")
+    redis.hset(f"{name}:work", "t0", json.dumps({**work, "cancelled": True}))
+    for page in ("/busy", f"/busy/{name}", "/jobs/Mail-0"):
+        text = Page.of(browser.get(page).text).text
+        assert "interrupted, and has not ended yet" in text
+        assert "Cancel job…" not in text

@@ -44,6 +44,7 @@ CHANGES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("quiet", "/busy", {"action": "quiet", "identity": PROCESS}),
     ("stop", "/busy", {"action": "stop", "identity": PROCESS}),
     ("dump", "/busy", {"action": "dump", "identity": PROCESS}),
+    ("cancel", "/busy", {"action": "cancel", "jid": "bplain", "confirmed": "yes"}),
     ("cron", "/cron", {"action": "disable", "name": "plain"}),
 )
 

@@ -1,12 +1,12 @@
 """Worker processes and what they run; the signals that can be left for one of them, or for all that are meant.
 
-What the threads of one process do is on a page of its own: `stacks.py`.
+A job that runs is cancelled by `cancel.py`. What the threads of one process do is on a page of its own: `stacks.py`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from jobd.client.scripts import raw_bytes
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import process_row, work_row
 from jobd.web.masking import Masker
+from jobd.web.pages import cancel
 from jobd.web.questions import Question, answer, name_of
 from jobd.web.totals import LATE, remembered
 from jobd.web.usual import usual_of
 
-PROCESSES = 25
+PROCESSES = 20
 """Processes on one page, those with what they run."""
-MOST_RUNNING = 40
+MOST_RUNNING = 35
 """Running jobs on one page, those that have run longest."""
 MOST_UNKNOWN = 200
 """Names whose jobs are read while it is not known yet which of them are processes, and what those take."""
@@ -65,7 +66,8 @@ def busy(ctx: Context) -> View:
     seen = {process.identity for process in shown}
     works = sorted((work for work in running if work.process in seen), key=lambda work: work.run_at)
     matching = [work for work in works if name in work.entry.name] if name else works
-    listed = [_running(work, ctx, totals.now) for work in matching[:MOST_RUNNING]]
+    jobds = {process.identity for process in shown if process.is_jobds}
+    listed = [_running(work, ctx, totals.now, jobds) for work in matching[:MOST_RUNNING]]
     usual.note(row["class"] for row in listed)
     by_process: dict[str, list[Work]] = {identity: [] for identity in seen}
     for work in works:
@@ -81,6 +83,7 @@ def busy(ctx: Context) -> View:
         "offset": first,
         "next": first + PROCESSES if first + PROCESSES < len(meant) else None,
         "actions": [each for each in SIGNALS if each in ctx.allowed],
+        "may_cancel": any(row["cancellable"] for row in listed),
         "filters": {"host": wanted.host, "queue": wanted.queue, "class": name},
         "choices": _choices(totals.processes),
         "versions": versions(totals.processes),
@@ -95,12 +98,21 @@ def document(work: Work, masker: Masker) -> dict[str, Any]:
     return work_row(work, masker)
 
 
-def _running(work: Work, ctx: Context, now: float) -> dict[str, Any]:
-    """The same with how long it has run, and that as a multiple of what is usual for its class."""
+def _running(work: Work, ctx: Context, now: float, jobds: Collection[str]) -> dict[str, Any]:
+    """The same with how long it has run, that as a multiple of what is usual for its class, and if it can be cancelled.
+
+    That it can in the processes `jobds`.
+    """
     row, seconds = document(work, ctx.masker), max(now - work.run_at, 0.0) if work.run_at else None
     usual = usual_of(ctx.access).seconds(row["class"])
     times = round(seconds / usual, 1) if seconds and usual else None
-    return {**row, "seconds": seconds, "p95": usual, "times": times}
+    may = may_cancel(work, ctx, jobds)
+    return {**row, "seconds": seconds, "p95": usual, "times": times, "cancellable": may}
+
+
+def may_cancel(work: Work, ctx: Context, jobds: Collection[str]) -> bool:
+    """Whether the user may cancel this job, its process being one of `jobds`, and has not done so yet."""
+    return "cancel" in ctx.allowed and work.process in jobds and bool(work.entry.jid) and not work.cancelled
 
 
 def _process(process: Process, works: Sequence[Work], masker: Masker, now: float) -> dict[str, Any]:
@@ -183,8 +195,10 @@ def running(access: Access, identities: Sequence[str]) -> Iterator[Work]:
 def change(ctx: Context) -> View | Done:
     """Leave a signal for one process, or for all that are meant."""
     action, identity = ctx.one("action"), ctx.one("identity")
+    if action == "cancel":
+        return cancel.change(ctx)
     if action not in SIGNALS:
-        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(SIGNALS)}")
+        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join((*SIGNALS, 'cancel'))}")
     ctx.require(action)
     processes = ProcessSet(ctx.client)
     if ctx.one("all") == "yes" and not identity:

@@ -52,7 +52,8 @@ def job(ctx: Context) -> View:
             raise MustSearch("the job is not where it was: load this page again to have it looked for")
         found = _by_jid(ctx, ctx.path.get("jid", ""))
         [figures] = answer(ctx.access, _ask_figures(ctx, found.entry.name))
-    ctx.read_totals()
+    totals = ctx.read_totals()
+    jobds = {each.identity for each in totals.processes if each.is_jobds} if found.work else ()
     actions: tuple[str, ...] = ()
     if found.place in ACTIONS:
         actions = ACTIONS[found.place]
@@ -67,6 +68,7 @@ def job(ctx: Context) -> View:
         "actions": list(actions),
         "job": shown,
         "work": busy.document(found.work, ctx.masker) if found.work else None,
+        "may_cancel": found.work is not None and busy.may_cancel(found.work, ctx, jobds),
         "class_now": figures,
         **_told(ctx, found, shown, actions),
         "now": ctx.access.now(),

@@ -6,7 +6,7 @@ from typing import Any
 
 from jobd.client import defaults
 from jobd.client.errors import NotControllable
-from jobd.client.processes import ProcessSet, Work
+from jobd.client.processes import Process, ProcessSet, Work
 from jobd.client.scripts import raw_bytes
 from jobd.client.stacks import Stacks, ThreadStack, read_stacks
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
@@ -33,9 +33,11 @@ def show(ctx: Context) -> View:
     asked, now = float(ctx.number("asked", 10**11)), totals.now
     found = read_stacks(raws[0]) if raws else None
     waiting = may_ask and found is None and 0 <= now - asked < WAITS
+    running = [_running(work, ctx, process) for work in sorted(works, key=lambda work: work.run_at)]
     data = {
         "process": {**process_row(process, ctx.masker, now), "late": now - process.beat > LATE},
-        "running": [work_row(work, ctx.masker) for work in sorted(works, key=lambda work: work.run_at)],
+        "running": running,
+        "may_cancel": any(row["cancellable"] for row in running),
         "stacks": _document(found, ctx, works) if found else None,
         "asked": asked or None,
         "waiting": waiting,
@@ -63,6 +65,11 @@ def change(ctx: Context) -> Done:
     if not done:
         raise NotFound(f"there is no process {identity}")
     return Done(action, ctx.process_url(identity, asked=int(ctx.access.now())), {"moved": 1})
+
+
+def _running(work: Work, ctx: Context, process: Process) -> dict[str, Any]:
+    jobds = (process.identity,) if process.is_jobds else ()
+    return {**work_row(work, ctx.masker), "cancellable": busy.may_cancel(work, ctx, jobds)}
 
 
 def _identity(ctx: Context) -> str:
