@@ -94,6 +94,9 @@ BULK_RUNS = 2
 SIGNAL_TTL = 60
 """A signal sent through Redis to a process that does not take it is forgotten after this long, as in Sidekiq."""
 
+TREND_SAMPLES = 60
+"""Of its memory and processor time a process shows those of so many heartbeats."""
+
 CANCEL_TTL = 3600
 """So long a run is to be cancelled that somebody wants cancelled, whichever process it goes on in."""
 

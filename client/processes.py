@@ -22,6 +22,7 @@ from jobd.client.errors import NotControllable
 from jobd.client.push import Client
 from jobd.client.scripts import DeadLimits, raw_bytes
 from jobd.client.stacks import Stacks, read_stacks
+from jobd.client.trend import Trend, read_trend
 
 Signal = Literal["TSTP", "TERM", "TTIN", "STACKS"]
 
@@ -143,6 +144,11 @@ class ProcessSet:
         """What the threads of a process did when it was asked; None before its answer, and three minutes after it."""
         key = raw_bytes(self.access.keys.stacks(identity))
         return read_stacks(self.access.read(lambda redis: redis.get(key)))
+
+    def trend(self, identity: str) -> Trend | None:
+        """Memory and processor time of a process at its last 60 heartbeats; None where it does not tell."""
+        key = raw_bytes(self.access.keys.process(identity))
+        return read_trend(self.access.read(lambda redis: redis.hget(key, "trend")))
 
     def quiet_all(self, identities: Iterable[str] | None = None) -> int:
         """Have these processes [all] take no more jobs; returns how many were told. Embedded ones are left out."""

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from jobd.client.version import VERSION
 from jobd.web import assets
-from jobd.web.charts import plot, spark
+from jobd.web.charts import plot, spark, steps
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
 from jobd.web.engine import Engine, shown
@@ -100,7 +100,13 @@ RESULTS = frozenset({"did", "moved", "pushed", *COUNTS})
 @cache
 def _environment() -> Engine:
     environment = Engine(_HERE / "templates")
-    environment.globals |= {"plotted": plot, "sparked": spark, "narrowing": Narrowing, "toggled": toggled}
+    environment.globals |= {
+        "plotted": plot,
+        "sparked": spark,
+        "stepped": steps,
+        "narrowing": Narrowing,
+        "toggled": toggled,
+    }
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "duration": duration,

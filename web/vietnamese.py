@@ -762,4 +762,10 @@ VIETNAMESE = {
     "It goes to the dead set with the error JobCancelled, and is not retried. From there it can be run again.": (
         "Công việc chuyển sang tập đã chết với lỗi JobCancelled và không được thử lại. Từ đó có thể chạy lại."
     ),
+    "The curves show memory and processor of the last {time}, from 0 up to the greatest.": (
+        "Đường nhỏ là bộ nhớ và bộ xử lý trong {time} qua, từ 0 đến mức cao nhất."
+    ),
+    "Memory in the last {time}": "Bộ nhớ trong {time} qua",
+    "Processor in the last {time}": "Bộ xử lý trong {time} qua",
+    "{least} to {most} in the last {time}": "{least} đến {most} trong {time} qua",
 }

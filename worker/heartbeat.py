@@ -35,6 +35,7 @@ from jobd.worker.processor import InProgress
 from jobd.worker.recovery import Orphan, Recovery
 from jobd.worker.round_trips import RoundTrips
 from jobd.worker.tally import Tally
+from jobd.worker.trend import Recent
 
 SIGNALS = ("TSTP", "TERM", "TTIN")
 """What others may send through Redis, besides `STACKS`; anything else is ignored."""
@@ -77,7 +78,7 @@ class Heartbeat:
         self._running, self._is_quiet = running, is_quiet
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
         self._tally, self._sampler, self._watched_until = tally, sampler, 0.0
-        self._cancel = cancel
+        self._cancel, self._recent = cancel, Recent(config.heartbeat_interval)
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
@@ -135,18 +136,21 @@ class Heartbeat:
             self._apart(self._tally.flush)
 
     def _beat(self, round_trip: float) -> scripts.Call[list[str]]:
-        running = self._running()
+        running, rss = self._running(), self._process.memory_info().rss // 1024
+        cpu = round(self._process.cpu_percent())
+        self._recent.add(time.monotonic(), rss, cpu)
         fields: dict[str, scripts.Argument] = {
             "info": self._info,
             "busy": len(running),
             "beat": repr(self._clock.now()),
             "quiet": "true" if self._is_quiet() else "false",
-            "rss": self._process.memory_info().rss // 1024,
+            "rss": rss,
             "rtt_us": int(round_trip * 1e6),
             "concurrency": self._config.threads,
             "fetched_at": repr(max((ledger.fetched_at for ledger in self._ledgers), default=0.0)),
-            "cpu": round(self._process.cpu_percent()),
+            "cpu": cpu,
             "skew_ms": round((time.time() - self._clock.now()) * 1000),
+            "trend": self._recent.written(),
         }
         work = {item.thread: item.as_json() for item in running}
         return scripts.heartbeat(self._keys, self._identity, defaults.HEARTBEAT_TTL, fields, work)

@@ -16,6 +16,7 @@ from jobd.client.processes import FIELDS, run_of
 from jobd.client.push import Client
 from jobd.client.stacks import Frame, ThreadStack
 from jobd.web import totals
+from jobd.web.charts import steps
 from jobd.web.pages import busy
 from jobd.web.questions import answer
 from jobd.web.usual import Usual
@@ -288,8 +289,11 @@ def test_what_a_heartbeat_tells_is_seen_though_its_description_is_not_read_again
 
 
 def test_a_page_of_many_busy_processes_is_small(browser: Browser, redis: Redis) -> None:
+    used = list(range(35_000, 95_000, 1_000))
+    trend = json.dumps({"step": 10, "rss": used, "cpu": [each % 7 * 10 for each in used]})
     for number in range(30):
-        process(redis, f"web-{number}:4711:0123456789ab", running={f"HardJob{n}": n for n in range(10)})
+        name = process(redis, f"web-{number}:4711:0123456789ab", running={f"HardJob{n}": n for n in range(10)})
+        redis.hset(name, "trend", trend)
     assert len(browser.get("/busy").content) < 60_000
 
 
@@ -350,3 +354,30 @@ def test_a_job_that_was_interrupted_and_goes_on_is_said_to(browser: Browser, red
         text = Page.of(browser.get(page).text).text
         assert "interrupted, and has not ended yet" in text
         assert "Cancel job…" not in text
+
+
+def test_memory_and_processor_of_the_last_heartbeats_are_drawn(browser: Browser, redis: Redis) -> None:
+    name, ruby = process(redis, "a:1:x", cpu=7), process(redis, "b:1:x", version="7.3.10")
+    redis.hset(name, "trend", json.dumps({"step": 10, "rss": [1024, 3072, 2048], "cpu": [0, 50, 7]}))
+    redis.hset(ruby, "trend", b"\xff no trend")
+    first, second = browser.data("/busy")["processes"]
+    assert first["trend"] == {"step": 10.0, "rss": [1 << 20, 3 << 20, 2 << 20], "cpu": [0, 50, 7]}
+    assert second["trend"] is None
+    page = Page.of(browser.get("/busy").text)
+    assert [each["d"] for each in page.all("path") if each.get("d", "").startswith("M17")] == [  # type: ignore[union-attr]
+        "M17 6h1v-5h1v3h1",
+        "M17 9h1v-8h1v7h1",
+    ]
+    assert "The curves show memory and processor of the last 30 s" in page.text
+    text = Page.of(browser.get(f"/busy/{name}").text).text
+    assert "1.0 MB to 3.0 MB in the last 30 s" in text
+    assert "0 % to 50 % in the last 30 s" in text
+    assert "in the last" not in Page.of(browser.get(f"/busy/{ruby}").text).text
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [([], ""), ([0, 0, 0], "M17 9h3"), ([5], "M19 1h1"), ([7] * 60, "M0 1h20"), ([0, 9] * 20, "M0 1h20")],
+)
+def test_a_curve_for_a_row_says_nothing_twice(values: list[float], path: str) -> None:
+    assert steps(values) == path

@@ -20,6 +20,7 @@ from jobd.client.connection import Connector
 from jobd.client.keys import Keys
 from jobd.client.processes import FIELDS
 from jobd.client.scripts import Call
+from jobd.client.trend import Trend, read_trend
 from jobd.client.version import VERSION
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
@@ -27,6 +28,7 @@ from jobd.worker.heartbeat import Heartbeat, process_info
 from jobd.worker.outage import Outage
 from jobd.worker.process import WorkerProcess
 from jobd.worker.recovery import Orphan
+from jobd.worker.trend import Recent
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, PushRaw, RunWorker
@@ -112,7 +114,7 @@ def test_a_process_shows_itself_in_sidekiqs_fields(run_worker: RunWorker, redis:
         shown = beat_of(redis, worker.identity)
         assert redis.smembers("processes") == {worker.identity.encode()}
         assert 58 <= redis.ttl(worker.identity) <= 60
-    assert set(shown) == set(FIELDS)
+    assert set(shown) == {*FIELDS, "trend"}
     assert (shown["busy"], shown["quiet"], shown["concurrency"]) == ("0", "false", "3")
     assert abs(float(shown["beat"]) - time.time()) < 5
     assert "." in shown["beat"]
@@ -296,3 +298,27 @@ def test_a_beat_that_fails_is_not_the_last(run_worker: RunWorker, redis: Redis) 
         wait_until(lambda: redis.zscore("jobd:procs", worker.identity) != before, "its lease is still renewed")
         redis.delete(worker.identity)
         wait_until(lambda: redis.exists(worker.identity), "it shows itself again")
+
+
+def test_memory_and_processor_of_the_last_beats_are_shown(run_worker: RunWorker, redis: Redis) -> None:
+    with run_worker(concurrency=1, **OFTEN) as worker:
+        wait_until(lambda: (t := jobd.ProcessSet().trend(worker.identity)) and len(t.rss) > 2, "some beats")
+        trend = jobd.ProcessSet().trend(worker.identity)
+        assert trend is not None
+        assert (len(trend.rss), trend.step) == (len(trend.cpu), OFTEN["heartbeat_interval"])
+        assert 0 < min(trend.rss) <= max(trend.rss) < psutil.virtual_memory().total // 1024
+    assert jobd.ProcessSet().trend(worker.identity) is None
+
+
+def test_a_trend_has_one_sample_a_step_and_forgets_the_oldest() -> None:
+    recent = Recent(10.0)
+    for at in (0.0, 1.0, 9.1, 12.0, 19.0):
+        recent.add(at, int(at * 10), 1)
+    assert read_trend(recent.written()) == Trend(10.0, (0, 91, 190), (1, 1, 1))
+    for number in range(100):
+        recent.add(100.0 + number * 10, number, 0)
+    assert recent.written().count(b",") == 2 * 60
+    found = read_trend(recent.written())
+    assert found is not None
+    assert (len(found.rss), found.rss[-1]) == (60, 99)
+    assert [read_trend(raw) for raw in (None, b"", b"{}", b"\xff", b'{"step": "x"}')] == [None] * 5

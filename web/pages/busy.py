@@ -14,6 +14,7 @@ from jobd.client.access import Access
 from jobd.client.errors import NotControllable
 from jobd.client.processes import Process, ProcessSet, Work, parse_work
 from jobd.client.scripts import raw_bytes
+from jobd.client.trend import Trend, read_trend
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import process_row, work_row
 from jobd.web.masking import Masker
@@ -59,7 +60,7 @@ def busy(ctx: Context) -> View:
     """Show the processes, and the jobs that those on this page run, the longest running first."""
     first, wanted, name = ctx.number("offset"), _filter(ctx), ctx.text("class")
     usual, now = usual_of(ctx.access), ctx.access.now()
-    running, _ = ctx.ask(_ask_page(ctx.access, wanted, first), usual.ask(ctx.access, now))
+    (running, trends), _ = ctx.ask(_ask_page(ctx.access, wanted, first), usual.ask(ctx.access, now))
     totals = ctx.read_totals()
     meant = [process for process in totals.processes if wanted.takes(process)]
     shown = meant[first : first + PROCESSES]
@@ -72,8 +73,9 @@ def busy(ctx: Context) -> View:
     by_process: dict[str, list[Work]] = {identity: [] for identity in seen}
     for work in works:
         by_process[work.process].append(work)
+    rows = [_process(process, by_process[process.identity], ctx.masker, totals.now) for process in shown]
     data = {
-        "processes": [_process(process, by_process[process.identity], ctx.masker, totals.now) for process in shown],
+        "processes": [{**row, "trend": trend_row(trends.get(row["identity"]))} for row in rows],
         "running": listed,
         "left_out": max(len(matching) - MOST_RUNNING, 0),
         "count": len(totals.processes),
@@ -83,6 +85,7 @@ def busy(ctx: Context) -> View:
         "offset": first,
         "next": first + PROCESSES if first + PROCESSES < len(meant) else None,
         "actions": [each for each in SIGNALS if each in ctx.allowed],
+        "curves": max((len(each.rss) * each.step for each in trends.values() if each), default=0.0),
         "may_cancel": any(row["cancellable"] for row in listed),
         "filters": {"host": wanted.host, "queue": wanted.queue, "class": name},
         "choices": _choices(totals.processes),
@@ -157,7 +160,14 @@ def _filter(ctx: Context) -> Filter:
     return Filter(ctx.text("host"), ctx.text("queue"))
 
 
-def _ask_page(access: Access, wanted: Filter, first: int) -> Question[list[Work]]:
+def trend_row(trend: Trend | None) -> dict[str, Any] | None:
+    """What a process used at its last heartbeats, the newest last: bytes, and percent of a processor."""
+    if trend is None or not trend.rss:
+        return None
+    return {"step": trend.step, "rss": [each * 1024 for each in trend.rss], "cpu": list(trend.cpu)}
+
+
+def _ask_page(access: Access, wanted: Filter, first: int) -> Question[tuple[list[Work], dict[str, Trend | None]]]:
     [names] = yield lambda pipeline: pipeline.smembers(access.keys.processes)
     identities = [name for name in sorted(map(name_of, names or ())) if wanted.may_take(name)]
     known, most = remembered(access), MOST_UNKNOWN
@@ -165,19 +175,30 @@ def _ask_page(access: Access, wanted: Filter, first: int) -> Question[list[Work]
         # The others are gone, or new: their jobs are shown with the next look.
         identities = [each for each in identities if each in known and wanted.takes(known[each])]
         most = PROCESSES
-    return (yield from ask_running(access, identities[first : first + most]))
+    asked = identities[first : first + most]
+
+    def ask(pipeline: Any) -> None:
+        _put_running(pipeline, access, asked)
+        for identity in asked:
+            pipeline.hget(raw_bytes(access.keys.process(identity)), "trend")
+
+    told = yield ask
+    trends = {identity: read_trend(raw) for identity, raw in zip(asked, told[2 * len(asked) :], strict=True)}
+    return _running_of(asked, told[: 2 * len(asked)]), trends
 
 
 def ask_running(access: Access, identities: Sequence[str]) -> Question[list[Work]]:
     """What these processes run."""
-    keys = access.keys
+    return _running_of(identities, (yield lambda pipeline: _put_running(pipeline, access, identities)))
 
-    def ask(pipeline: Any) -> None:
-        for identity in identities:
-            # Sidekiq up to 6.4.1 writes the second name alone, newer ones the first, jobd both.
-            pipeline.hgetall(raw_bytes(keys.work(identity))).hgetall(raw_bytes(keys.workers(identity)))
 
-    told = yield ask
+def _put_running(pipeline: Any, access: Access, identities: Sequence[str]) -> None:
+    for identity in identities:
+        # Sidekiq up to 6.4.1 writes the second name alone, newer ones the first, jobd both.
+        pipeline.hgetall(raw_bytes(access.keys.work(identity))).hgetall(raw_bytes(access.keys.workers(identity)))
+
+
+def _running_of(identities: Sequence[str], told: Sequence[Any]) -> list[Work]:
     found = []
     for identity, new, old in zip(identities, told[::2], told[1::2], strict=True):
         for thread, value in sorted((new or old or {}).items()):
