@@ -24,7 +24,7 @@ from jobd.client.scripts import DeadLimits, raw_bytes
 from jobd.client.stacks import Stacks, read_stacks
 from jobd.client.trend import Trend, read_trend
 
-Signal = Literal["TSTP", "TERM", "TTIN", "STACKS"]
+Signal = Literal["TSTP", "TERM", "TTIN", "STACKS", "RESUME"]
 
 FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at", "cpu", "skew_ms")
 """Fields of a heartbeat from which `parse` makes a `Process`."""
@@ -73,6 +73,11 @@ class Process:
         return self.version.startswith("jobd-")
 
     @property
+    def may_resume(self) -> bool:
+        """Whether it is quiet, and one that can be told to take jobs again unless it is held: `ProcessSet.resume`."""
+        return self.quiet and self.is_jobds and not self.embedded
+
+    @property
     def shows_stacks(self) -> bool:
         """Whether it can be asked for its stacks, as those of jobd can."""
         return self.is_jobds
@@ -114,6 +119,46 @@ class ProcessSet:
     def quiet(self, identity: str) -> bool:
         """Have a process take no more jobs, with its next heartbeat. False: there is no such process."""
         return self._signal(identity, "TSTP")
+
+    def resume(self, identity: str) -> bool:
+        """Have a process of jobd that was made quiet take jobs again, with its next heartbeat. False: there is none.
+
+        Raises `NotControllable` for one of Sidekiq, and for one whose master was made quiet on its machine, or that
+        is about to end.
+        """
+        process = self.get(identity)
+        if process is None:
+            return False
+        if not process.is_jobds:
+            raise NotControllable(
+                f"{identity} is no process of jobd: once quiet, it takes no jobs until it is restarted"
+            )
+        if not process.embedded and process.quiet and not self.resumable([process]):
+            raise NotControllable(
+                f"{identity} was made quiet on its machine, or is about to end; `jobd ctl resume` there resumes it"
+            )
+        return self._signal(identity, "RESUME")
+
+    def resume_all(self, identities: Iterable[str] | None = None) -> int:
+        """Have those of these processes [all] that can be resumed take jobs again; returns how many were told."""
+        wanted = None if identities is None else set(identities)
+        told = self.resumable(process for process in self if wanted is None or process.identity in wanted)
+        for start in range(0, len(told), _AT_A_TIME):
+            self._send(told[start : start + _AT_A_TIME], "RESUME")
+        return len(told)
+
+    def resumable(self, processes: Iterable[Process]) -> list[str]:
+        """Which of these are quiet and resume when they are told to, by identity."""
+        quiet = [process.identity for process in processes if process.may_resume]
+        keys = [raw_bytes(self.access.keys.process(identity)) for identity in quiet]
+
+        def ask(pipeline: Any) -> None:
+            for key in keys:
+                pipeline.hget(key, "held")
+
+        return [
+            name for name, held in zip(quiet, self.access.read_all(ask) if keys else (), strict=True) if held == b"0"
+        ]
 
     def stop(self, identity: str) -> bool:
         """Have a process stop within its timeout. False: there is no such process.

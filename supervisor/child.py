@@ -75,7 +75,7 @@ def _serve(config: Config, birth: Birth, signals: SignalPipe) -> int:
     server.listen_to(birth.channel)
     server.on_stacks_told = lambda: birth.channel.send(event="stacks")
     if birth.quiet:
-        server.quiet()
+        server.quiet(held=True)
     return server.run(birth.orphans)
 
 

@@ -33,7 +33,13 @@ DRAINING_TICK = 0.1
 DEBOUNCE = 1.0
 """Seconds within which a second INT is taken for an echo of the first: terminals and their wrappers repeat it."""
 
-_REMOTE = {"TSTP": signal.SIGTSTP, "TERM": signal.SIGTERM, "TTIN": signal.SIGTTIN}
+_REMOTE = {
+    "TSTP": signal.SIGTSTP,
+    "TERM": signal.SIGTERM,
+    "TTIN": signal.SIGTTIN,
+    "RESUME": signal.SIGCONT,
+}
+"""By which signal the main thread hears of one sent through Redis. A CONT alone resumes nothing."""
 
 
 class Reporter(Protocol):
@@ -67,7 +73,7 @@ class Server:
         self._page, self._reporter = page, reporter
         self._nonce, self._master_pid = nonce, master_pid
         self._worker: WorkerProcess | None = None
-        self._quiet_from_birth = False
+        self._quiet_from_birth = self._is_held = self._resume_asked = False
         self._code: int | None = None
         self._drain_code: int | None = None
         self._at_once = False
@@ -106,15 +112,16 @@ class Server:
             self._stop(worker)
         return self._code or exits.OK
 
-    def quiet(self) -> None:
-        """Take no more jobs."""
+    def quiet(self, *, held: bool = False) -> None:
+        """Take no more jobs. `held`: until `resume`, whatever is asked through Redis."""
         self._quiet_from_birth = True
+        self._is_held = self._is_held or held
         if self._worker:
-            self._worker.quiet()
+            self._worker.quiet(held=held)
 
     def resume(self) -> None:
         """Take jobs again."""
-        self._quiet_from_birth = False
+        self._quiet_from_birth = self._is_held = False
         if self._worker:
             self._worker.resume()
 
@@ -122,7 +129,7 @@ class Server:
         """Take no more jobs, and end with `code` when those that run have ended."""
         self._drain_code = code
         self._reporter.stopping()
-        self.quiet()
+        self.quiet(held=True)
 
     def end(self, code: int, *, at_once: bool = False) -> None:
         """Stop; `at_once` gives running jobs back without waiting for them. The first code counts, or a hard stop's."""
@@ -137,6 +144,9 @@ class Server:
         """What a worker process does about each signal but those that stop it."""
         if number == signal.SIGTSTP:
             self.quiet()
+        elif number == signal.SIGCONT and self._resume_asked:
+            self._resume_asked = False
+            self._resume_if_free()
         elif number in (signal.SIGUSR1, signal.SIGHUP):
             log.reopen()
         elif number == signal.SIGUSR2:
@@ -144,6 +154,18 @@ class Server:
         elif number == signal.SIGTTIN:
             log.event("process.stacks", stacks=stacks())
             self.on_stacks_told()
+
+    def _take_remote(self, name: str) -> None:
+        """Hand a signal from Redis to the main thread. Called by the heartbeat."""
+        self._resume_asked = self._resume_asked or name == "RESUME"
+        os.kill(os.getpid(), _REMOTE[name])
+
+    def _resume_if_free(self) -> None:
+        if self._is_held:
+            hint = "who has made it quiet on this machine ends that: `jobd ctl resume`"
+            log.event("process.stays_quiet", level=log.WARNING, hint=hint)
+        else:
+            self.resume()
 
     def _load(self) -> bool:
         """Import the application. False when told to stop meanwhile: an import may last for ever, a stop must not."""
@@ -167,11 +189,11 @@ class Server:
             master_pid=self._master_pid,
             page=self._page,
             on_owner=self._reporter.owner,
-            on_signal=lambda name: os.kill(os.getpid(), _REMOTE[name]),
+            on_signal=self._take_remote,
             on_cluster=self._reporter.cluster if self._config.metrics else None,
         )
         if self._quiet_from_birth:
-            worker.quiet()
+            worker.quiet(held=self._is_held)
         return worker
 
     def _turn(self, seconds: float) -> bool:
@@ -210,7 +232,7 @@ class Server:
     def _obey(self, message: dict[str, Any]) -> None:
         match message["do"]:
             case "quiet":
-                self.quiet()
+                self.quiet(held=True)
             case "resume":
                 self.resume()
             case "drain":

@@ -115,7 +115,7 @@ class Single:
         """Begin `quiet`, `resume` or `stop`; the others need worker processes. Raises Refused."""
         match name:
             case "quiet":
-                self._server.quiet()
+                self._server.quiet(held=True)
                 text = "quiet, and no job runs any more"
                 return self._promises.make("quiet: no more jobs are taken", self._is_idle, text)
             case "resume":

@@ -133,7 +133,7 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
         },
     ),
     "/busy": (
-        ["quiet", "stop", "dump", "cancel"],
+        ["quiet", "resume", "stop", "dump", "cancel"],
         {
             "identity": _TEXT,
             "jid": {"type": "string", "description": "for cancel: the running job; `identity` may be left out"},

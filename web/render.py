@@ -69,6 +69,7 @@ MESSAGES = {
     "clear": "Deleted: {moved}.",
     "pause": "The queue is paused.",
     "resume": "The queue is resumed.",
+    "resume_process": "Told to take jobs again, with the next heartbeat.",
     "quiet": "Told to take no more jobs, with the next heartbeat.",
     "stop": "Told to stop, with the next heartbeat.",
     "dump": "Told to log what its threads do, with the next heartbeat.",

@@ -327,9 +327,6 @@ VIETNAMESE = {
     "Slowest queue: its next job has waited": "Hàng đợi chậm nhất: công việc kế tiếp đã chờ",
     "The last hour": "Một giờ qua",
     "The last {time}": "{time} qua",
-    "They take no more jobs until they are restarted, or resumed by jobd ctl on their machine.": (
-        "Chúng không nhận thêm công việc cho tới khi được khởi động lại, hoặc được jobd ctl trên máy đó cho chạy tiếp."
-    ),
     "Threads": "Các luồng",
     "Version": "Phiên bản",
     "What its threads do": "Các luồng đang làm gì",
@@ -768,4 +765,14 @@ VIETNAMESE = {
     "Memory in the last {time}": "Bộ nhớ trong {time} qua",
     "Processor in the last {time}": "Bộ xử lý trong {time} qua",
     "{least} to {most} in the last {time}": "{least} đến {most} trong {time} qua",
+    "They take no more jobs until they are resumed; those of Sidekiq until they are restarted.": (
+        "Chúng không nhận thêm công việc cho đến khi được cho tiếp tục; với Sidekiq là đến khi khởi động lại."
+    ),
+    "They take jobs again. Left out is what was made quiet on its machine: jobd ctl resume ends that.": (
+        "Chúng nhận việc trở lại. Không gồm tiến trình bị ngừng ngay trên máy của nó: hãy dùng jobd ctl resume tại đó."
+    ),
+    "It was made quiet on its machine, or is about to end. Only jobd ctl resume there has it take jobs again.": (
+        "Tiến trình bị ngừng ngay trên máy của nó, hoặc sắp kết thúc. Chỉ jobd ctl resume tại đó cho nó nhận việc lại."
+    ),
+    "Told to take jobs again, with the next heartbeat.": "Đã báo nhận việc trở lại, từ nhịp tim tới.",
 }

@@ -37,7 +37,7 @@ from jobd.worker.round_trips import RoundTrips
 from jobd.worker.tally import Tally
 from jobd.worker.trend import Recent
 
-SIGNALS = ("TSTP", "TERM", "TTIN")
+SIGNALS = ("TSTP", "TERM", "TTIN", "RESUME")
 """What others may send through Redis, besides `STACKS`; anything else is ignored."""
 STACKS = "STACKS"
 _WATCHED_INTERVAL = 1.0
@@ -61,6 +61,7 @@ class Heartbeat:
         recovery: Recovery,
         running: Callable[[], Sequence[InProgress]],
         is_quiet: Callable[[], bool],
+        is_held: Callable[[], bool] = lambda: False,
         on_signal: Callable[[str], None],
         on_cluster: Callable[[dict[str, Any]], None] | None = None,
         on_beat: Callable[[Event], None] = lambda event: None,
@@ -68,22 +69,22 @@ class Heartbeat:
         sampler: Sampler | None = None,
         cancel: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`cancel` interrupts the jobs that are to be cancelled, and returns whether there were any.
+        """`is_held` tells whether it stays quiet if it is told to resume through Redis.
 
+        `cancel` interrupts the jobs that are to be cancelled, and returns whether there were any.
         `on_cluster` is given the figures of `cluster.read_figures` with each beat.
         `on_beat` hears of `beat`, and before it of `heartbeat` at the first and after each outage; it must not wait.
         """
         self._config, self._connector, self._keys, self._clock, self._outage = config, connector, keys, clock, outage
         self._identity, self._ledgers, self._recovery = identity, ledgers, recovery
-        self._running, self._is_quiet = running, is_quiet
+        self._running, self._is_quiet, self._is_held = running, is_quiet, is_held
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
-        self._tally, self._sampler, self._watched_until = tally, sampler, 0.0
-        self._cancel, self._recent = cancel, Recent(config.heartbeat_interval)
+        self._tally, self._sampler, self._cancel = tally, sampler, cancel
+        self._watched_until, self._recent = 0.0, Recent(config.heartbeat_interval)
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
-        self._round_trips = RoundTrips()
-        self._process = psutil.Process()
+        self._round_trips, self._process = RoundTrips(), psutil.Process()
         self._process.cpu_percent()  # from here on it tells what was used since the last call
         self._info = msgspec.json.encode(process_info(config, identity, clock.now(), embedded=embedded)).decode()
 
@@ -144,6 +145,7 @@ class Heartbeat:
             "busy": len(running),
             "beat": repr(self._clock.now()),
             "quiet": "true" if self._is_quiet() else "false",
+            "held": int(self._is_held()),
             "rss": rss,
             "rtt_us": int(round_trip * 1e6),
             "concurrency": self._config.threads,

@@ -94,7 +94,7 @@ class WorkerProcess:
         """`page` has a place for each thread of all capsules, in their order [a page of its own].
 
         `on_owner` hears of each name under which jobs are held, before any is fetched under it. `on_signal` hears of
-        signals sent through Redis: TSTP, TERM or TTIN. `on_cluster` hears with each heartbeat what
+        signals sent through Redis: TSTP, TERM, TTIN or RESUME. `on_cluster` hears with each heartbeat what
         `cluster.read_figures` returns; without it nothing is read. Raises ConfigError.
         """
         self.config = config
@@ -110,7 +110,7 @@ class WorkerProcess:
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())
         self._owners, self._cancels = set[str](), Cancels(self._connector, self._keys)
-        self._stopping = self._hurried = False
+        self._stopping = self._hurried = self._held = False
         self._stopped_clean: bool | None = None
         self._unknown, self._numbers = log.Sparingly(math.inf), itertools.count()
         self._pools = [self._pool(capsule) for capsule in config.all_capsules]
@@ -156,8 +156,14 @@ class WorkerProcess:
         log.event("process.ready", identity=self.identity, concurrency=self._concurrency)
         return True
 
-    def quiet(self) -> None:
-        """Take no jobs until `resume`; what runs goes on."""
+    def quiet(self, *, held: bool = False) -> None:
+        """Take no jobs until `resume`; what runs goes on.
+
+        `held`: to resume is not for somebody who asks through Redis. It is shown; to keep to it is the caller's.
+        """
+        if held and not self._held:
+            self._held = True
+            self._heartbeat.hurry()
         if self._quiet.is_set():
             return
         self._quiet.set()
@@ -174,6 +180,7 @@ class WorkerProcess:
         if not self._quiet.is_set() or self._stopping:
             return
         self._quiet.clear()
+        self._held = False
         self.page.set_quiet(False)
         self._wakeup.clear()
         for pool in self._pools:
@@ -210,7 +217,7 @@ class WorkerProcess:
         timeout = self.config.timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
         self._stopping = True
-        self.quiet()
+        self.quiet(held=True)
         self._hooks.tell("shutdown")
         for pool in self._pools:
             pool.fetcher.close()
@@ -434,6 +441,7 @@ class WorkerProcess:
             recovery=self._recovery,
             running=lambda: self.running,
             is_quiet=self._quiet.is_set,
+            is_held=lambda: self._held,
             on_signal=on_signal,
             on_cluster=on_cluster,
             on_beat=self._hooks.tell,

@@ -107,6 +107,43 @@ def test_a_process_inside_another_program_takes_no_signals(redis: Redis) -> None
         jobd.ProcessSet().quiet(identity)
 
 
+OURS = {**INFO_8, "version": "jobd-1.0"}
+
+
+def test_a_quiet_process_of_jobd_is_told_to_resume(redis: Redis) -> None:
+    identity = beat(redis, OURS, quiet="true", held=0)
+    assert jobd.ProcessSet().resume(identity)
+    assert redis.lrange(f"{identity}-signals", 0, -1) == [b"RESUME"]
+    assert not jobd.ProcessSet().resume("vm:1:nobody")
+    redis.hset(identity, "quiet", "false")
+    assert jobd.ProcessSet().resume(identity), "it takes jobs already, and goes on"
+
+
+@pytest.mark.parametrize(
+    ("info", "fields", "why"),
+    [
+        (INFO_8, {"quiet": "true"}, "no process of jobd"),
+        ({**OURS, "embedded": True}, {"quiet": "true", "held": 0}, "another program"),
+        (OURS, {"quiet": "true", "held": 1}, "ctl resume"),
+        (OURS, {"quiet": "true"}, "ctl resume"),
+    ],
+)
+def test_who_would_not_resume_is_not_told_to(redis: Redis, info: dict[str, Any], fields: Any, why: str) -> None:
+    identity = beat(redis, info, **fields)
+    with pytest.raises(NotControllable, match=why):
+        jobd.ProcessSet().resume(identity)
+    assert jobd.ProcessSet().resume_all() == 0
+    assert not redis.exists(f"{identity}-signals")
+
+
+def test_all_that_can_be_are_resumed(redis: Redis) -> None:
+    for number, (quiet, held) in enumerate([("true", 0), ("true", 1), ("false", 0), ("true", 0)]):
+        beat(redis, {**OURS, "identity": f"vm:{number}:x"}, quiet=quiet, held=held)
+    assert jobd.ProcessSet().resume_all(["vm:0:x", "vm:1:x", "vm:2:x"]) == 1
+    assert jobd.ProcessSet().resume_all() == 2
+    assert redis.llen("vm:0:x-signals") == 2
+
+
 def running(jid: str, queue: str = "low") -> str:
     return json.dumps({"queue": queue, "payload": payload(jid).decode(), "run_at": 1795305700})
 

@@ -404,6 +404,32 @@ class TestWorkerProcess:
         wait_until(lambda: pair.count("child.ended") == 1, "the end of the first")
         assert pair.events("child.ended")[0]["reason"] == "clean"
 
+    def test_through_redis_it_resumes_what_was_quieted_through_redis(self, pair: Jobd) -> None:
+        first, second = pair.identities
+        with pair.redis() as client:
+            client.lpush(f"{first}-signals", "TSTP")
+            client.lpush(f"{second}-signals", "TSTP")
+            wait_for_states(pair, "quiet", "quiet")
+            send(signal.SIGCONT, children(pair, "pid")[0])
+            client.lpush(f"{second}-signals", "RESUME")
+            pair.wait_for("process.resumed")
+            wait_for_states(pair, "quiet", "ready")
+        run_one_more(pair)
+        assert pair.count("process.resumed") == 1
+
+    def test_through_redis_it_does_not_resume_what_its_master_keeps_quiet(self, pair: Jobd) -> None:
+        first, _ = pair.identities
+        pair.signal(signal.SIGTSTP)
+        wait_for_states(pair, "quiet", "quiet")
+        with pair.redis() as client:
+            wait_until(lambda: client.hget(first, "held") == b"1", "its heartbeat says so")
+            client.lpush(f"{first}-signals", "RESUME")
+            assert "ctl resume" in pair.wait_for("process.stays_quiet")["hint"]
+            wait_for_states(pair, "quiet", "quiet")
+            assert pair.ctl("resume").returncode == 0
+            wait_for_states(pair, "ready", "ready")
+            wait_until(lambda: client.hget(first, "held") == b"0", "it is let go")
+
 
 class TestHarmless:
     @pytest.mark.parametrize("processes", [1, 2])

@@ -381,3 +381,47 @@ def test_memory_and_processor_of_the_last_heartbeats_are_drawn(browser: Browser,
 )
 def test_a_curve_for_a_row_says_nothing_twice(values: list[float], path: str) -> None:
     assert steps(values) == path
+
+
+def buttons(page: str) -> list[str | None]:
+    """What can be told to the processes of a page."""
+    return [each.get("value") for each in Page.of(page).all("button") if each.get("name") == "action"]
+
+
+def test_a_quiet_process_is_resumed_where_that_works(browser: Browser, redis: Redis) -> None:
+    name = process(redis, "a:1:x")
+    redis.hset(name, mapping={"quiet": "true", "held": 0})
+    for page in ("/busy", f"/busy/{name}"):
+        assert buttons(browser.get(page).text)[:3] == ["resume", "stop", "dump"]
+    done = browser.post("/busy", {"action": "resume", "identity": name})
+    assert done.headers["location"] == "/busy?did=resume_process&moved=1"
+    assert "Told to take jobs again" in browser.get(done.headers["location"]).text
+    assert redis.lrange(f"{name}-signals", 0, -1) == [b"RESUME"]
+
+
+@pytest.mark.parametrize("held", [{"held": 1}, {}])
+def test_one_that_stays_quiet_has_no_button_for_it_and_says_why(
+    browser: Browser, redis: Redis, held: dict[str, Any]
+) -> None:
+    name = process(redis, "a:1:x")
+    redis.hset(name, mapping={"quiet": "true", **held})
+    assert buttons(browser.get("/busy").text)[:2] == ["stop", "dump"]
+    page = browser.get(f"/busy/{name}").text
+    assert buttons(page)[:2] == ["stop", "dump"]
+    assert "Only jobd ctl resume there has it take jobs again." in Page.of(page).text
+    assert browser.act("/busy", action="resume", identity=name).status_code == 400
+    assert not redis.exists(f"{name}-signals")
+
+
+def test_all_that_can_be_are_resumed_after_a_question(browser: Browser, redis: Redis, client: Client) -> None:
+    names = [process(redis, f"a:{number}:x", running={"J": 5}) for number in range(4)]
+    for name, fields in zip(names, [{"held": 0}, {"held": 0}, {"held": 1}], strict=False):
+        redis.hset(name, mapping={"quiet": "true", **fields})
+    assert buttons(browser.get("/busy").text)[-4:] == ["quiet", "stop", "dump", "resume"]
+    asked = browser.act("/busy", action="resume", all="yes")
+    assert (asked.status_code, asked.json()["count"], asked.json()["busy"]) == (409, 2, 2)
+    assert browser.act("/busy", **dict(asked.json()["fields"]), confirmed="yes").json()["moved"] == 2
+    assert [redis.exists(f"{name}-signals") for name in names] == [1, 1, 0, 0]
+    may_not = Browser(jobd.web.app(client, authorize=lambda user, action: action != "quiet"))
+    assert "resume" not in buttons(may_not.get("/busy").text)
+    assert may_not.act("/busy", action="resume", identity=names[0]).status_code == 403

@@ -114,7 +114,7 @@ def test_a_process_shows_itself_in_sidekiqs_fields(run_worker: RunWorker, redis:
         shown = beat_of(redis, worker.identity)
         assert redis.smembers("processes") == {worker.identity.encode()}
         assert 58 <= redis.ttl(worker.identity) <= 60
-    assert set(shown) == {*FIELDS, "trend"}
+    assert set(shown) == {*FIELDS, "trend", "held"}
     assert (shown["busy"], shown["quiet"], shown["concurrency"]) == ("0", "false", "3")
     assert abs(float(shown["beat"]) - time.time()) < 5
     assert "." in shown["beat"]

@@ -6,9 +6,9 @@ A job that runs is cancelled by `cancel.py`. What the threads of one process do 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from jobd.client.access import Access
 from jobd.client.errors import NotControllable
@@ -34,10 +34,16 @@ CELLS = 50
 CHOICES = 50
 """Hosts, and queues, that are offered to choose from."""
 SIGNALS = ("quiet", "stop", "dump")
+RIGHTS = {**dict(zip(SIGNALS, SIGNALS, strict=True)), "resume": "quiet"}
+"""What can be told to processes, with the right that it needs."""
 AGES = (10.0, 60.0, 600.0)
 """Seconds from which on a job is drawn as older."""
 SKEWED = 2.0
 """Seconds by which a clock may be wrong without being pointed out."""
+
+
+More: TypeAlias = "tuple[Trend | None, bool]"
+"""What a process used at its last heartbeats, and whether it stays quiet if told to resume, as far as it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def busy(ctx: Context) -> View:
     """Show the processes, and the jobs that those on this page run, the longest running first."""
     first, wanted, name = ctx.number("offset"), _filter(ctx), ctx.text("class")
     usual, now = usual_of(ctx.access), ctx.access.now()
-    (running, trends), _ = ctx.ask(_ask_page(ctx.access, wanted, first), usual.ask(ctx.access, now))
+    (running, more), _ = ctx.ask(_ask_page(ctx.access, wanted, first), usual.ask(ctx.access, now))
     totals = ctx.read_totals()
     meant = [process for process in totals.processes if wanted.takes(process)]
     shown = meant[first : first + PROCESSES]
@@ -75,7 +81,7 @@ def busy(ctx: Context) -> View:
         by_process[work.process].append(work)
     rows = [_process(process, by_process[process.identity], ctx.masker, totals.now) for process in shown]
     data = {
-        "processes": [{**row, "trend": trend_row(trends.get(row["identity"]))} for row in rows],
+        "processes": [{**row, **more_row(process, more)} for row, process in zip(rows, shown, strict=True)],
         "running": listed,
         "left_out": max(len(matching) - MOST_RUNNING, 0),
         "count": len(totals.processes),
@@ -85,7 +91,8 @@ def busy(ctx: Context) -> View:
         "offset": first,
         "next": first + PROCESSES if first + PROCESSES < len(meant) else None,
         "actions": [each for each in SIGNALS if each in ctx.allowed],
-        "curves": max((len(each.rss) * each.step for each in trends.values() if each), default=0.0),
+        "curves": max((len(t.rss) * t.step for t, _ in more.values() if t), default=0.0),
+        "may_resume": "quiet" in ctx.allowed and any(process.may_resume for process in meant),
         "may_cancel": any(row["cancellable"] for row in listed),
         "filters": {"host": wanted.host, "queue": wanted.queue, "class": name},
         "choices": _choices(totals.processes),
@@ -167,7 +174,13 @@ def trend_row(trend: Trend | None) -> dict[str, Any] | None:
     return {"step": trend.step, "rss": [each * 1024 for each in trend.rss], "cpu": list(trend.cpu)}
 
 
-def _ask_page(access: Access, wanted: Filter, first: int) -> Question[tuple[list[Work], dict[str, Trend | None]]]:
+def more_row(process: Process, more: Mapping[str, More]) -> dict[str, Any]:
+    """What is read of a process on its page alone: what it used, and whether it is quiet and can be resumed here."""
+    trend, held = more.get(process.identity, (None, True))
+    return {"trend": trend_row(trend), "resumable": process.may_resume and not held}
+
+
+def _ask_page(access: Access, wanted: Filter, first: int) -> Question[tuple[list[Work], dict[str, More]]]:
     [names] = yield lambda pipeline: pipeline.smembers(access.keys.processes)
     identities = [name for name in sorted(map(name_of, names or ())) if wanted.may_take(name)]
     known, most = remembered(access), MOST_UNKNOWN
@@ -180,11 +193,26 @@ def _ask_page(access: Access, wanted: Filter, first: int) -> Question[tuple[list
     def ask(pipeline: Any) -> None:
         _put_running(pipeline, access, asked)
         for identity in asked:
-            pipeline.hget(raw_bytes(access.keys.process(identity)), "trend")
+            _put_more(pipeline, access, identity)
 
     told = yield ask
-    trends = {identity: read_trend(raw) for identity, raw in zip(asked, told[2 * len(asked) :], strict=True)}
-    return _running_of(asked, told[: 2 * len(asked)]), trends
+    more = {name: _more_of(values) for name, values in zip(asked, told[2 * len(asked) :], strict=True)}
+    return _running_of(asked, told[: 2 * len(asked)]), more
+
+
+def ask_more(access: Access, identity: str) -> Question[dict[str, More]]:
+    """What `more_row` wants to know of one process."""
+    [values] = yield lambda pipeline: _put_more(pipeline, access, identity)
+    return {identity: _more_of(values)}
+
+
+def _put_more(pipeline: Any, access: Access, identity: str) -> None:
+    pipeline.hmget(raw_bytes(access.keys.process(identity)), "trend", "held")
+
+
+def _more_of(values: Sequence[bytes | None] | None) -> More:
+    trend, held = values or (None, None)
+    return read_trend(trend), held != b"0"
 
 
 def ask_running(access: Access, identities: Sequence[str]) -> Question[list[Work]]:
@@ -213,26 +241,30 @@ def running(access: Access, identities: Sequence[str]) -> Iterator[Work]:
         yield from answer(access, ask_running(access, identities[first : first + 50]))[0]
 
 
+_DONE = {"resume": "resume_process"}
+"""Under which name it is told that it was done, where another page has the name for something else."""
+
+
 def change(ctx: Context) -> View | Done:
     """Leave a signal for one process, or for all that are meant."""
     action, identity = ctx.one("action"), ctx.one("identity")
     if action == "cancel":
         return cancel.change(ctx)
-    if action not in SIGNALS:
-        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join((*SIGNALS, 'cancel'))}")
-    ctx.require(action)
+    if action not in RIGHTS:
+        raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join((*RIGHTS, 'cancel'))}")
+    ctx.require(RIGHTS[action])
     processes = ProcessSet(ctx.client)
     if ctx.one("all") == "yes" and not identity:
         return _change_all(ctx, processes, action)
     if not identity:
         raise BadRequest("name the process in identity, or send all=yes")
-    send = {"quiet": processes.quiet, "stop": processes.stop, "dump": processes.dump}[action]
+    sends = {"quiet": processes.quiet, "stop": processes.stop, "dump": processes.dump, "resume": processes.resume}
     try:
-        done = send(identity)
+        done = sends[action](identity)
     except NotControllable as error:
         raise BadRequest(str(error)) from None
     back = ctx.process_url(identity) if ctx.one("from") == "process" else ctx.url("/busy")
-    return Done(action, back, {"moved": int(done), "gone": int(not done)})
+    return Done(_DONE.get(action, action), back, {"moved": int(done), "gone": int(not done)})
 
 
 def _change_all(ctx: Context, processes: ProcessSet, action: str) -> View | Done:
@@ -243,11 +275,12 @@ def _change_all(ctx: Context, processes: ProcessSet, action: str) -> View | Done
     except ValueError:
         raise BadRequest("until is no time; begin at the list again") from None
     found = [each for each in processes if wanted.takes(each) and each.started_at <= until]
-    told = [each.identity for each in found if not each.embedded]
+    told = processes.resumable(found) if action == "resume" else [e.identity for e in found if not e.embedded]
     back = ctx.url("/busy", host=wanted.host, queue=wanted.queue)
     if ctx.one("confirmed") == "yes":
-        send = {"quiet": processes.quiet_all, "stop": processes.stop_all, "dump": processes.dump_all}[action]
-        return Done(action, back, {"moved": send(told)})
+        sends = {"quiet": processes.quiet_all, "stop": processes.stop_all, "dump": processes.dump_all}
+        send = processes.resume_all if action == "resume" else sends[action]
+        return Done(_DONE.get(action, action), back, {"moved": send(told)})
     fields = [
         ("action", action),
         ("all", "yes"),
@@ -258,8 +291,8 @@ def _change_all(ctx: Context, processes: ProcessSet, action: str) -> View | Done
     data = {
         "action": action,
         "count": len(told),
-        "busy": sum(each.busy for each in found if not each.embedded),
-        "embedded": len(found) - len(told),
+        "busy": sum(each.busy for each in found if each.identity in set(told)),
+        "embedded": 0 if action == "resume" else len(found) - len(told),
         "filters": {"host": wanted.host, "queue": wanted.queue},
         "post": ctx.url("/busy"),
         "back": back,

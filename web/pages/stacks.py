@@ -9,7 +9,6 @@ from jobd.client.errors import NotControllable
 from jobd.client.processes import Process, ProcessSet, Work
 from jobd.client.scripts import raw_bytes
 from jobd.client.stacks import Stacks, ThreadStack, read_stacks
-from jobd.client.trend import Trend, read_trend
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import process_row, work_row
 from jobd.web.pages import busy
@@ -26,7 +25,9 @@ def show(ctx: Context) -> View:
     identity = _identity(ctx)
     may_ask = "dump" in ctx.allowed
     questions = [_ask_stacks(ctx, identity)] if may_ask else []
-    works, trend, *raws = ctx.ask(busy.ask_running(ctx.access, [identity]), _ask_trend(ctx, identity), *questions)
+    works, more, *raws = ctx.ask(
+        busy.ask_running(ctx.access, [identity]), busy.ask_more(ctx.access, identity), *questions
+    )
     totals = ctx.read_totals()
     process = next((each for each in totals.processes if each.identity == identity), None)
     if process is None:
@@ -39,7 +40,7 @@ def show(ctx: Context) -> View:
         "process": {
             **process_row(process, ctx.masker, now),
             "late": now - process.beat > LATE,
-            "trend": busy.trend_row(trend),
+            **busy.more_row(process, more),
         },
         "running": running,
         "may_cancel": any(row["cancellable"] for row in running),
@@ -82,12 +83,6 @@ def _identity(ctx: Context) -> str:
     if not name or len(name) > 1_000:
         raise BadRequest("give the identity of a process")
     return name
-
-
-def _ask_trend(ctx: Context, identity: str) -> Question[Trend | None]:
-    key = raw_bytes(ctx.access.keys.process(identity))
-    [raw] = yield lambda pipeline: pipeline.hget(key, "trend")
-    return read_trend(raw) if isinstance(raw, bytes) else None
 
 
 def _ask_stacks(ctx: Context, identity: str) -> Question[bytes | None]:
