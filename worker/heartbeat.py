@@ -80,7 +80,7 @@ class Heartbeat:
         self._running, self._is_quiet, self._is_held = running, is_quiet, is_held
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
         self._tally, self._sampler, self._cancel = tally, sampler, cancel
-        self._watched_until, self._recent = 0.0, Recent(config.heartbeat_interval)
+        self._watched_until, self._recent = 0.0, Recent(config.heartbeat_interval, time.monotonic())
         self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))

@@ -5,7 +5,6 @@ What a reader makes of it is in `client/trend.py`.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import msgspec
@@ -20,8 +19,9 @@ _EARLY = 0.9
 class Recent:
     """The last samples, one for each `step` seconds, however often the process beats."""
 
-    def __init__(self, step: float) -> None:
-        self._step, self._last = step, -math.inf
+    def __init__(self, step: float, begun: float) -> None:
+        """`begun`: when the process did, in monotonic seconds. The first beats show how it starts, and are left out."""
+        self._step, self._last = step, begun
         self._samples: deque[tuple[int, int]] = deque(maxlen=defaults.TREND_SAMPLES)
 
     def add(self, at: float, rss: int, cpu: int) -> None:

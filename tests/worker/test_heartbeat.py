@@ -311,8 +311,8 @@ def test_memory_and_processor_of_the_last_beats_are_shown(run_worker: RunWorker,
 
 
 def test_a_trend_has_one_sample_a_step_and_forgets_the_oldest() -> None:
-    recent = Recent(10.0)
-    for at in (0.0, 1.0, 9.1, 12.0, 19.0):
+    recent = Recent(10.0, -10.0)
+    for at in (-9.5, 0.0, 1.0, 9.1, 12.0, 19.0):
         recent.add(at, int(at * 10), 1)
     assert read_trend(recent.written()) == Trend(10.0, (0, 91, 190), (1, 1, 1))
     for number in range(100):
