@@ -267,6 +267,26 @@ class TestProcesses:
         confirm(page)
         expect(told(page)).to_be_visible()
 
+    def test_one_is_quieted_and_resumed(self, dashboard: Dashboard, page: Page) -> None:
+        [identity] = dashboard.jobd.identities
+        page.goto("/busy")
+        press(page.locator("main"), "quiet")
+        wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"true", "it takes no more jobs")
+        go_until(page, "/busy", "Resume")
+        press(page.locator("main"), "resume")
+        expect(told(page)).to_be_visible()
+        wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"false", "it takes jobs again")
+
+    def test_a_job_that_runs_is_cancelled(self, dashboard: Dashboard, page: Page) -> None:
+        before = dashboard.redis.zcard("dead")
+        page.goto("/busy")
+        row_of(page, "ImportCatalogue").get_by_role("button").click()
+        expect(page.locator("main")).to_contain_text("A call that waits")
+        confirm(page)
+        expect(told(page)).to_be_visible()
+        wait_until(lambda: dashboard.redis.zcard("dead") == before + 1, "it is dead")
+        go_until(page, "/dead", "jobd.JobCancelled")
+
     def test_one_is_quieted_and_then_stopped_and_replaced(self, dashboard: Dashboard, page: Page) -> None:
         [identity] = dashboard.jobd.identities
         page.goto("/busy")
