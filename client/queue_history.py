@@ -75,11 +75,16 @@ class Course:
     bins: tuple[Bin, ...] = (_UNKNOWN,) * BINS
 
     @property
+    def hour(self) -> tuple[float, float]:
+        """Jobs that ended within the hour, and those of them that failed."""
+        known = [each for each in self.bins if each[2] == each[2]]
+        return sum(each[2] for each in known), sum(each[3] for each in known)
+
+    @property
     def failure_rate(self) -> float | None:
         """The share of failures of the jobs that ended within the hour; None without any."""
-        known = [each for each in self.bins if not math.isnan(each[2])]
-        ended, failed = (sum(each[kind] for each in known) for kind in (2, 3))
-        return min(failed / ended, 1.0) if ended > 0 else None
+        ended, failed = self.hour
+        return min(failed / ended, 1.0) if ended else None
 
     def is_fresh(self, now: float) -> bool:
         """Whether its rates are those of now (epoch seconds)."""

@@ -18,7 +18,16 @@ _PERIOD = "1h, 4h, 8h, 24h, 72h, 7d, 30d or 90d"
 _READS: dict[str, tuple[str, dict[str, str]]] = {
     "/totals": ("the totals", {}),
     "/overview": ("totals, history, what needs attention", {"range": ", ".join(RANGES), "days": "7, 30, 90 or 180"}),
-    "/queues": ("the queues, the fullest first", {"offset": "`next` of the page before"}),
+    "/queues": (
+        "the queues: how full each is, how it goes, who takes from it",
+        {
+            "sort": "name, size, latency, added, taken, eta, failure_rate, threads or state",
+            "order": "asc or desc",
+            "tree": "1: queues whose names begin alike as one row",
+            "open": "with tree: the group whose queues are listed too",
+            "offset": "`next` of the page before",
+        },
+    ),
     "/queues/{name}": (
         "the jobs of a queue",
         {
@@ -116,6 +125,7 @@ _AT = {"at": {"type": "string", "description": "for reschedule: epoch seconds, I
 _CRON = ["enable", "disable", "skip", "unskip", "run", "delete"]
 _TICK = {"tick": {"type": "string", "description": "for skip: the next run, in epoch seconds; refused if it is not"}}
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "/queues": (["pause", "resume"], {"key": {**_KEYS, "description": "`key` of each queue that is meant"}}),
     "/queues/{name}": (["pause", "resume", "clear", "delete"], {**_MANY, "typed": _TEXT}),
     "/retries": (["retry", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/scheduled": (["enqueue", "reschedule", "kill", "delete"], {**_MANY, **_AT}),

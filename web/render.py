@@ -21,6 +21,7 @@ from jobd.web.context import Context, View
 from jobd.web.documents import as_json
 from jobd.web.engine import Engine, shown
 from jobd.web.filters import narrowed
+from jobd.web.queue_courses import flow
 from jobd.web.settings import SETTINGS, toggled
 from jobd.web.text import LANGUAGES
 
@@ -70,6 +71,8 @@ MESSAGES = {
     "pause": "The queue is paused.",
     "resume": "The queue is resumed.",
     "resume_process": "Told to take jobs again, with the next heartbeat.",
+    "pause_many": "Paused: {moved}.",
+    "resume_many": "Resumed: {moved}.",
     "quiet": "Told to take no more jobs, with the next heartbeat.",
     "stop": "Told to stop, with the next heartbeat.",
     "dump": "Told to log what its threads do, with the next heartbeat.",
@@ -119,6 +122,7 @@ def _environment() -> Engine:
         "percent": percent,
         "short": short,
         "change": change,
+        "flow": flow,
     }
     return environment
 

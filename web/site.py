@@ -41,6 +41,7 @@ from jobd.web.pages import (
     many,
     metrics,
     overview,
+    queue_list,
     queues,
     redis,
     sets,
@@ -79,7 +80,7 @@ def _of_set(kind: Kind) -> tuple[str, Show, Change]:
 
 PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/", overview.overview, None),
-    ("/queues", queues.queues, None),
+    ("/queues", queue_list.show, queue_list.change),
     ("/queues/{name:path}", queues.queue, queues.change),
     _of_set("retries"),
     _of_set("scheduled"),

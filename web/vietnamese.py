@@ -775,4 +775,32 @@ VIETNAMESE = {
         "Tiến trình bị ngừng ngay trên máy của nó, hoặc sắp kết thúc. Chỉ jobd ctl resume tại đó cho nó nhận việc lại."
     ),
     "Told to take jobs again, with the next heartbeat.": "Đã báo nhận việc trở lại, từ nhịp tim tới.",
+    "Show as": "Hiển thị dạng",
+    "List": "Danh sách",
+    "Tree": "Cây",
+    "In /s": "Vào /s",
+    "Out /s": "Ra /s",
+    "Last hour": "Giờ vừa qua",
+    "Empty in": "Hết sau",
+    "Failed, last hour": "Lỗi, giờ vừa qua",
+    "Consumers": "Bên nhận",
+    "about {time}": "khoảng {time}",
+    "grows": "đang tăng",
+    "does not shrink": "không giảm",
+    "{count} queues": "{count} hàng đợi",
+    "no figures yet": "chưa có số liệu",
+    "{change} a second in all": "tổng cộng {change} mỗi giây",
+    "{processes} × {threads}": "{processes} × {threads}",
+    "{processes}, threads: {threads}": "{processes}, số luồng: {threads}",
+    "weight {weight}": "trọng số {weight}",
+    "paused: {count}": "tạm dừng: {count}",
+    "In and out are those of the last minute.": "Vào và ra là của phút vừa qua.",
+    "The line shows what was taken in each three minutes of the last hour, the shade what came.": (
+        "Đường là số đã lấy ra trong mỗi ba phút của giờ vừa qua, phần tô là số đi vào."
+    ),
+    "Processes of Sidekiq do not count what they take: of their queues only the change of the size is known.": (
+        "Tiến trình Sidekiq không đếm những gì chúng lấy ra: hàng đợi của chúng chỉ biết kích thước thay đổi ra sao."
+    ),
+    "Paused: {moved}.": "Đã tạm dừng: {moved}.",
+    "Resumed: {moved}.": "Đã cho chạy lại: {moved}.",
 }

@@ -1,4 +1,4 @@
-"""Queues: how full they are, what waits in one; pausing, clearing, deleting a job."""
+"""One queue: what waits in it; pausing, clearing, deleting a job."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from jobd.web.places import QueuePlace
 from jobd.web.questions import Question, answer, name_of
 from jobd.web.search import search
 
-QUEUES = 100
 ROWS = 50
-"""Queues, and jobs of one, on a page."""
+"""Jobs on a page."""
 ORDERS = ("oldest", "newest")
 SAMPLE = 200
 """Of the newest jobs of a queue, from which its classes are told."""
@@ -42,33 +41,8 @@ _MOST_BYTES = 64_000_000
 """After so much it is looked for no more."""
 
 
-def queues(ctx: Context) -> View:
-    """Show the queues, the fullest first."""
-    offset = ctx.number("offset")
-    [notes] = ctx.ask(_ask_pauses(ctx))
-    totals = ctx.read_totals()
-    served: dict[str, int] = {}
-    # Many processes have the same queues.
-    for names, count in Counter([each.queues for each in totals.processes if not each.quiet]).items():
-        for name in names:
-            served[name] = served.get(name, 0) + count
-    rows = [
-        {
-            "name": queue.name,
-            "size": queue.size,
-            "latency": queue.latency,
-            "paused": queue.paused,
-            "processes": served.get(queue.name, 0),
-            **(notes.get(queue.name, {}) if queue.paused else {}),
-        }
-        for queue in totals.queues[offset : offset + QUEUES]
-    ]
-    after = offset + QUEUES if offset + QUEUES < len(totals.queues) else None
-    data = {"queues": rows, "count": len(totals.queues), "offset": offset, "next": after}
-    return View("queues.html", data, "Queues")
-
-
-def _ask_pauses(ctx: Context) -> Question[dict[str, dict[str, Any]]]:
+def ask_pauses(ctx: Context) -> Question[dict[str, dict[str, Any]]]:
+    """Who paused each of the queues that are paused, and when."""
     names = yield lambda pipeline: pipeline.smembers(ctx.access.keys.paused)
     paused = sorted(names[0] or ())
     if not paused:

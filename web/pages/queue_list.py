@@ -1,0 +1,221 @@
+"""All queues: how full each is, how it goes, who takes from it; sorted, as a tree; pausing several at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobd.client.queue_history import Course
+from jobd.client.queues import Queue
+from jobd.client.scripts import raw_bytes
+from jobd.client.stats import QueueSummary
+from jobd.web.consumers import NOBODY, Consumers, consumers
+from jobd.web.context import BadRequest, Context, Done, View
+from jobd.web.pages.many import MOST_NAMED
+from jobd.web.pages.queues import ask_pauses
+from jobd.web.questions import name_of
+from jobd.web.queue_courses import Going, ask_courses, drains, going
+
+QUEUES = 100
+"""Rows on a page."""
+ORDERS = ("asc", "desc")
+_DELIMITER = re.compile(r"[:.-]")
+_HEX = "hex:"
+
+
+@dataclass(slots=True)
+class Row:
+    """A queue, or with `queues` a group of them whose figures are added up: `latency` is that of the slowest."""
+
+    name: str
+    size: int
+    latency: float
+    paused: int
+    takers: Consumers = NOBODY
+    going: Going | None = None
+    queues: list[Row] = field(default_factory=list)
+
+    @property
+    def future(self) -> tuple[str, float | None]:
+        """What becomes of it, and when it is empty."""
+        grown = self.going.grown if self.going else None
+        return drains(self.size, self.paused >= max(len(self.queues), 1), grown)
+
+    @property
+    def end(self) -> float | None:
+        """The same as a number to sort by."""
+        future, seconds = self.future
+        return {"grows": math.inf, "unknown": None}.get(future, 1e18 if seconds is None else seconds)
+
+
+COLUMNS: Mapping[str, Callable[[Row], Any]] = {
+    "name": lambda row: row.name,
+    "size": lambda row: row.size,
+    "latency": lambda row: row.latency,
+    "added": lambda row: row.going.added if row.going else None,
+    "taken": lambda row: row.going.taken if row.going else None,
+    "eta": lambda row: row.end,
+    "failure_rate": lambda row: row.going.failure_rate if row.going else None,
+    "threads": lambda row: row.takers.threads,
+    "state": lambda row: row.paused,
+}
+"""What the queues can be sorted by."""
+
+
+def show(ctx: Context) -> View:
+    """Show the queues, the fullest first unless another order is asked for."""
+    offset, (sort, order) = ctx.number("offset"), _order(ctx)
+    notes, courses = ctx.ask(ask_pauses(ctx), ask_courses(ctx.access))
+    totals = ctx.read_totals()
+    takers = consumers(totals.processes)
+    rows = [_row(ctx, queue, takers.get(queue.name, NOBODY), courses) for queue in totals.queues]
+    tree, opened = ctx.query.get("tree") == "1", ctx.query.get("open", "")
+    listed = _laid_out(_grouped(rows) if tree else rows, sort, order, opened if tree else "")
+    after = offset + QUEUES if offset + QUEUES < len(listed) else None
+    data = {
+        "queues": [_document(row, notes, parent) for row, parent in listed[offset : offset + QUEUES]],
+        "count": len(rows),
+        "offset": offset,
+        "next": after,
+        "sort": sort,
+        "order": order,
+        "tree": tree,
+        "open": opened,
+        "groups": _are_groups(rows),
+        "uncounted": any(not takers[row.name].counted for row in rows if row.name in takers),
+        "recorded": bool(courses),
+    }
+    return View("queues.html", data, "Queues")
+
+
+def _order(ctx: Context) -> tuple[str, str]:
+    sort = ctx.query.get("sort", "") or "size"
+    order = ctx.query.get("order", "") or ("asc" if sort == "name" else "desc")
+    if sort not in COLUMNS:
+        raise BadRequest(f"sort is {sort[:50]!r}; give one of {', '.join(COLUMNS)}")
+    if order not in ORDERS:
+        raise BadRequest(f"order is {order[:50]!r}; give one of {', '.join(ORDERS)}")
+    return sort, order
+
+
+def _row(ctx: Context, queue: QueueSummary, takers: Consumers, courses: Mapping[str, Course]) -> Row:
+    goes = going(ctx.access, queue.name, courses.get(queue.name), ctx.access.now(), counted=takers.counted)
+    return Row(queue.name, queue.size, queue.latency, int(queue.paused), takers, goes)
+
+
+def _grouped(rows: Sequence[Row]) -> list[Row]:
+    """Queues whose names begin alike up to a delimiter as one row; one that is alone there stays as it is."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_DELIMITER.split(row.name, maxsplit=1)[0], []).append(row)
+    found: list[Row] = []
+    for name, each in groups.items():
+        found += [_sum(name, each)] if name and len(each) > 1 else each
+    return found
+
+
+def _are_groups(rows: Sequence[Row]) -> bool:
+    beginnings = [_DELIMITER.split(row.name, maxsplit=1)[0] for row in rows]
+    return len(set(beginnings)) < len(beginnings)
+
+
+def _sum(name: str, rows: list[Row]) -> Row:
+    known = [row.going for row in rows if row.going]
+    paused = sum(row.paused for row in rows)
+    total = Row(name, sum(row.size for row in rows), max(row.latency for row in rows), paused, queues=rows)
+    if known:
+        total.going = Going(
+            _added_up(each.added for each in known),
+            _added_up(each.taken for each in known),
+            _added_up(each.grown for each in known),
+            sum(each.ended for each in known),
+            sum(each.failed for each in known),
+        )
+    return total
+
+
+def _added_up(values: Iterable[float | None]) -> float | None:
+    """The sum; None when one of them is not known."""
+    found = list(values)
+    return None if None in found else sum(value for value in found if value is not None)
+
+
+def _laid_out(rows: Sequence[Row], sort: str, order: str, opened: str) -> list[tuple[Row, Row | None]]:
+    """Rows in their order, those of the open group behind it, each with the group in which it stands."""
+    found: list[tuple[Row, Row | None]] = []
+    for row in _sorted(rows, sort, order):
+        found.append((row, None))
+        if row.queues and row.name == opened:
+            found += [(each, row) for each in _sorted(row.queues, sort, order)]
+    return found
+
+
+def _sorted(rows: Sequence[Row], sort: str, order: str) -> list[Row]:
+    """In the order that was asked for; what is not known comes last."""
+    value = COLUMNS[sort]
+    if (sort, order) != ("size", "desc"):  # as they are
+        rows = sorted(rows, key=lambda row: row.name)
+    known = sorted((row for row in rows if value(row) is not None), key=value, reverse=order == "desc")
+    return [*known, *(row for row in rows if value(row) is None)]
+
+
+def _document(row: Row, notes: Mapping[str, dict[str, Any]], parent: Row | None) -> dict[str, Any]:
+    goes, (future, seconds) = row.going, row.future
+    found = {
+        "name": row.name,
+        "size": row.size,
+        "latency": row.latency,
+        "paused": bool(row.paused),
+        "processes": row.takers.processes,
+        "threads": row.takers.threads,
+        "weights": sorted(row.takers.weights),
+        "added": goes.added if goes else None,
+        "taken": goes.taken if goes else None,
+        "grown": goes.grown if goes else None,
+        "failure_rate": goes.failure_rate if goes else None,
+        "came": goes.came if goes else (),
+        "went": goes.went if goes else (),
+        "recorded": goes is not None,
+        "future": future,
+        "eta": seconds,
+        "key": key_of(row.name),
+        "group": parent.name if parent else None,
+        "queues": len(row.queues),
+        "paused_queues": row.paused if row.queues else 0,
+    }
+    return {**found, **(notes.get(row.name, {}) if row.paused and not row.queues else {})}
+
+
+def key_of(name: str) -> str:
+    """A queue as a form names it: its name, or the bytes of one that no field of a form could hold."""
+    if name.isprintable() and not name.startswith(_HEX) and name == name.strip():
+        return name
+    return _HEX + raw_bytes(name).hex()
+
+
+def _named(key: str) -> str:
+    try:
+        name = name_of(bytes.fromhex(key.removeprefix(_HEX))) if key.startswith(_HEX) else key
+    except ValueError:
+        name = ""
+    if not name or len(name) > 1_000:
+        raise BadRequest(f"{key[:50]!r} names no queue")
+    return name
+
+
+def change(ctx: Context) -> Done:
+    """Pause or resume the queues that are named."""
+    action, keys = ctx.one("action"), list(ctx.fields.get("key", ()))
+    if action not in ("pause", "resume"):
+        raise BadRequest(f"action is {action[:50]!r}; give one of pause, resume")
+    ctx.require("pause")
+    if not keys or len(keys) > MOST_NAMED:
+        raise BadRequest(f"{len(keys):,} queues are named; tick 1 to {MOST_NAMED}")
+    names = list(dict.fromkeys(map(_named, keys)))
+    queues = [Queue(name, ctx.client) for name in names]
+    done = [queue.pause(ctx.user.name or None) if action == "pause" else queue.resume() for queue in queues]
+    target = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return Done(f"{action}_many", ctx.url("/queues"), {"moved": sum(done)}, target=target)
