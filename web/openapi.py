@@ -34,6 +34,7 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
             **{name: text for name, text in _SET_QUERY.items() if name != "after"},
             "offset": "`next` of the page before",
             "order": "oldest (the next to be taken first) or newest",
+            "range": f"of the charts: {', '.join(RANGES)}",
             "name": "the queue, where its name is no word",
         },
     ),

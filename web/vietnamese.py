@@ -803,4 +803,14 @@ VIETNAMESE = {
     ),
     "Paused: {moved}.": "Đã tạm dừng: {moved}.",
     "Resumed: {moved}.": "Đã cho chạy lại: {moved}.",
+    "Jobs that wait": "Công việc đang chờ",
+    "Came": "Đã vào",
+    "Taken": "Đã lấy ra",
+    "Came, taken and failed, each {time}": "Đã vào, đã lấy ra và lỗi, mỗi {time}",
+    "No figures yet: they are recorded while a process of jobd runs.": (
+        "Chưa có số liệu: chúng được ghi lại khi có tiến trình jobd chạy."
+    ),
+    "In {came} /s, out {went} /s.": "Vào {came} /s, ra {went} /s.",
+    "Empty in:": "Hết sau:",
+    "Failed in the last hour: {share}": "Lỗi trong giờ vừa qua: {share}",
 }

@@ -11,8 +11,10 @@ import msgspec
 
 from jobd.client.entry import JobEntry
 from jobd.client.processes import number
+from jobd.client.queue_history import Course, QueueSample
 from jobd.client.queues import Queue, QueueEntry
 from jobd.client.scripts import raw_bytes
+from jobd.web.consumers import NOBODY, consumers
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import as_many_as_fit, job_row, key_of, read_key
 from jobd.web.filters import Filter
@@ -20,6 +22,8 @@ from jobd.web.pages.many import ASK_FOR_THE_NAME, Many, wanted
 from jobd.web.pages.sets import seen_values
 from jobd.web.places import QueuePlace
 from jobd.web.questions import Question, answer, name_of
+from jobd.web.queue_charts import QUEUE_RANGES, ask_samples, charts
+from jobd.web.queue_courses import ask_courses, drains, going
 from jobd.web.search import search
 
 ROWS = 50
@@ -116,16 +120,50 @@ def queue(ctx: Context) -> View:
     name, offset, order = name_in(ctx), ctx.number("offset"), ctx.query.get("order", "oldest")
     if order not in ORDERS:
         raise BadRequest(f"order is {order[:50]!r}; give one of {', '.join(ORDERS)}")
-    filtered, owner = wanted(ctx), Queue(name, ctx.client)
-    [found] = ctx.ask(_ask_queue(ctx, name, 0 if filtered else offset, order == "newest"))
+    filtered, owner, drawn = wanted(ctx), Queue(name, ctx.client), _range(ctx)
+    asked = _ask_queue(ctx, name, 0 if filtered else offset, order == "newest")
+    found, samples, courses = ctx.ask(
+        asked, ask_samples(ctx.access, name, QUEUE_RANGES[drawn]), ask_courses(ctx.access)
+    )
     if not found["known"]:
         raise NotFound(f"there is no queue {name}")
+    found |= _history(ctx, name, found, samples, courses.get(name), drawn)
     raws = found.pop("raws")
     listed = _search(ctx, owner, filtered, order) if filtered else _listed(ctx, owner, raws, offset, found["size"])
     actions = [each for each in ("pause", "clear", "delete") if each in ctx.allowed]
     data = {"name": name, "offset": offset, "order": order, "rows": ROWS, "now": ctx.access.now(), "q": str(filtered)}
     data |= {**found, **listed, "actions": actions, **seen_values(listed["jobs"])}
     return View("queue.html", data, "Queue")
+
+
+def _range(ctx: Context) -> str:
+    chosen = ctx.query.get("range", "") or "1h"
+    if chosen not in QUEUE_RANGES:
+        raise BadRequest(f"range is {chosen[:20]!r}; give one of {', '.join(QUEUE_RANGES)}")
+    return chosen
+
+
+def _history(
+    ctx: Context, name: str, found: dict[str, Any], samples: list[QueueSample], course: Course | None, drawn: str
+) -> dict[str, Any]:
+    """What was recorded of a queue: its charts, and how it goes now."""
+    now = ctx.access.now()
+    takers = consumers(process for process in ctx.read_totals().processes if name in process.queues).get(name, NOBODY)
+    goes = going(ctx.access, name, course, now, counted=takers.counted)
+    future, eta = drains(found["size"], found["paused"], goes.grown if goes else None)
+    return {
+        "range": drawn,
+        "ranges": list(QUEUE_RANGES),
+        "width": QUEUE_RANGES[drawn].width,
+        "charts": charts(ctx, samples, QUEUE_RANGES[drawn], counted=takers.counted),
+        "counted": takers.counted,
+        "recorded": goes is not None,
+        **{each: getattr(goes, each, None) for each in ("added", "taken", "grown", "failure_rate")},
+        "future_now": future,
+        "eta": eta,
+        "processes": takers.processes,
+        "threads": takers.threads,
+    }
 
 
 def _listed(ctx: Context, owner: Queue, raws: list[bytes], offset: int, size: int) -> dict[str, Any]:
