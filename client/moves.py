@@ -12,6 +12,9 @@ from jobd.client.errors import InvalidArguments, InvalidPayload, MalformedPayloa
 from jobd.client.payload import Timestamps
 
 _OF_THE_SET = ("at", "wait", "wait_until")
+_OF_AN_ATTEMPT = frozenset(
+    ("at", "retry_count", "failed_at", "retried_at", "error_class", "error_message", "error_backtrace")
+)
 
 
 def as_queued(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
@@ -46,6 +49,19 @@ def as_waiting(payload: dict[str, Any], *, dead: bool) -> bytes:
     if dead:
         _give_back_attempt(payload)
     return wire.encode(payload)
+
+
+def as_moved(payload: Mapping[str, Any], queue: str) -> bytes:
+    """The bytes of a job that somebody moves to another queue; it keeps its times."""
+    return wire.encode({**payload, "queue": queue})
+
+
+def as_copied(payload: Mapping[str, Any], now: float, timestamps: Timestamps) -> bytes:
+    """The bytes of a job like another one, as if it was pushed at `now` (epoch seconds): with an id of its own."""
+    copied = {name: value for name, value in payload.items() if name not in _OF_AN_ATTEMPT}
+    copied |= {"jid": wire.new_jid(), "created_at": wire.write_time(now, timestamps)}
+    wire.stamp(copied, now, timestamps)
+    return wire.encode(copied)
 
 
 def _give_back_attempt(payload: dict[str, Any]) -> None:

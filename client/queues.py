@@ -6,19 +6,21 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import msgspec
 
-from jobd.client import defaults, scripts
+from jobd.client import defaults, moves, scripts
 from jobd.client.access import Access
 from jobd.client.bulk import BulkResult, Killed
 from jobd.client.dead import dead_limits
 from jobd.client.entry import JobEntry, search_bytes
 from jobd.client.errors import InvalidArguments
+from jobd.client.keys import Keys
 from jobd.client.push import Client
-from jobd.client.scripts import DeadLimits, Moved
+from jobd.client.scripts import Call, DeadLimits, Moved, Struck
 from jobd.client.sets import check_page
 from jobd.client.stats import read_queues
 
@@ -164,6 +166,64 @@ class Queue:
         they are far from both ends: there Redis takes milliseconds for each, and gets a pause after each step that took
         long. What does not stand where it should is looked for up to the end from which jobs are taken.
         """
+        return self._in_windows(
+            entries, lambda mark, window, some: scripts.strike(*self._named, mark, window, _raws(some))
+        )
+
+    def move_all(self, entries: Sequence[QueueEntry], queue: str) -> BulkResult:
+        """Move jobs to the end of another queue, as `delete_all` removes them; what is no job stays, and is malformed.
+
+        They keep their order and their times; their `queue` is the other one from then on. Raises `InvalidArguments`.
+        """
+        target = Queue(queue, self.access.client)
+        if target.name == self.name:
+            raise InvalidArguments(f"the jobs are in the queue {queue!r}; name another one")
+        if not target.name.isprintable():
+            raise InvalidArguments(f"the queue is {queue!r}; give a name that can be read")
+        moved = {
+            entry.raw: _rewritten(entry, lambda payload: moves.as_moved(payload, target.name)) for entry in entries
+        }
+        sound = [entry for entry in entries if moved[entry.raw]]
+
+        def call(mark: bytes, window: tuple[int, int], some: Sequence[QueueEntry]) -> Call[Struck]:
+            pairs = [(entry.raw, moved[entry.raw]) for entry in some]
+            return scripts.shift(*self._named, target.name, "back", mark, window, pairs)
+
+        return self._in_windows(sound, call).also(malformed=len(entries) - len(sound))
+
+    def move_to_front(self, entries: Sequence[QueueEntry]) -> BulkResult:
+        """Have jobs be taken next that `pages` has just yielded, in their order and before all others."""
+        result, rest = BulkResult(), sorted(entries, key=lambda entry: -entry.place)
+        while rest:
+            some = [entry for entry in rest[: defaults.API_STRIKES] if rest[0].place - entry.place <= defaults.API_PAGE]
+            rest = rest[len(some) :]
+            first = max(some[-1].place - _TAKEN, 0)
+            # Those that were moved before stand in front of these now.
+            span = some[0].place - first + result.moved + _GIVEN_BACK
+
+            def call(mark: bytes, window: tuple[int, int], found: Sequence[QueueEntry]) -> Call[Struck]:
+                pairs = [(entry.raw, entry.raw) for entry in found]
+                return scripts.shift(*self._named, self.name, "front", mark, window, pairs)
+
+            result = result.plus(self._strike(some[::-1], first, span, call))
+        return result
+
+    def copy_all(self, entries: Sequence[QueueEntry]) -> BulkResult:
+        """Push up to 1,000 jobs like these, each with an id of its own; what is no job is malformed."""
+        access = self.access
+        now, timestamps = access.now(), access.timestamps
+        made = [_rewritten(entry, lambda payload: moves.as_copied(payload, now, timestamps)) for entry in entries]
+        copies = [raw for raw in made if raw]
+        if copies:
+            access.change(scripts.push_copies(*self._named, copies))
+        return BulkResult(moved=len(copies), malformed=len(entries) - len(copies))
+
+    @property
+    def _named(self) -> tuple[Keys, str]:
+        return self.access.keys, self.name
+
+    def _in_windows(self, entries: Sequence[QueueEntry], call: _Change) -> BulkResult:
+        """Have a script change jobs that stand near each other at once."""
         result, rest = BulkResult(), sorted(entries, key=lambda entry: entry.place)
         while rest:
             # What was removed has brought the rest nearer to the tail.
@@ -173,20 +233,20 @@ class Queue:
             some = [entry for entry in rest[:count] if entry.place - rest[0].place <= defaults.API_PAGE]
             rest = rest[len(some) :]
             span = some[-1].place - some[0].place + _TAKEN + _GIVEN_BACK
-            result = result.plus(self._strike([entry.raw for entry in some], first, span))
+            result = result.plus(self._strike(some, first, span, call))
         return result
 
-    def _strike(self, raws: Sequence[bytes], first: int, span: int) -> Moved:
-        """Remove jobs that stand after `first` others among `span`, or nearer to the tail if many were taken."""
+    def _strike(self, some: Sequence[QueueEntry], first: int, span: int, call: _Change) -> Moved:
+        """Change jobs that stand after `first` others among `span`, or nearer to the tail if many were taken."""
         moved = 0
         while True:
             mark, began = b"jobd:struck:" + os.urandom(16), time.monotonic()
-            struck = self.access.change(scripts.strike(self.access.keys, self.name, mark, (first, span), raws))
-            moved, raws = moved + struck.moved, [raws[place] for place in struck.missing]
+            struck = self.access.change(call(mark, (first, span), some))
+            moved, some = moved + struck.moved, [some[place] for place in struck.missing]
             if (took := time.monotonic() - began) > _LONG:
                 time.sleep(took)
-            if not raws or not first:
-                return Moved(moved, len(raws))
+            if not some or not first:
+                return Moved(moved, len(some))
             first = max(first + _GIVEN_BACK - span, 0)
 
     def find(self, jid: str) -> QueueEntry | None:
@@ -210,6 +270,10 @@ class Queue:
 
     def _entries(self, raws: Sequence[bytes]) -> list[QueueEntry]:
         return [QueueEntry(raw, self) for raw in raws]
+
+
+_Change: TypeAlias = Callable[[bytes, tuple[int, int], Sequence[QueueEntry]], Call[Struck]]
+"""Makes the call that changes jobs within a window: see `scripts.strike`."""
 
 
 class _Reader:
@@ -264,6 +328,18 @@ def read_from_tail(queue: Queue, offset: int, limit: int) -> list[bytes]:
     key = queue.key
     found: list[bytes] = queue.access.read(lambda redis: redis.lrange(key, -offset - limit, -offset - 1))
     return found[::-1]
+
+
+def _raws(entries: Sequence[QueueEntry]) -> list[bytes]:
+    return [entry.raw for entry in entries]
+
+
+def _rewritten(entry: JobEntry, rewrite: Callable[[Mapping[str, Any]], bytes]) -> bytes:
+    """Other bytes of a job; none of what is no job."""
+    try:
+        return b"" if entry.malformed else rewrite(entry.payload)
+    except (ValueError, RecursionError):
+        return b""
 
 
 def _who() -> str:

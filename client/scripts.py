@@ -595,6 +595,30 @@ def strike(keys: Keys, queue: str, mark: bytes, window: tuple[int, int], payload
     return Call(load("strike"), own, arguments, _read_struck)
 
 
+def shift(
+    keys: Keys,
+    queue: str,
+    target: str,
+    end: Literal["front", "back"],
+    mark: bytes,
+    window: tuple[int, int],
+    jobs: Sequence[tuple[bytes, bytes]],
+) -> Call[Struck]:
+    """Move up to 300 jobs of a queue to an end of `target`, perhaps itself, in one pass: (bytes, bytes to push).
+
+    The next to be taken come first. `mark` and `window` are those of `strike`.
+    """
+    own: list[str | bytes] = [raw_bytes(keys.queue(queue)), raw_bytes(keys.queue(target)), keys.queues]
+    arguments: list[Argument] = [mark, *window, raw_bytes(target), end]
+    return Call(load("shift"), own, arguments + [value for pair in jobs for value in pair], _read_struck)
+
+
+def push_copies(keys: Keys, queue: str, payloads: Sequence[bytes]) -> Call[None]:
+    """Put up to 1,000 jobs into one queue, whatever bytes its name has."""
+    name = raw_bytes(queue)
+    return Call(load("push"), [keys.queues, raw_bytes(keys.queue(queue))], [name, *payloads], _nothing)
+
+
 def _read_struck(reply: Sequence[int]) -> Struck:
     moved, *missing = map(int, reply)
     return Struck(moved, tuple(place - 1 for place in missing))

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from jobd.client.errors import ConfigError
 
 ACTIONS = (
-    *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "mute"),
+    *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "mute"),
     *("quiet", "stop", "dump", "cancel", "cron", "audit"),
 )
 """What `authorize` is asked about: to look at pages, each kind of change, and to look at who changed what."""

@@ -40,15 +40,15 @@ LONGEST_REST = 0.01
 """Seconds for which a change rests after a portion, unless that took less: then as long as it took."""
 _COUNTS = ("moved", "gone", "malformed", "dropped")
 _NUMBERS = (*_COUNTS, "of", "looked_at", "started_at", "beat", "ended_at", "at")
-_TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by")
+_TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by", "to")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be done: an action on all of a place that pass a filter and were there at `until`.
 
-    `of` is how many they were when they were counted, 0 where that is not known; `at` is the time for `reschedule`.
-    `user` and `address` say who asked.
+    `of` is how many they were when they were counted, 0 where that is not known; `at` is the time for `reschedule`,
+    `to` the queue for `move`. `user` and `address` say who asked.
     """
 
     action: str
@@ -58,6 +58,7 @@ class Order:
     at: float | None = None
     user: str = ""
     address: str = ""
+    to: str = ""
 
 
 class TooMany(JobdError):
@@ -67,7 +68,7 @@ class TooMany(JobdError):
 def apply(place: Place, order: Order, pages: Iterable[list[Any]]) -> Iterator[BulkResult]:
     """Carry out an order on entries that were read just now; what came of all so far, after each portion."""
     limits = dead_limits(place.access) if order.action == "kill" else None
-    change, result = place.change(order.action, limits, order.at), BulkResult()
+    change, result = place.change(order.action, limits, order.at, order.to), BulkResult()
     for page in _gathered(pages, place.portion, place.together):
         if order.action == "reschedule":  # those that have been moved come again
             page = [entry for entry in page if entry.score != order.at]
@@ -146,6 +147,8 @@ class _Run:
         }
         if order.at is not None:
             fields["at"] = repr(order.at)
+        if order.to:
+            fields["to"] = order.to
         self._access.write(lambda redis: redis.hset(self._key, mapping=fields))
         self._tell("running", BulkResult())
 

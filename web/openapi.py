@@ -127,7 +127,10 @@ _CRON = ["enable", "disable", "skip", "unskip", "run", "delete"]
 _TICK = {"tick": {"type": "string", "description": "for skip: the next run, in epoch seconds; refused if it is not"}}
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/queues": (["pause", "resume"], {"key": {**_KEYS, "description": "`key` of each queue that is meant"}}),
-    "/queues/{name}": (["pause", "resume", "clear", "delete"], {**_MANY, "typed": _TEXT}),
+    "/queues/{name}": (
+        ["pause", "resume", "clear", "delete", "front", "move", "copy"],
+        {**_MANY, "typed": _TEXT, "to": {"type": "string", "description": "for move: the other queue"}},
+    ),
     "/retries": (["retry", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/scheduled": (["enqueue", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/dead": (["retry", "delete"], _MANY),

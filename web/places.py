@@ -25,6 +25,9 @@ ACTIONS: dict[Kind, tuple[str, ...]] = {
     "scheduled": ("enqueue", "reschedule", "kill", "delete"),
     "dead": ("retry", "delete"),
 }
+QUEUE_ACTIONS = ("delete", "front", "move", "copy")
+RIGHTS = {"front": "move", "copy": "enqueue"}
+"""What a user must be allowed to do for an action that has no right of its own name."""
 TITLES: dict[Kind, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
 STATES: dict[Kind, str] = {"retries": "retry", "scheduled": "scheduled", "dead": "dead"}
 
@@ -70,7 +73,9 @@ class SetPlace:
         for page in Cursor(self.access, self.owner.key).pages(defaults.API_PAGE):
             yield self.owner.entries(page)
 
-    def change(self, action: str, limits: DeadLimits | None, at: float | None) -> Callable[[Sequence[Any]], BulkResult]:
+    def change(
+        self, action: str, limits: DeadLimits | None, at: float | None, to: str = ""
+    ) -> Callable[[Sequence[Any]], BulkResult]:
         """What carries out an action on up to 300 entries at once."""
         owner = self.owner
         match action:
@@ -118,10 +123,20 @@ class QueuePlace:
         """All jobs by pages of 1,000, the next to be taken first."""
         return self.owner.pages()
 
-    def change(self, action: str, limits: DeadLimits | None, at: float | None) -> Callable[[Sequence[Any]], BulkResult]:
+    def change(
+        self, action: str, limits: DeadLimits | None, at: float | None, to: str = ""
+    ) -> Callable[[Sequence[Any]], BulkResult]:
         """What carries out an action on jobs of one page at once."""
-        assert action == "delete", action
-        return self.owner.delete_all
+        match action:
+            case "delete":
+                return self.owner.delete_all
+            case "front":
+                return self.owner.move_to_front
+            case "move":
+                return lambda page: self.owner.move_all(page, to)
+            case "copy":
+                return self.owner.copy_all
+        raise AssertionError(action)
 
 
 Place: TypeAlias = SetPlace | QueuePlace

@@ -813,4 +813,11 @@ VIETNAMESE = {
     "In {came} /s, out {went} /s.": "Vào {came} /s, ra {went} /s.",
     "Empty in:": "Hết sau:",
     "Failed in the last hour: {share}": "Lỗi trong giờ vừa qua: {share}",
+    "Move to the front": "Đưa lên đầu",
+    "Move to queue": "Chuyển sang hàng đợi",
+    "Enqueue again": "Đưa vào lần nữa",
+    "The other queue": "Hàng đợi kia",
+    "Moved to the front: {moved}.": "Đã đưa lên đầu: {moved}.",
+    "Moved to the other queue: {moved}.": "Đã chuyển sang hàng đợi kia: {moved}.",
+    "Enqueued again: {moved}.": "Đã đưa vào lần nữa: {moved}.",
 }

@@ -176,10 +176,10 @@ class TestQueues:
     def test_one_of_its_jobs_is_deleted(self, dashboard: Dashboard, page: Page) -> None:
         fill_queue(dashboard.redis, 3, "idle", args=["only", "these"])
         page.goto("/queues/idle")
-        page.locator("main tbody tr").nth(1).get_by_role("checkbox").check()
+        page.locator("main .rows tbody tr").nth(1).get_by_role("checkbox").check()
         press(page, "delete")
         confirm(page)
-        expect(page.locator("main tbody tr")).to_have_count(2)
+        expect(page.locator("main .rows tbody tr")).to_have_count(2)
         assert waiting(dashboard) == {"j0", "j2"}
 
 

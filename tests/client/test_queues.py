@@ -251,3 +251,49 @@ def test_a_name_that_is_no_unicode_is_shown_and_obeys(redis: Redis) -> None:
     assert queue.clear() == 1
     with pytest.raises(InvalidArguments, match="is no Unicode"):
         jobd.Queue("\ud800")
+
+
+def test_jobs_are_moved_to_the_front_in_their_order_from_wherever_they_stand(redis: Redis) -> None:
+    fill_queue(redis, 2_500)
+    queue = jobd.Queue("default")
+    page = [entry for page in queue.pages() for entry in page]
+    meant = [page[place] for place in (2_400, 7, 1_200, 3)]
+    redis.rpop("queue:default", 2)
+    assert queue.move_to_front(meant) == BulkResult(4)
+    found = jids(queue)
+    assert found[:6] == ["j3", "j7", "j1200", "j2400", "j2", "j4"]
+    assert len(set(found)) == 2_498
+    assert queue.move_to_front([page[0]]) == BulkResult(gone=1)
+
+
+def test_jobs_are_moved_to_the_end_of_another_queue_and_say_so(redis: Redis) -> None:
+    fill_queue(redis, 5)
+    fill_queue(redis, 1, "other")
+    redis.lpush("queue:default", b"{broken")
+    queue, other = jobd.Queue("default"), jobd.Queue("other")
+    [page] = queue.pages()
+    before = page[3].enqueued_at
+    assert queue.move_all([page[3], page[1], page[5]], "other") == BulkResult(2, malformed=1)
+    assert [entry.jid for entry in queue][:3] == ["j0", "j2", "j4"]
+    assert jids(other)[1:] == ["j1", "j3"]
+    last = list(other)[-1]
+    assert (last.queue, last.enqueued_at) == ("other", before)
+    assert queue.move_all([page[1]], "new") == BulkResult(gone=1)
+    assert b"new" not in redis.smembers("queues")
+    for wrong in ("default", "", "a\nb"):
+        with pytest.raises(InvalidArguments):
+            queue.move_all(page, wrong)
+
+
+def test_a_copy_of_a_job_is_pushed_with_an_id_of_its_own(redis: Redis) -> None:
+    redis.sadd("queues", b"raw\xff")
+    old = {"enqueued_at": 5.0, "created_at": 4.0, "retry_count": 3, "error_class": "E", "extra": 10**30}
+    redis.lpush(b"queue:raw\xff", payload("j1", **old), b"{broken")
+    queue = jobd.Queue("raw\udcff")
+    assert queue.copy_all(queue.page(0, 9)) == BulkResult(1, malformed=1)
+    copy = next(entry for entry in queue if entry.jid not in ("", "j1") and not entry.malformed)
+    assert (copy.name, copy.args, copy.payload["extra"], copy.retry_count) == ("HardJob", [1], 10**30, None)
+    assert copy.created_at is not None
+    assert copy.created_at > 1e9
+    assert "error_class" not in copy.payload
+    assert queue.size == 3

@@ -65,6 +65,7 @@ def calls() -> dict[str, Call[Any]]:
         "spread": scripts.spread(KEYS, KEYS.dead, [(b"older", b"again", NOW + 1), (b"gone", b"x", NOW)]),
         "reschedule": scripts.spread(KEYS, KEYS.retry, [(b"1", b"one", NOW), (b"gone", b"x", NOW)], KEYS.retry),
         "strike": scripts.strike(KEYS, "q", b"mark", (0, 5), [b"queued", b"gone"]),
+        "shift": scripts.shift(KEYS, "q", "other", "back", b"mark", (0, 5), [(b"queued", b"moved"), (b"gone", b"x")]),
         "pluck": scripts.pluck(KEYS, "q", b"queued", NOW, limits),
         "clear": scripts.clear(KEYS, "q"),
     }
@@ -86,6 +87,7 @@ EXPECTED = {
     "spread": Moved(1, 1),
     "reschedule": Moved(1, 1),
     "strike": Struck(1, (1,)),
+    "shift": Struck(1, (1,)),
     "pluck": Moved(1, 0),
     "clear": 1,
 }
@@ -98,6 +100,7 @@ AGAIN = {
     "spread": Moved(0, 2),
     "reschedule": Moved(0, 2),
     "strike": Struck(0, (0, 1)),
+    "shift": Struck(0, (0, 1)),
     "pluck": Moved(0, 1),
     "clear": 0,
 }
@@ -180,8 +183,28 @@ def test_what_is_no_time_changes_nothing(redis: Redis, connector: Connector, tim
 def test_what_stands_outside_of_the_window_stays_and_so_does_the_order(redis: Redis, connector: Connector) -> None:
     redis.rpush(KEYS.queue("q"), *"abcdefghij")
     call = scripts.strike(KEYS, "q", b"mark", (2, 4), [b"a", b"e", b"g", b"g", b"i"])
-    assert send(connector, call) == Struck(2, (0, 2, 4))
+    assert send(connector, call) == Struck(2, (0, 3, 4))
     assert redis.lrange(KEYS.queue("q"), 0, -1) == [bytes([c]) for c in b"abcdfhij"]
+
+
+def test_jobs_are_shifted_to_either_end_in_their_order(redis: Redis, connector: Connector) -> None:
+    redis.rpush(KEYS.queue("q"), *"abcdefgh")
+    pairs = [(b"g", b"G"), (b"e", b"E"), (b"e", b"x"), (b"b", b"B")]
+    assert send(connector, scripts.shift(KEYS, "q", "q", "front", b"mark", (0, 9), pairs)) == Struck(3, (2,))
+    assert b"".join(redis.lrange(KEYS.queue("q"), 0, -1)) == b"acdfhBEG"
+    redis.rpush(KEYS.queue("other"), "z")
+    pairs = [(b"G", b"1"), (b"B", b"2"), (b"a", b"3")]
+    assert send(connector, scripts.shift(KEYS, "q", "other", "back", b"mark", (0, 9), pairs)) == Struck(3)
+    assert b"".join(redis.lrange(KEYS.queue("other"), 0, -1)) == b"321z"
+    assert b"".join(redis.lrange(KEYS.queue("q"), 0, -1)) == b"cdfhE"
+
+
+def test_jobs_stay_when_the_other_queue_is_no_list(redis: Redis, connector: Connector) -> None:
+    redis.rpush(KEYS.queue("q"), "a")
+    redis.set(KEYS.queue("other"), "x")
+    with pytest.raises(ResponseError, match="nothing was changed"):
+        send(connector, scripts.shift(KEYS, "q", "other", "back", b"mark", (0, 9), [(b"a", b"b")]))
+    assert redis.lrange(KEYS.queue("q"), 0, -1) == [b"a"]
 
 
 def test_three_hundred_large_jobs_move_at_once(redis: Redis, connector: Connector) -> None:

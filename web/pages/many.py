@@ -17,7 +17,7 @@ from jobd.web import bulk, filters
 from jobd.web.bulk import Order
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.filters import Filter
-from jobd.web.places import Place, matching
+from jobd.web.places import RIGHTS, Place, matching
 
 MOST_NAMED = 200
 MOST_AT_ONCE = 500
@@ -60,14 +60,15 @@ class Many:
             keys = ctx.one("shown").split()
         if action not in self.actions:
             raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(self.actions)}")
-        ctx.require(action)
+        ctx.require(RIGHTS.get(action, action))
         if len(keys) > MOST_NAMED:
             raise BadRequest(f"{len(keys):,} jobs are named; name at most {MOST_NAMED}, or all that match a search")
         whole = ctx.one("all") == "yes"
         if whole == bool(keys):
             raise BadRequest("tick the jobs that are meant, or choose all")
         at = _moment(ctx) if action == "reschedule" else None
-        order = Order(action, wanted(ctx), math.inf, at=at, user=ctx.user.name, address=ctx.address)
+        to = self._target() if action == "move" else ""
+        order = Order(action, wanted(ctx), math.inf, at=at, user=ctx.user.name, address=ctx.address, to=to)
         return self._all(order) if whole else self._named(order, keys)
 
     def _named(self, order: Order, keys: list[str]) -> View | Done:
@@ -76,7 +77,7 @@ class Many:
             fields = [("action", order.action), ("q", ctx.text()), *(("key", key) for key in keys)]
             return self._confirm(order, len(keys), fields)
         found = {entry.raw: entry for entry in self.find(keys) if entry is not None}
-        result = _last(bulk.apply(self.place, order, [list(found.values())]))
+        result = self._applied(order, list(found.values()))
         return self._done(order, result.also(gone=len(keys) - len(found)))
 
     def _all(self, order: Order) -> View | Done:
@@ -88,9 +89,23 @@ class Many:
             return self._count_and_confirm(order)
         meant = self._gather(order)
         if meant is not None:
-            return self._done(order, _last(bulk.apply(self.place, order, [meant])))
+            return self._done(order, self._applied(order, meant))
+        if order.action == "front":
+            raise BadRequest(f"more than {MOST_AT_ONCE} jobs would go to the front; search for fewer")
         started = bulk.begin(self.place, order, ctx.masker)
         return Done(order.action, ctx.url(f"/bulk/{started}"), {}, started=started)
+
+    def _target(self) -> str:
+        """The queue into which jobs are moved. Raises `BadRequest`."""
+        to = self.ctx.one("to").strip()
+        if not to or len(to) > 200 or not to.isprintable() or to == self.place.name:
+            raise BadRequest(f"to is {to[:50]!r}; give the name of another queue")
+        return to
+
+    def _applied(self, order: Order, meant: list[JobEntry]) -> BulkResult:
+        if order.action == "front":  # all at once, as each that is moved stands before those of earlier calls
+            return self.place.change("front", None, None)(meant)
+        return _last(bulk.apply(self.place, order, [meant]))
 
     def _gather(self, order: Order) -> list[JobEntry] | None:
         """All that are meant; None when that is too much for a request."""
@@ -123,6 +138,7 @@ class Many:
             drops, room = found.would_drop(count), found.max_jobs
         typed = self.place.name if order.action == "delete" and count >= ASK_FOR_THE_NAME else ""
         fields += [("at", repr(order.at))] if order.at is not None else []
+        fields += [("to", order.to)] if order.to else []
         data = {
             "action": order.action,
             "count": count,
@@ -130,6 +146,7 @@ class Many:
             "q": str(order.wanted),
             "target": self.title,
             "at": order.at,
+            "to": order.to,
             "drops": drops,
             "room": room,
             "typed": typed,
@@ -141,7 +158,8 @@ class Many:
 
     def _done(self, order: Order, result: BulkResult) -> Done:
         counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
-        return Done(order.action, self.address(q=str(order.wanted)), counts)
+        target = f"{self.place.name} → {order.to}" if order.to else ""
+        return Done(order.action, self.address(q=str(order.wanted)), counts, target=target)
 
 
 def _last(results: Iterable[BulkResult]) -> BulkResult:

@@ -20,7 +20,7 @@ from jobd.web.documents import as_many_as_fit, job_row, key_of, read_key
 from jobd.web.filters import Filter
 from jobd.web.pages.many import ASK_FOR_THE_NAME, Many, wanted
 from jobd.web.pages.sets import seen_values
-from jobd.web.places import QueuePlace
+from jobd.web.places import QUEUE_ACTIONS, RIGHTS, QueuePlace
 from jobd.web.questions import Question, answer, name_of
 from jobd.web.queue_charts import QUEUE_RANGES, ask_samples, charts
 from jobd.web.queue_courses import ask_courses, drains, going
@@ -35,6 +35,8 @@ _SAMPLED_BYTES = 2_000_000
 """More is not read for it: then the jobs of the page are the sample."""
 _CLASSES = 8
 """Classes that are told."""
+_OTHERS = 30
+"""Other queues that are offered to move jobs to, the fullest first."""
 _AROUND = 900
 """Jobs nearer to the end in which one is looked for that was listed further away."""
 _SOME = 100
@@ -130,8 +132,9 @@ def queue(ctx: Context) -> View:
     found |= _history(ctx, name, found, samples, courses.get(name), drawn)
     raws = found.pop("raws")
     listed = _search(ctx, owner, filtered, order) if filtered else _listed(ctx, owner, raws, offset, found["size"])
-    actions = [each for each in ("pause", "clear", "delete") if each in ctx.allowed]
+    actions = [each for each in ("pause", "clear", *QUEUE_ACTIONS) if RIGHTS.get(each, each) in ctx.allowed]
     data = {"name": name, "offset": offset, "order": order, "rows": ROWS, "now": ctx.access.now(), "q": str(filtered)}
+    data["other_queues"] = [each.name for each in ctx.read_totals().queues if each.name != name][:_OTHERS]
     data |= {**found, **listed, "actions": actions, **seen_values(listed["jobs"])}
     return View("queue.html", data, "Queue")
 
@@ -255,7 +258,7 @@ def _digest(raw: bytes) -> str:
 
 
 def change(ctx: Context) -> View | Done:
-    """Pause, resume or clear a queue, or delete one of its jobs."""
+    """Pause, resume or clear a queue; delete, move or copy some of its jobs."""
     action, name = ctx.one("action"), name_in(ctx)
     owner = Queue(name, ctx.client)
     if action in ("pause", "resume"):
@@ -265,8 +268,8 @@ def change(ctx: Context) -> View | Done:
     if action == "clear":
         ctx.require("clear")
         return _clear(ctx, owner)
-    if "delete" not in (action, ctx.one("page")):
-        raise BadRequest(f"action is {action[:50]!r}; give one of pause, resume, clear, delete")
+    if not {action, ctx.one("page")} & set(QUEUE_ACTIONS):
+        raise BadRequest(f"action is {action[:50]!r}; give one of pause, resume, clear, {', '.join(QUEUE_ACTIONS)}")
     place = QueuePlace(owner)
 
     def find_all(keys: Sequence[str]) -> list[QueueEntry | None]:
@@ -276,7 +279,7 @@ def change(ctx: Context) -> View | Done:
     def address(**query: str) -> str:
         return ctx.queue_url(name, **query)
 
-    return Many(ctx, place, f"{ctx.t('Queue')} {place.name}", ("delete",), address, find_all).change()
+    return Many(ctx, place, f"{ctx.t('Queue')} {place.name}", QUEUE_ACTIONS, address, find_all).change()
 
 
 def _clear(ctx: Context, owner: Queue) -> View | Done:
