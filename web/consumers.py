@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,19 @@ def consumers(processes: Iterable[Process]) -> dict[str, Consumers]:
                 pools = [(threads, weights[name]) for threads, weights in told if name in weights]
                 each.threads += many * (sum(threads for threads, _ in pools) if pools else concurrency)
                 each.weights.update(weight for _, weight in pools)
+    return found
+
+
+_LATEST: list[tuple[Sequence[Process], dict[str, Consumers]]] = []
+
+
+def latest_consumers(processes: Sequence[Process]) -> dict[str, Consumers]:
+    """The same, found once for the processes that several requests are shown, as there may be a thousand."""
+    for known, found in _LATEST[-1:]:
+        if known is processes:
+            return found
+    found = consumers(processes)
+    _LATEST[:] = [(processes, found)]
     return found
 
 

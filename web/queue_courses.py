@@ -6,7 +6,7 @@ Read five seconds after the last time at the earliest, as it is recorded each te
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -103,18 +103,24 @@ _TALL = 24
 
 
 def flow(queue: Mapping[str, Any], name: Literal["came", "went"]) -> str:
-    """The path of what came (an area) or went (a line) in a drawing of an hour, 95 wide and 24 high."""
+    """The path of what came (an area) or went (a line) in a drawing of an hour, 72 wide and 24 high."""
     return _flow(tuple(queue["came"]), tuple(queue["went"]), area=name == "came")
+
+
+def _paired(values: Sequence[float | None]) -> list[float | None]:
+    """Two neighbours as one, as the drawing is small; what is known of one of them stands for both."""
+    pairs = zip(values[::2], values[1::2], strict=True)
+    return [None if a is None and b is None else (a or 0.0) + (b or 0.0) for a, b in pairs]
 
 
 @lru_cache(maxsize=1_000)
 def _flow(came: tuple[float | None, ...], went: tuple[float | None, ...], *, area: bool) -> str:
-    top = max([value for value in (*came, *went) if value is not None], default=0.0) or 1.0
-    drawn, path, last = came if area else went, "", -1
+    drawn, path, last = _paired(came if area else went), "", -1
+    top = max([value for value in (*_paired(came), *drawn, *_paired(went)) if value is not None], default=0.0) or 1.0
     for place, value in enumerate(drawn):
         if value is None:
             continue
-        x, y = 5 * place, _TALL - 1 - round((_TALL - 2) * value / top)
+        x, y = 8 * place, _TALL - 1 - round((_TALL - 2) * value / top)
         joins = last == place - 1 and path
         if area:
             path += f"L{x} {y}" if joins else (f"V{_TALL}Z" if path else "") + f"M{x} {_TALL}V{y}"

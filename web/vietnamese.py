@@ -795,9 +795,6 @@ VIETNAMESE = {
     "weight {weight}": "trọng số {weight}",
     "paused: {count}": "tạm dừng: {count}",
     "In and out are those of the last minute.": "Vào và ra là của phút vừa qua.",
-    "The line shows what was taken in each three minutes of the last hour, the shade what came.": (
-        "Đường là số đã lấy ra trong mỗi ba phút của giờ vừa qua, phần tô là số đi vào."
-    ),
     "Processes of Sidekiq do not count what they take: of their queues only the change of the size is known.": (
         "Tiến trình Sidekiq không đếm những gì chúng lấy ra: hàng đợi của chúng chỉ biết kích thước thay đổi ra sao."
     ),
@@ -820,4 +817,7 @@ VIETNAMESE = {
     "Moved to the front: {moved}.": "Đã đưa lên đầu: {moved}.",
     "Moved to the other queue: {moved}.": "Đã chuyển sang hàng đợi kia: {moved}.",
     "Enqueued again: {moved}.": "Đã đưa vào lần nữa: {moved}.",
+    "The line shows what was taken in each six minutes of the last hour, the shade what came.": (
+        "Đường là số đã lấy ra trong mỗi sáu phút của giờ vừa qua, phần tô là số đi vào."
+    ),
 }

@@ -12,14 +12,14 @@ from jobd.client.queue_history import Course
 from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
 from jobd.client.stats import QueueSummary
-from jobd.web.consumers import NOBODY, Consumers, consumers
+from jobd.web.consumers import NOBODY, Consumers, latest_consumers
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.pages.many import MOST_NAMED
 from jobd.web.pages.queues import ask_pauses
 from jobd.web.questions import name_of
 from jobd.web.queue_courses import Going, ask_courses, drains, going
 
-QUEUES = 100
+QUEUES = 45
 """Rows on a page."""
 ORDERS = ("asc", "desc")
 _DELIMITER = re.compile(r"[:.-]")
@@ -70,8 +70,8 @@ def show(ctx: Context) -> View:
     offset, (sort, order) = ctx.number("offset"), _order(ctx)
     notes, courses = ctx.ask(ask_pauses(ctx), ask_courses(ctx.access))
     totals = ctx.read_totals()
-    takers = consumers(totals.processes)
-    rows = [_row(ctx, queue, takers.get(queue.name, NOBODY), courses) for queue in totals.queues]
+    takers = latest_consumers(totals.processes)
+    rows = _rows(ctx, totals.queues, takers, courses)
     tree, opened = ctx.query.get("tree") == "1", ctx.query.get("open", "")
     listed = _laid_out(_grouped(rows) if tree else rows, sort, order, opened if tree else "")
     after = offset + QUEUES if offset + QUEUES < len(listed) else None
@@ -101,9 +101,15 @@ def _order(ctx: Context) -> tuple[str, str]:
     return sort, order
 
 
-def _row(ctx: Context, queue: QueueSummary, takers: Consumers, courses: Mapping[str, Course]) -> Row:
-    goes = going(ctx.access, queue.name, courses.get(queue.name), ctx.access.now(), counted=takers.counted)
-    return Row(queue.name, queue.size, queue.latency, int(queue.paused), takers, goes)
+def _rows(
+    ctx: Context, queues: Iterable[QueueSummary], takers: Mapping[str, Consumers], courses: Mapping[str, Course]
+) -> list[Row]:
+    access, now, found = ctx.access, ctx.access.now(), list[Row]()
+    for queue in queues:
+        taken_by, course = takers.get(queue.name, NOBODY), courses.get(queue.name)
+        goes = going(access, queue.name, course, now, counted=taken_by.counted)
+        found.append(Row(queue.name, queue.size, queue.latency, int(queue.paused), taken_by, goes))
+    return found
 
 
 def _grouped(rows: Sequence[Row]) -> list[Row]:
