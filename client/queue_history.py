@@ -36,7 +36,7 @@ _MOST_SIZE = 2**32 - 1
 
 Bin: TypeAlias = tuple[float, float, float, float]
 """Jobs that came, were taken, ended and failed in one stretch; not a number where that is not known."""
-_UNKNOWN: Bin = (math.nan,) * 4
+_UNKNOWN: Bin = (math.nan, math.nan, math.nan, math.nan)
 
 
 class QueueSample(NamedTuple):

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -211,8 +212,8 @@ class Queue:
     def copy_all(self, entries: Sequence[QueueEntry]) -> BulkResult:
         """Push up to 1,000 jobs like these, each with an id of its own; what is no job is malformed."""
         access = self.access
-        now, timestamps = access.now(), access.timestamps
-        made = [_rewritten(entry, lambda payload: moves.as_copied(payload, now, timestamps)) for entry in entries]
+        copied = partial(moves.as_copied, now=access.now(), timestamps=access.timestamps)
+        made = [_rewritten(entry, copied) for entry in entries]
         copies = [raw for raw in made if raw]
         if copies:
             access.change(scripts.push_copies(*self._named, copies))
