@@ -116,12 +116,19 @@ class Shared:
     than LOOK_SECONDS for an answer; changes have the client itself, as they are not to be given up half way.
     """
 
-    def __init__(self, client: Client | None, masker: Masker, title: str = "jobd", environment: str = "") -> None:
+    def __init__(
+        self,
+        client: Client | None,
+        masker: Masker,
+        title: str = "jobd",
+        environment: str = "",
+        links: Links | None = None,
+    ) -> None:
         self._client, self.masker = client, masker
         self.title, self.environment = title, environment
         self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
         self.outage, self.views = Outage(), Views()
-        self.refusals, self.links = Seldom(), Links()
+        self.refusals, self.links = Seldom(), links or Links()
         self.figures, self.watch = Figures(), Watch()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None

@@ -147,9 +147,12 @@ def app(
         raise ConfigError(f"trusted_origins: {wrong[0]!r} is no origin; write https://ops.example.com")
     if read_only is None:
         read_only = _is_unguarded(given, authorize)
-    shared = Shared(client, Masker(mask), title, environment)
-    shared.links = Links(job_links)
+    shared = Shared(client, Masker(mask), title, environment, Links(job_links))
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
+    return _application(site)
+
+
+def _application(site: Site) -> Starlette:
     made = Starlette(False, list(site.routes()), [Middleware(SecurityHeaders)], {405: _not_taken})
     made.state.live, made.state.downloads = site.live, site.downloads
     return made
