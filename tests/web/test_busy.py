@@ -18,6 +18,7 @@ from jobd.client.stacks import Frame, ThreadStack
 from jobd.web import totals
 from jobd.web.charts import steps
 from jobd.web.pages import busy
+from jobd.web.pages.busy import PROCESSES
 from jobd.web.questions import answer
 from jobd.web.usual import Usual
 from jobd.worker import stacks
@@ -90,7 +91,7 @@ def test_names_of_gone_processes_hide_no_running_jobs(
     redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100)))
     for number in range(30):
         process(redis, f"live{number:02}:1:x", running={f"J{number:02}": 5})
-    wanted = [f"J{number:02}" for number in range(20)]
+    wanted = [f"J{number:02}" for number in range(PROCESSES)]
     for _ in range(2):
         assert sorted(job["class"] for job in browser.data("/busy")["running"]) == wanted
     redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100, 300)))
