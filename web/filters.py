@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -136,6 +137,13 @@ class Filter:
         """For Redis' MATCH: a pattern of the term that tells most; None where none tells anything."""
         best = max((term.parts for term in self.terms), key=lambda parts: sum(map(len, parts)), default=[])
         return b"*" + b"*".join(map(_literally, best)) + b"*" if best else None
+
+    def between(self, now: float) -> tuple[float, float] | None:
+        """The first and the last time of the list that a job can have which passes; None where any will do."""
+        moments = [(term, now - term.number if term.ago else term.number) for term in self.terms if not term.negated]
+        since = [moment for term, moment in moments if term.field == "since"]
+        until = [moment for term, moment in moments if term.field == "until"]
+        return (max(since, default=-math.inf), min(until, default=math.inf)) if since or until else None
 
     def may_pass(self, raw: bytes) -> bool:
         """Whether these bytes are worth being read as JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -40,11 +41,13 @@ class Found:
 
 def search(place: Place, wanted: Filter, ctx: Context, *, newest_first: bool = False) -> Found:
     """Look for `SEARCH_SECONDS`, from the `cursor` of the request on."""
-    size, before = place.size(), ctx.number("seen")
-    cursor = ctx.query.get("cursor", "") or "0"
-    steps = _steps_of_set(place, wanted, ctx) if isinstance(place, SetPlace) else _Walk(place, cursor, newest_first)
+    before, cursor = ctx.number("seen"), ctx.query.get("cursor", "") or "0"
+    now, deadline = place.access.now(), time.monotonic() + SEARCH_SECONDS
+    steps = (
+        _of_set(place, wanted, ctx, cursor, now) if isinstance(place, SetPlace) else _Walk(place, cursor, newest_first)
+    )
+    seen, size = 0, steps.size()
     found: list[tuple[int, JobEntry]] = []
-    seen, now, deadline = 0, place.access.now(), time.monotonic() + SEARCH_SECONDS
     count = _STEPS[0]
     while True:
         cursor, looked_at, page = steps.step(count)
@@ -66,8 +69,67 @@ def search(place: Place, wanted: Filter, ctx: Context, *, newest_first: bool = F
     return Found(found, cursor, size if cursor == "0" else min(before + seen, size), size)
 
 
-def _steps_of_set(place: SetPlace, wanted: Filter, ctx: Context) -> _Scan:
-    return _Scan(place, ctx.number("cursor", 2**64), wanted.pattern)
+def read_after(text: str) -> tuple[float, int]:
+    """The score from which a list goes on, and how many of that score were shown before. Raises `BadRequest`."""
+    score, _, skip = text.partition("~")
+    try:
+        found = float(score), int(skip)
+    except ValueError:
+        found = (math.nan, -1)
+    if math.isnan(found[0]) or not 0 <= found[1] <= 10**7:
+        raise BadRequest(f"{text[:50]!r} is no place in this list; begin at the first page again")
+    return found
+
+
+def _of_set(place: SetPlace, wanted: Filter, ctx: Context, cursor: str, now: float) -> _Scan | _Part:
+    bounds = wanted.between(now)
+    return _Part(place, cursor, *bounds) if bounds else _Scan(place, ctx.number("cursor", 2**64), wanted.pattern)
+
+
+class _Part:
+    """Steps through the part of a set that lies between two times, the dead from the last on.
+
+    Its cursor names the score of the last entry looked at, and how many of that score have been.
+    """
+
+    def __init__(self, place: SetPlace, cursor: str, since: float, until: float) -> None:
+        self._owner, self._latest_first = place.owner, place.kind == "dead"
+        self._ends = (until, since) if self._latest_first else (since, until)
+        self._at: float | None
+        self._at, self._skip = (None, 0) if cursor == "0" else read_after(cursor)
+
+    def size(self) -> int:
+        """How many entries it has."""
+        low, high = sorted(self._ends)
+        found: list[Any] = self._owner.access.read_all(lambda pipeline: pipeline.zcount(self._owner.key, low, high))
+        return found[0] or 0
+
+    def step(self, count: int) -> tuple[str, int, list[tuple[int, JobEntry]]]:
+        """As for a set."""
+        start, end = self._ends
+        start = start if self._at is None else self._at
+
+        def ask(pipeline: Any) -> None:
+            pipeline.zrange(
+                self._owner.key,
+                repr(start),
+                repr(end),
+                byscore=True,
+                desc=self._latest_first,
+                offset=self._skip,
+                num=count,
+                withscores=True,
+            )
+
+        found = [(float(score), raw) for raw, score in self._owner.access.read_all(ask)[0] or ()]
+        if len(found) < count:
+            cursor = "0"
+        else:
+            last = found[-1][0]
+            equals = sum(score == last for score, _ in found)
+            self._at, self._skip = last, equals + (self._skip if last == self._at else 0)
+            cursor = f"{last!r}~{self._skip}"
+        return cursor, len(found), [(0, entry) for entry in self._owner.entries(found)]
 
 
 class _Scan:
@@ -75,6 +137,10 @@ class _Scan:
 
     def __init__(self, place: SetPlace, cursor: int, pattern: bytes | None) -> None:
         self._place, self._cursor, self._pattern = place, cursor, pattern
+
+    def size(self) -> int:
+        """How many entries it has."""
+        return self._place.size()
 
     def step(self, count: int) -> tuple[str, int, list[tuple[int, JobEntry]]]:
         """The cursor of the next step, how many entries were looked at, and those that may match."""
@@ -93,13 +159,17 @@ class _Walk:
     """Steps through a queue, from either end. Its cursor names the last job looked at, which others may move."""
 
     def __init__(self, place: QueuePlace, cursor: str, newest_first: bool) -> None:
-        self._owner, self._newest_first = place.owner, newest_first
+        self._place, self._owner, self._newest_first = place, place.owner, newest_first
         self._bytes_each, self._offset, self._last = 0.0, 0, ""
         if cursor != "0":
             named = read_key(cursor)
             if named is None or not 0 <= named[0] <= 10**9:
                 raise BadRequest(f"cursor is {cursor[:50]!r}; begin the search again")
             self._offset, self._last = int(named[0]) + 1, named[1]
+
+    def size(self) -> int:
+        """How many jobs it has."""
+        return self._place.size()
 
     def step(self, count: int) -> tuple[str, int, list[tuple[int, JobEntry]]]:
         """As for a set."""

@@ -127,6 +127,25 @@ def test_a_search_goes_on_where_it_stopped_until_all_is_found(
     assert "Continue the search" in browser.get("/retries?q=needle").text
 
 
+@pytest.mark.parametrize("score", [None, 2_500.0], ids=["different times", "one time"])
+@pytest.mark.parametrize(("path", "key"), [("/scheduled", "schedule"), ("/dead", "dead")])
+def test_a_search_by_time_looks_at_that_part_alone_each_entry_once(
+    path: str, key: str, score: float | None, browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_set(redis, key, 5_000)
+    redis.zadd(key, {payload(f"n{i}"): 2_450.0 + i if score is None else score for i in range(130)})
+    monkeypatch.setattr("jobd.web.search.SEARCH_SECONDS", 0.0)
+    found, cursor, seen = [], "0", 0
+    while not found or cursor != "0":
+        page = browser.data(f"{path}?q=since:1970-01-01T00:40:50+until:1970-01-01T00:43&cursor={cursor}&seen={seen}")
+        found += [job["jid"] for job in page["jobs"]]
+        cursor, seen = page["cursor"], page["seen"]
+    # Seconds 2450 to 2580, of which the list has one job each besides.
+    assert sorted(found) == sorted([*(f"j{i}" for i in range(2_449, 2_580)), *(f"n{i}" for i in range(130))])
+    assert (seen, page["size"]) == (261, 261)
+    assert browser.get(f"{path}?q=since:1970-01-01T00:40:50&cursor=x~1").status_code == 400
+
+
 def test_ticked_jobs_are_retried_and_one_that_was_changed_meanwhile_is_not(browser: Browser, redis: Redis) -> None:
     fill_set(redis, "retry", 4, retry_count=1)
     ticked = keys(browser, "/retries")[:3]

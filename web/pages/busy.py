@@ -23,7 +23,7 @@ from jobd.web.questions import Question, answer, name_of
 from jobd.web.totals import LATE, remembered
 from jobd.web.usual import usual_of
 
-PROCESSES = 18
+PROCESSES = 16
 """Processes on one page, those with what they run."""
 MOST_RUNNING = 35
 """Running jobs on one page, those that have run longest."""

@@ -21,7 +21,7 @@ from jobd.web.documents import as_json, cut
 from jobd.web.questions import Question, name_of
 from jobd.web.text import translate
 
-ROWS = 40
+ROWS = 30
 MOST = 200
 """Entries of which the calendar tells."""
 NEXT_RUNS = 3

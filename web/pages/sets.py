@@ -15,7 +15,7 @@ from jobd.web.filters import Filter
 from jobd.web.pages.many import Many, wanted
 from jobd.web.places import ACTIONS, TITLES, Kind, SetPlace
 from jobd.web.questions import Question, answer
-from jobd.web.search import ROWS, search
+from jobd.web.search import ROWS, read_after, search
 
 _EQUALS = 50
 """Entries of one score that are looked through at once for one that is named."""
@@ -65,7 +65,8 @@ def seen_values(jobs: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _page(kind: Kind, ctx: Context) -> dict[str, Any]:
     owner = set_of(kind, ctx)
-    score, skip = _cursor(ctx.query.get("after", ""))
+    after = ctx.query.get("after", "")
+    score, skip = read_after(after) if after else (None, 0)
     (members, size), when = ctx.ask(_ask_page(owner, score, skip, kind == "dead"), _ask_strips(kind, ctx))
     entries = as_many_as_fit(owner.entries(members[:ROWS]))
     after = _after(entries, score, skip) if len(members) > len(entries) else ""
@@ -81,20 +82,6 @@ def _ask_page(
         owner.key, start, ends[1], byscore=True, desc=latest_first, offset=skip, num=ROWS + 1, withscores=True
     ).zcard(owner.key)
     return [(float(at), raw) for raw, at in members or ()], size or 0
-
-
-def _cursor(text: str) -> tuple[float | None, int]:
-    """The score from which a page goes on, and how many of that score were shown before."""
-    if not text:
-        return None, 0
-    score, _, skip = text.partition("~")
-    try:
-        found = float(score), int(skip)
-    except ValueError:
-        found = (float("nan"), -1)
-    if found[0] != found[0] or not 0 <= found[1] <= 10**7:
-        raise BadRequest(f"after is {text[:50]!r}; begin at the first page again")
-    return found
 
 
 def _after(entries: list[SetEntry], score: float | None, skip: int) -> str:
