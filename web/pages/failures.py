@@ -25,7 +25,7 @@ MOST = 1_000
 """Jobs that are grouped, fewer where they are large: see `documents.MOST_BYTES`."""
 PROBES = 10
 """Jobs of each end whose size is looked at first."""
-ROWS = 20
+ROWS = 15
 """Causes on a page."""
 SAMPLES = 3
 ACTIONS = ("retry", "waves", "kill", "delete")
