@@ -9,12 +9,12 @@ from jobd.client import defaults
 from jobd.client import payload as wire
 from jobd.client.draft import read_item
 from jobd.client.errors import InvalidArguments, InvalidPayload, MalformedPayload
+from jobd.client.options import INTERNAL
 from jobd.client.payload import Timestamps
 
 _OF_THE_SET = ("at", "wait", "wait_until")
-_OF_AN_ATTEMPT = frozenset(
-    ("at", "retry_count", "failed_at", "retried_at", "error_class", "error_message", "error_backtrace")
-)
+_OF_A_RUN = INTERNAL - {"class", "args", "kwargs"}
+"""What jobd has written into a job since it was pushed, or as that was done."""
 
 
 def as_queued(payload: dict[str, Any], now: float, timestamps: Timestamps) -> tuple[str, bytes]:
@@ -58,7 +58,7 @@ def as_moved(payload: Mapping[str, Any], queue: str) -> bytes:
 
 def as_copied(payload: Mapping[str, Any], now: float, timestamps: Timestamps) -> bytes:
     """The bytes of a job like another one, as if it was pushed at `now` (epoch seconds): with an id of its own."""
-    copied = {name: value for name, value in payload.items() if name not in _OF_AN_ATTEMPT}
+    copied = {name: value for name, value in payload.items() if name not in _OF_A_RUN}
     copied |= {"jid": wire.new_jid(), "created_at": wire.write_time(now, timestamps)}
     wire.stamp(copied, now, timestamps)
     return wire.encode(copied)

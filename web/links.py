@@ -34,9 +34,9 @@ class Links:
         try:
             for label, url in self._made_by(entry):
                 if not is_link(url):
-                    self._fault(f"{str(url)[:200]!r} is no address of http or https")
+                    self._fault(f"{str(label)[:200]!r} leads to no address of http or https without a password")
                 elif len(found) < MOST_LINKS:
-                    found.append({"label": str(label)[:200], "url": url})
+                    found.append({"label": str(label)[:200], "url": str.__str__(url)})
         except Exception as error:
             self._fault(f"{type(error).__name__}: {error}", error)
             return []
@@ -48,11 +48,11 @@ class Links:
 
 
 def is_link(url: object) -> bool:
-    """Whether it is an address that a page may lead to."""
+    """Whether it is an address that a page may lead to, and show: one without a password."""
     if not isinstance(url, str) or len(url) > MOST_CHARACTERS or not url.isprintable() or " " in url:
         return False
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc)
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and "@" not in parts.netloc

@@ -11,15 +11,20 @@ MOST_WHOLE = 100_000
 """Of one text anywhere; what follows is not shown."""
 _LONGEST = 6_000
 """Longer than any secret that is told by its shape."""
+_BETWEEN = ' \t\r\n",;'
 _DEEPEST = 200
 
 
 def untorn(text: str, most: int) -> str:
-    """At most so many characters, with a mark where it was cut: between words, as half a secret is not known as one."""
+    """At most so many characters, with a mark where it was cut: between words or values of JSON.
+
+    Half a secret is not known as one.
+    """
     if len(text) <= most:
         return text
-    parts = text[most - _LONGEST : most].rsplit(maxsplit=1)
-    return text[: most - _LONGEST] + (parts[0] if len(parts) == 2 else "") + "…"
+    window = text[most - _LONGEST : most]
+    end = max(map(window.rfind, _BETWEEN))
+    return text[: most - _LONGEST] + window[: max(end, 0)] + "…"
 
 
 def prune(value: Any, nodes: int) -> Any:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 from redis import Redis
 
 import jobd.web
@@ -99,6 +100,8 @@ def of_host(job: JobEntry) -> list[tuple[str, str]]:
         ("Script", "javascript:alert(1)"),
         ("Data", "data:text/html,x"),
         ("Elsewhere", "//evil.test/"),
+        ("Password", "https://me:hunter2@logs.test/"),
+        ("Tracing", Markup(f'https://logs.test/"><img/src=x>{job.jid}')),
     ]
 
 
@@ -106,11 +109,16 @@ def test_links_of_the_host_lead_to_http_alone(client: Client, redis: Redis, capl
     redis.zadd("dead", {payload("d1", args=[7]): time.time()})
     browser = Browser(jobd.web.app(client, read_only=False, job_links=of_host))
     where = address(browser, "/dead")
-    assert browser.data(where)["links"] == [{"label": "Logs <b>", "url": "https://logs.test/?q=d1&a=7"}]
+    assert browser.data(where)["links"] == [
+        {"label": "Logs <b>", "url": "https://logs.test/?q=d1&a=7"},
+        {"label": "Tracing", "url": 'https://logs.test/"><img/src=x>d1'},
+    ]
     page = browser.get(where).text
     assert 'href="https://logs.test/?q=d1&amp;a=7" rel="noreferrer">Logs &lt;b&gt;' in page
     assert "javascript:" not in page
-    assert "'javascript:alert(1)' is no address of http or https" in caplog.text
+    assert "<img" not in page
+    assert "'Script' leads to no address of http or https" in caplog.text
+    assert "hunter2" not in page + caplog.text
 
 
 def test_a_hook_that_fails_is_logged_and_shown_as_nothing(

@@ -50,7 +50,11 @@ def test_a_job_of_a_set_runs_again_with_other_arguments(browser: Browser, redis:
     assert f"Pushed as a new job: {made['jid']}" in said.text
     assert f"/jobs/{made['jid']}" in [each["href"] for each in said.all("a")]
     [record] = browser.data("/activity")["records"]
-    assert (record["action"], record["target"], record["counts"]) == ("edit", f"old into {made['jid']}", {"moved": 1})
+    assert (record["action"], record["target"], record["counts"]) == (
+        "edit",
+        f"old into {made['jid']}, and deleted",
+        {"moved": 1},
+    )
 
 
 def test_the_form_holds_the_arguments_as_they_are(browser: Browser, redis: Redis) -> None:

@@ -152,6 +152,15 @@ def test_several_queues_are_paused_and_resumed_at_once(browser: Browser, redis: 
     assert redis.scard("paused") == 0
 
 
+def test_a_group_of_which_all_queues_are_paused_says_so(browser: Browser, redis: Redis) -> None:
+    for name in ("team:a", "team:b"):
+        fill_queue(redis, 1, name)
+        redis.sadd("paused", name)
+    [group] = [each for each in browser.data("/queues?tree=1")["queues"] if each["queues"]]
+    assert (group["paused"], group["paused_by"]) == (True, "")
+    assert "paused" in Page.of(browser.get("/queues?tree=1").text).text
+
+
 @pytest.mark.parametrize(
     "document", [{"action": "clear", "key": "a"}, {"action": "pause"}, {"key": "hex:", "action": "pause"}]
 )

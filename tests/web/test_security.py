@@ -387,6 +387,12 @@ def test_where_a_text_is_cut_no_part_of_a_secret_is_left(secret: str, most: int)
         assert len(shown) > most - 6_200
 
 
+def test_a_text_without_spaces_is_cut_between_values() -> None:
+    for place in range(preview.MOST_WHOLE - 6_030, preview.MOST_WHOLE - 5_970):
+        text = '{"a":"' + "x" * (place - 20) + '","db":"redis://user:hunter2@host","b":"' + "y" * 9_000 + '"}'
+        assert "hunter" not in Masker().text(text)
+
+
 def test_the_words_that_tell_secrets_can_be_chosen() -> None:
     masker = Masker(["pin"])
     assert masker.value({"PIN": 1, "password": 2}) == {"PIN": HIDDEN, "password": 2}

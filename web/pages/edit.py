@@ -81,7 +81,8 @@ def change(ctx: Context) -> View | Done:
         if not ctx.for_people:
             raise NotFound(GONE)
         return _form(ctx, None, typed, delete=delete, error=ctx.t(GONE), status=404)
-    return Done("edit", _list_of(ctx), {"moved": 1}, target=f"{entry.jid} into {jid}", jid=jid)
+    target = f"{entry.jid} into {jid}" + (", and deleted" if delete else "")
+    return Done("edit", _list_of(ctx), {"moved": 1}, target=target, jid=jid)
 
 
 def read(text: str, name: str, kind: type) -> Any:

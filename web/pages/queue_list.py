@@ -192,7 +192,10 @@ def _document(row: Row, notes: Mapping[str, dict[str, Any]], parent: Row | None)
         "queues": len(row.queues),
         "paused_queues": row.paused if row.queues else 0,
     }
-    return {**found, **(notes.get(row.name, {}) if row.paused and not row.queues else {})}
+    if row.paused:
+        # Somebody may have resumed it since it was read that it is paused.
+        found |= {"paused_by": "", "paused_at": 0.0, **({} if row.queues else notes.get(row.name, {}))}
+    return found
 
 
 def key_of(name: str) -> str:
