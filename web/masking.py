@@ -39,6 +39,8 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
 )
 """Each with what a text must hold, in lower case, for it to be there. What they repeat is bounded where a part could
 begin anywhere: hostile text must not cost more than its length."""
+_sign = re.compile("|".join(re.escape(hint) for hints, _ in _SHAPES for hint in hints)).search
+"""Finds the first of what one of them must hold: most texts hold none, which is told at once."""
 
 
 def _as_word(word: str) -> str:
@@ -86,9 +88,10 @@ class Masker:
         """The same text with what looks like a secret hidden."""
         text = untorn(text, MOST_WHOLE)
         plain, known = text.lower(), text.isascii()
-        for hints, shape in _SHAPES:
-            if not known or any(hint in plain for hint in hints):
-                text = shape.sub(HIDDEN, text)
+        if not known or _sign(plain):
+            for hints, shape in _SHAPES:
+                if not known or any(hint in plain for hint in hints):
+                    text = shape.sub(HIDDEN, text)
         if self._assigned and (not known or self._may_assign(plain)):
             text = self._assigned.sub(lambda found: found[1] + HIDDEN, text)
         return text

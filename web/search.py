@@ -14,7 +14,7 @@ from jobd.web.documents import key_of, read_key
 from jobd.web.filters import Filter
 from jobd.web.places import Place, QueuePlace, SetPlace
 
-SEARCH_SECONDS = 0.06
+SEARCH_SECONDS = 0.05
 """How long a search looks before it shows what it has found."""
 ROWS = 50
 MOST_ROWS = 200
