@@ -12,7 +12,7 @@ from typing import Any
 
 from redis import Redis
 
-from jobd.client import metric_keys
+from jobd.client import metric_keys, queue_history
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
 from jobd.client.deploys import mark_deploy
@@ -20,6 +20,8 @@ from jobd.client.history import RINGS, Sample, key_of, pack
 from jobd.client.keys import Keys
 from jobd.client.metric_keys import BOUNDS, BUCKETS, HOUR, MINUTE, TEN_MINUTES
 from jobd.client.push import Client
+from jobd.client.queue_history import Course, QueueSample
+from jobd.client.queue_history import pack as pack_queue
 
 KEYS = Keys()
 DAY = 86_400
@@ -71,6 +73,7 @@ def fill(redis: Redis, client: Client, now: float) -> None:
     """Write a day of the shop that ends now (epoch seconds) into an empty Redis."""
     chance = random.Random(1)
     _queues(redis, chance, now)
+    _courses(redis, chance, now)
     _sets(redis, chance, now)
     _processes(redis, chance, now)
     _cron(redis, client, chance, now)
@@ -108,6 +111,32 @@ def _queues(redis: Redis, chance: random.Random, now: float) -> None:
         jobs = [_job(chance, chance.choices(kinds, [kind.rate for kind in kinds])[0], now - age) for age in ages]
         redis.rpush(f"queue:{name}", *jobs)
         redis.sadd("queues", name)
+
+
+def _courses(redis: Redis, chance: random.Random, now: float) -> None:
+    """What came to each queue and went, in the last hour and the last three days."""
+    for name, count in WAITING.items():
+        kinds = [kind for kind in KINDS if kind.queue == name]
+        rate = sum(kind.rate for kind in kinds) / 60
+        fails = sum(kind.rate * kind.fails for kind in kinds) / 60 / rate
+        for step, ring in RINGS.items():
+            came = 9e6
+            for place in range(ring.slots):
+                at, went = now - place * ring.step, came - count
+                waits = chance.uniform(2, 30)
+                size = round(count * _shape(at) * chance.uniform(0.8, 1.2))
+                sample = QueueSample(at, size, waits, came, went, went, went * fails)
+                redis.setrange(
+                    queue_history.ring_key(KEYS, step, name), queue_history.offset(step, at), pack_queue(sample)
+                )
+                came -= rate * ring.step * _shape(at) * chance.uniform(0.9, 1.1)
+        bins = []
+        for _ in range(queue_history.BINS):
+            done = rate * queue_history.BIN * chance.uniform(0.9, 1.1)
+            bins.append((done * chance.uniform(0.95, 1.05), done, done, done * fails))
+        grown = 0.0 if name == "reports" else -rate * chance.uniform(0.02, 0.08)
+        course = Course(QueueSample(now, count), 60.0, rate + grown, rate, grown, tuple(bins))
+        redis.hset(KEYS.queue_courses, name, course.pack())
 
 
 def _sets(redis: Redis, chance: random.Random, now: float) -> None:
@@ -155,8 +184,11 @@ def _processes(redis: Redis, chance: random.Random, now: float) -> None:
         }
         running = list(chance.choices(KINDS, [kind.rate * kind.milliseconds for kind in KINDS], k=7 - number))
         heartbeat = {"info": json.dumps(info), "busy": len(running), "beat": repr(now), "quiet": "false"}
-        facts = {"rss": 184_000 + number * 9_000, "rtt_us": 240, "concurrency": 10, "fetched_at": repr(now)}
-        redis.hset(identity, mapping={**heartbeat, **facts})
+        used = [184_000 + number * 9_000 - round(90 * (60 - beat) * chance.uniform(0.8, 1.2)) for beat in range(60)]
+        part = [chance.randrange(22, 58) for _ in used]
+        trend = json.dumps({"step": 10, "rss": used, "cpu": part})
+        facts = {"rss": used[-1], "cpu": part[-1], "trend": trend, "rtt_us": 240, "concurrency": 10}
+        redis.hset(identity, mapping={**heartbeat, **facts, "fetched_at": repr(now)})
         redis.sadd("processes", identity)
         for thread, kind in enumerate(running):
             lasted = chance.expovariate(1000 / kind.milliseconds)
