@@ -8,8 +8,10 @@ each side first says what it does and then looks at what the other has said.
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import time
+from typing import Any
 
 from jobd.client.errors import JobCancelled
 
@@ -45,8 +47,8 @@ class Brake:
         From one thread, always the same.
         """
         before = self.request
-        if before is not None and before.job is job:
-            return before.made
+        if before is not None and before.job is job and before.made:
+            return True
         self.request = request = _Request(job)
         if self.job is job:
             request.made = True
@@ -71,3 +73,16 @@ class Brake:
         request = self.request
         if request is not None and request.decided:
             self.request = None
+
+
+def free_logging() -> None:
+    """Release the locks of logging that this thread holds. For one that was interrupted and logs nothing now.
+
+    Up to Python 3.12 a handler is locked by a line of Python, after which the exception may come before the `try`.
+    """
+    # There is no public list of all handlers, nor a public way to ask a lock for its owner.
+    handlers: list[Any] = [ref() for ref in list(getattr(logging, "_handlerList", ()))]
+    for lock in [getattr(logging, "_lock", None), *(getattr(handler, "lock", None) for handler in handlers)]:
+        is_owned = getattr(lock, "_is_owned", None)
+        while lock is not None and is_owned is not None and is_owned():
+            lock.release()

@@ -22,7 +22,7 @@ from jobd.client.middleware import NO_MIDDLEWARE
 from jobd.client.policies import ErrorContext, RetryLater
 from jobd.client.scripts import Move
 from jobd.worker import log, on_error
-from jobd.worker.brake import Brake
+from jobd.worker.brake import Brake, free_logging
 from jobd.worker.cancels import Cancels
 from jobd.worker.clock import ServerClock
 from jobd.worker.crash import Accused, jid_of
@@ -223,7 +223,10 @@ class Processor:
         finally:
             brake.job = None
             if brake.request is not None:
-                brake.let_go()
+                try:
+                    brake.let_go()
+                finally:
+                    free_logging()
 
     def _forget_cancel(self, fetched: Fetched) -> None:
         cancelled_jids.discard(jid_of(fetched.payload))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ import jobd
 from jobd.client.errors import NotControllable
 from jobd.client.processes import run_of
 from jobd.worker import brake as brake_module
-from jobd.worker.brake import Brake
+from jobd.worker.brake import Brake, free_logging
 from tests.client.test_processes import INFO_8, beat, running
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, PushRaw, RunWorker
@@ -64,6 +66,20 @@ def yields() -> None:
         work_for_ever()
     except jobd.JobCancelled:
         seen.append(f"cancelled: {job.cancelled}")
+
+
+@jobd.job(name="cancels.logs")
+def logs() -> None:
+    logging.getLogger("cancels").warning("of a job")
+
+
+class Interruptible(logging.FileHandler):
+    """Its lock is taken as that of each handler, and the exception comes right after."""
+
+    def acquire(self) -> None:
+        super().acquire()
+        if threading.current_thread() is not threading.main_thread():
+            work_for_ever()
 
 
 @jobd.job(name="cancels.unkept", dead=False)
@@ -132,6 +148,47 @@ def test_one_that_is_never_kept_is_dropped_and_that_is_logged(
         wait_until(lambda: events.named("job.cancelled"), "it ended")
     assert "dead=False" in events.named("job.cancelled")[0]["reason"]
     assert not redis.exists("dead", "retry")
+
+
+def test_a_handler_that_it_was_about_to_write_to_is_free_again(
+    run_worker: RunWorker, redis: Redis, tmp_path: Path
+) -> None:
+    handler, logger = Interruptible(tmp_path / "log"), logging.getLogger("cancels")
+    logger.addHandler(handler)
+    try:
+        with run_worker(concurrency=1, **OFTEN):
+            cancel(logs.perform_async())
+            only_dead(redis)
+            assert handler.lock
+            assert handler.lock.acquire(timeout=10)
+            handler.lock.release()
+            handler.close()
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_only_the_locks_that_the_thread_itself_holds_are_freed() -> None:
+    mine, another = logging.StreamHandler(), logging.StreamHandler()
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        another.acquire()
+        taken.set()
+        done.wait(30)
+        another.release()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(30)
+    locks = [lock for lock in (mine.lock, logging._lock) if lock]  # type: ignore[attr-defined]
+    for lock in (*locks, *locks):
+        lock.acquire()
+    free_logging()
+    assert [lock._is_owned() for lock in locks] == [False, False]
+    assert another.lock
+    assert not another.lock.acquire(blocking=False)
+    done.set()
+    thread.join()
 
 
 def test_a_retry_by_hand_is_another_run_which_goes_on(run_worker: RunWorker, redis: Redis) -> None:
@@ -257,6 +314,14 @@ def test_a_thread_is_interrupted_in_the_very_piece_of_work_that_is_meant() -> No
     assert thread.escaped is None
     assert thread.hit <= made
     assert thread.hit
+
+
+def test_who_was_asked_before_it_began_is_interrupted_when_asked_again() -> None:
+    brake = Brake()
+    assert not brake.pull(0, "this")
+    brake.job = "this"
+    assert brake.pull(0, "this")  # there is no thread of this number
+    assert brake.pulled_for("this")
 
 
 def test_who_is_interrupted_as_it_ends_its_work_waits_until_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
