@@ -56,7 +56,8 @@ class Sampler:
                 key = key_of(self._keys, step)
                 pipeline.setrange(key, ring.offset(now), pack(sample))
                 pipeline.expire(key, ring.ttl)
-            self._queues.record(pipeline, queues, now)
+            if queues is not None:
+                self._queues.record(pipeline, queues, now)
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception) and self._refusals.allows(str(answer)):
                     hint = "the charts of the dashboard miss this time"
@@ -68,8 +69,8 @@ def read_sample(client: Any, keys: Keys, now: float) -> Sample:
     return read_all(client, keys, now)[0]
 
 
-def read_all(client: Any, keys: Keys, now: float) -> tuple[Sample, dict[bytes, Reading]]:
-    """The same, and what was read of each queue, by its name."""
+def read_all(client: Any, keys: Keys, now: float) -> tuple[Sample, dict[bytes, Reading] | None]:
+    """The same, and what was read of each queue, by its name; None where Redis does not say which there are."""
     with client.pipeline(transaction=False) as pipeline:
         pipeline.mget(keys.stat_processed, keys.stat_failed)
         pipeline.zcard(keys.retry).zcard(keys.schedule).zcard(keys.dead)
@@ -101,7 +102,8 @@ def read_all(client: Any, keys: Keys, now: float) -> tuple[Sample, dict[bytes, R
         memory=number((memory or {}).get("used_memory")),
         memory_limit=number((memory or {}).get("maxmemory")),
     )
-    return sample, dict(readings(names, told[0:split:2], latencies, told[split]))
+    # An answer that is none is not an empty set: the history of all queues would go with it.
+    return sample, None if queues is None else dict(readings(names, told[0:split:2], latencies, told[split]))
 
 
 def _known(answer: Any) -> Any:

@@ -80,6 +80,10 @@ class QueueRecorder:
         if gone := known.keys() - queues.keys():
             pipeline.hdel(self._keys.queue_courses, *gone)
             pipeline.unlink(*(self._key(step, name) for step in RINGS for name in gone))
+        if deleted := known.keys() - readings.keys():
+            pipeline.hdel(
+                self._keys.queue_counts, *(kind + name for kind in (TAKEN, ENDED, FAILED) for name in deleted)
+            )
         for name, recent in queues.items():
             for step in steps:
                 pipeline.setrange(self._key(step, name), offset(step, now), pack(recent.course.sample))

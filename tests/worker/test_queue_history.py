@@ -176,6 +176,30 @@ def test_a_queue_that_is_gone_takes_its_history_with_it(redis: Redis, redis_url:
     assert not redis.exists("jobd:queue-courses", "jobd:history:10s:default", "jobd:history:5m:default")
 
 
+def test_a_queue_that_is_gone_takes_its_counts_with_it_and_no_others(redis: Redis, redis_url: str) -> None:
+    redis.sadd("queues", "a", "b")
+    redis.hset("jobd:queue-counts", mapping=dict.fromkeys(("t|a", "e|a", "f|a", "t|b", "e|b", "f|b"), 5))
+    now, mine = float(redis.time()[0]), sampler(redis_url)
+    tick(mine, now - 10)
+    redis.srem("queues", "a")
+    tick(mine, now)
+    assert set(redis.hgetall("jobd:queue-counts")) == {b"t|b", b"e|b", b"f|b"}
+
+
+def test_where_redis_does_not_say_which_queues_there_are_all_keep_their_history(redis: Redis, redis_url: str) -> None:
+    fill_queue(redis, 1)
+    jobd.configure(redis_url=redis_url)
+    now, mine = float(redis.time()[0]), sampler(redis_url)
+    tick(mine, now - 20)
+    redis.rename("queues", "kept")
+    redis.set("queues", "x")
+    tick(mine, now - 10)
+    assert redis.exists("jobd:queue-courses", "jobd:history:10s:default", "jobd:history:5m:default") == 3
+    redis.rename("kept", "queues")
+    tick(mine, now)
+    assert len(QueueSamples().read("default")) == 2
+
+
 def test_no_more_than_200_queues_are_recorded(redis: Redis, redis_url: str) -> None:
     redis.sadd("queues", *(f"q{nth}" for nth in range(250)))
     redis.lpush("queue:q249", *range(5))
