@@ -90,8 +90,8 @@ class RunningJob(msgspec.Struct, frozen=True, eq=False):
         return f"RunningJob(jid={self.jid!r}, name={self.name!r}, queue={self.queue!r}, args={self.args!r})"
 
 
-cancelled_jids = set[str]()
-"""Ids of the jobs that run in this process and are cancelled; the worker keeps it."""
+cancelled_jids = dict[str, None]()
+"""Ids of jobs of this process whose last run was cancelled, the latest 1,000; the worker keeps it."""
 _current: ContextVar[RunningJob] = ContextVar("jobd.current_job")
 
 

@@ -54,6 +54,9 @@ from jobd.worker.retry import (
 )
 from jobd.worker.suspects import Suspects
 
+_CANCELLED_KEPT = 1000
+"""How many cancelled jobs are known as such, for threads of theirs that go on after them."""
+
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
@@ -128,11 +131,14 @@ class Processor:
         Only for the heartbeat.
         """
         jid = jid_of(job.payload)
-        cancelled_jids.add(jid)
-        if self._brake.pull(self._thread.ident or 0, job):
-            return True
-        cancelled_jids.discard(jid)
-        return False
+        cancelled_jids[jid] = None
+        if not self._brake.pull(self._thread.ident or 0, job):
+            cancelled_jids.pop(jid, None)
+            return False
+        cancelled_jids[jid] = None  # again, as the beginning of the run may have dropped it
+        for old in list(cancelled_jids)[:-_CANCELLED_KEPT]:
+            cancelled_jids.pop(old, None)
+        return True
 
     def runs(self, job: Fetched) -> bool:
         """Whether it runs `job` now."""
@@ -205,7 +211,7 @@ class Processor:
             self._seat.end()
             self._now = None
         if self._brake.request is not None:
-            self._forget_cancel(fetched)
+            self._brake.forget()
         self._ran = seconds or monotonic() - started
         if outcome is not DONE:
             return self._settle(fetched, outcome, name, seconds, waited)
@@ -216,6 +222,8 @@ class Processor:
     def _run_job(self, fetched: Fetched, handler: registry.Handler, job: RunningJob) -> None:
         """Call the job, which may be interrupted here and nowhere else."""
         brake = self._brake
+        if cancelled_jids:
+            cancelled_jids.pop(job.jid, None)
         try:
             brake.job = fetched
             set_current(job)
@@ -227,10 +235,6 @@ class Processor:
                     brake.let_go()
                 finally:
                     free_logging()
-
-    def _forget_cancel(self, fetched: Fetched) -> None:
-        cancelled_jids.discard(jid_of(fetched.payload))
-        self._brake.forget()
 
     def _look_around(self, call: int) -> None:
         """Find out what is asked for once per fetch and not for each job."""

@@ -15,22 +15,26 @@ import pytest
 from redis import Redis
 
 import jobd
+from jobd.client.call import RunningJob, cancelled_jids
 from jobd.client.errors import NotControllable
 from jobd.client.processes import run_of
 from jobd.worker import brake as brake_module
+from jobd.worker import processor
 from jobd.worker.brake import Brake, free_logging
 from tests.client.test_processes import INFO_8, beat, running
 from tests.waiting import wait_until
 from tests.worker.conftest import Events, PushRaw, RunWorker
 
 OFTEN = {"heartbeat_interval": 0.02, "lease": 60}
-at_work, seen = threading.Event(), list[str]()
+at_work, seen, left = threading.Event(), list[str](), list[RunningJob]()
 
 
 @pytest.fixture(autouse=True)
 def nothing_seen() -> None:
     at_work.clear()
     seen.clear()
+    left.clear()
+    cancelled_jids.clear()
 
 
 def work_for_ever() -> None:
@@ -66,6 +70,13 @@ def yields() -> None:
         work_for_ever()
     except jobd.JobCancelled:
         seen.append(f"cancelled: {job.cancelled}")
+
+
+@jobd.job(name="cancels.leaves")
+def leaves() -> None:
+    left.append(jobd.current_job())
+    if len(left) == 1:
+        work_for_ever()
 
 
 @jobd.job(name="cancels.logs")
@@ -148,6 +159,21 @@ def test_one_that_is_never_kept_is_dropped_and_that_is_logged(
         wait_until(lambda: events.named("job.cancelled"), "it ended")
     assert "dead=False" in events.named("job.cancelled")[0]["reason"]
     assert not redis.exists("dead", "retry")
+
+
+def test_what_it_leaves_behind_knows_of_it_until_its_next_run(
+    run_worker: RunWorker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "_CANCELLED_KEPT", 3)
+    cancelled_jids.update(dict.fromkeys("abc"))
+    with run_worker(concurrency=1, **OFTEN):
+        cancel(leaves.perform_async())
+        only_dead(redis)
+        assert left[0].cancelled
+        assert list(cancelled_jids) == ["b", "c", left[0].jid]
+        next(iter(jobd.DeadSet())).retry()
+        wait_until(lambda: len(left) == 2, "its next run")
+        wait_until(lambda: not left[0].cancelled, "that is not cancelled")
 
 
 def test_a_handler_that_it_was_about_to_write_to_is_free_again(
