@@ -73,7 +73,7 @@ class Server:
         self._page, self._reporter = page, reporter
         self._nonce, self._master_pid = nonce, master_pid
         self._worker: WorkerProcess | None = None
-        self._quiet_from_birth = self._is_held = self._resume_asked = False
+        self._quiet_from_birth = self._is_held = self._quiet_asked = self._resume_asked = False
         self._code: int | None = None
         self._drain_code: int | None = None
         self._at_once = False
@@ -143,9 +143,12 @@ class Server:
     def take_signal(self, number: signal.Signals) -> None:
         """What a worker process does about each signal but those that stop it."""
         if number == signal.SIGTSTP:
-            self.quiet()
+            is_remote, self._quiet_asked = self._quiet_asked, False
+            # A local one takes away a CONT that has not arrived: the next would resume, whoever sent it.
+            self._resume_asked = self._resume_asked and is_remote
+            self.quiet(held=self._master_pid is None and not is_remote)
         elif number == signal.SIGCONT and self._resume_asked:
-            self._resume_asked = False
+            self._quiet_asked = self._resume_asked = False
             self._resume_if_free()
         elif number in (signal.SIGUSR1, signal.SIGHUP):
             log.reopen()
@@ -157,7 +160,8 @@ class Server:
 
     def _take_remote(self, name: str) -> None:
         """Hand a signal from Redis to the main thread. Called by the heartbeat."""
-        self._resume_asked = self._resume_asked or name == "RESUME"
+        if name in ("TSTP", "RESUME"):
+            self._quiet_asked, self._resume_asked = self._quiet_asked or name == "TSTP", name == "RESUME"
         os.kill(os.getpid(), _REMOTE[name])
 
     def _resume_if_free(self) -> None:

@@ -192,6 +192,10 @@ class TestWithoutProcesses:
         jobd.signal(signal.SIGTSTP)
         jobd.wait_for("process.quiet")
         assert jobd.status()["state"] == "quiet"
+        [identity] = jobd.identities
+        with jobd.redis() as client:
+            client.lpush(f"{identity}-signals", "RESUME")
+        assert "ctl resume" in jobd.wait_for("process.stays_quiet")["hint"]
         jobd.push("quick", 1)
         jobd.signal(signal.SIGTERM)
         assert jobd.wait() == exits.OK
