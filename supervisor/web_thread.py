@@ -34,6 +34,7 @@ class DashboardThread:
         self._file: tuple[str, int, int] | None = None
         self._thread: threading.Thread | None = None
         self._server: Any = None
+        self._client: Client | None = None
         self._begin_at = 0.0
         self._told_problem = ""
 
@@ -48,9 +49,12 @@ class DashboardThread:
             self._thread, self._begin_at = None, now + AGAIN
         if self._thread is None and now >= self._begin_at:
             self._begin_at = now + AGAIN
-            self._listen()
-            if self._listener is not None:
-                self._begin(now, self._listener)
+            try:
+                self._listen()
+                if self._listener is not None:
+                    self._begin(now, self._listener)
+            except Exception as error:
+                log.event("web.defect", level=log.ERROR, exc_info=error)
 
     def close(self) -> None:
         """End it; may come twice."""
@@ -83,16 +87,24 @@ class DashboardThread:
     def _begin(self, now: float, listener: socket.socket) -> None:
         from jobd.supervisor import web_server
 
-        config, self._begin_at = self._config, now
-        client = Client(config.redis_url, namespace=config.namespace, timestamps=config.timestamps)
+        config = self._config
+        self._client = client = self._client or Client(
+            config.redis_url, namespace=config.namespace, timestamps=config.timestamps
+        )
         self._server = web_server.server_of(
             web_server.application(self._settings.named(config.environment), client, os.environ),
             root_path=self._settings.root_path,
             ready=lambda: log.event("web.ready", address=self._address()),
         )
         # The one that is served is closed at the end, and the file of a socket is known by one that is open.
-        self._thread = threading.Thread(target=self._serve, args=(listener.dup(),), name="jobd-web", daemon=True)
-        self._thread.start()
+        served = listener.dup()
+        thread = threading.Thread(target=self._serve, args=(served,), name="jobd-web", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            served.close()
+            raise
+        self._thread, self._begin_at = thread, now
 
     def _serve(self, listener: socket.socket) -> None:
         with listener:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import psutil
 import pytest
 
 from jobd.client.errors import ConfigError, ConfigErrors, PortUnavailable
-from jobd.supervisor import exits, web_settings
+from jobd.supervisor import exits, web_settings, web_thread
 from jobd.supervisor.cli import main
 from jobd.supervisor.config import Config, load, show
 from jobd.supervisor.web_settings import WebSettings
+from jobd.supervisor.web_thread import DashboardThread
 from tests.supervisor.conftest import StartJobd
 from tests.supervisor.jobd_command import Jobd
 from tests.waiting import wait_until
@@ -94,6 +97,31 @@ def test_without_a_master_a_thread_of_the_process_serves_it(start_jobd: StartJob
     assert jobd.stop() == exits.OK
     assert jobd.count("web.not_listening") == 1
     assert (jobd.session, Path(address).exists()) == ([], False)
+
+
+@pytest.mark.parametrize("lacking", ["sockets", "threads"])
+def test_without_a_master_a_lack_of_means_stops_no_job_and_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lacking: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files") if lacking == "sockets" else RuntimeError("no thread")
+
+    dashboard = DashboardThread(Config(redis_url="redis://127.0.0.1:1"), WebSettings(bind=str(tmp_path / "web.sock")))
+    with monkeypatch.context() as short:
+        short.setattr(*((socket.socket, "dup") if lacking == "sockets" else (threading.Thread, "start")), fail)
+        dashboard.tick(100.0)
+        client, before = dashboard._client, sockets(os.getpid())
+        dashboard.tick(100.0 + web_thread.AGAIN - 1)
+        dashboard.tick(100.0 + web_thread.AGAIN)
+        assert sockets(os.getpid()) == before
+    try:
+        dashboard.tick(100.0 + 2 * web_thread.AGAIN)
+        wait_until(lambda: dashboard._server.started, "it to serve")
+        assert get(str(tmp_path / "web.sock")).status_code == 503  # it answers, that there is no Redis
+        assert dashboard._client is client
+    finally:
+        dashboard.close()
+    assert [record.getMessage().split()[0] for record in caplog.records].count("web.defect") == 2
 
 
 def test_a_reload_moves_it_and_a_port_that_is_taken_stops_no_job(start_jobd: StartJobd, tmp_path: Path) -> None:
