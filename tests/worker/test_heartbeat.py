@@ -322,3 +322,14 @@ def test_a_trend_has_one_sample_a_step_and_forgets_the_oldest() -> None:
     assert found is not None
     assert (len(found.rss), found.rss[-1]) == (60, 99)
     assert [read_trend(raw) for raw in (None, b"", b"{}", b"\xff", b'{"step": "x"}')] == [None] * 5
+
+
+@pytest.mark.parametrize("step", [0, -10, 1e308])
+def test_a_trend_of_no_step_that_can_be_is_none(step: float) -> None:
+    assert read_trend(json.dumps({"step": step, "rss": [1], "cpu": [1]}).encode()) is None
+
+
+@pytest.mark.parametrize("values", [[-1], [10**400], [1] * 1_001])
+def test_a_trend_of_values_that_nobody_measured_is_none(values: list[int]) -> None:
+    for rss, cpu in ((values, [1]), ([1], values)):
+        assert read_trend(json.dumps({"step": 10, "rss": rss, "cpu": cpu}).encode()) is None
