@@ -89,6 +89,19 @@ def test_what_failed_after_the_page_was_drawn_is_not_muted_with_the_rest(browser
     assert [(each["count"], each["mute"]["count"], each["muted"]) for each in causes(browser)] == [(5, 3, False)]
 
 
+def test_a_job_that_failed_again_after_the_page_was_drawn_is_muted_with_the_rest(
+    browser: Browser, redis: Redis
+) -> None:
+    put(redis, "retry", 3)
+    told = browser.data("/failures")
+    [raw, *_] = redis.zrange("retry", 0, 0)
+    redis.zrem("retry", raw)
+    redis.zadd("retry", {json.dumps({**json.loads(raw), "retried_at": time.time() + 30}): time.time() + 60})
+    form = {"action": "mute", "group": told["causes"][0]["id"], "until": repr(told["until"])}
+    assert browser.act("/failures", **form).json() == {"action": "mute"}
+    assert [(each["count"], each["mute"]["count"], each["muted"]) for each in causes(browser)] == [(3, 3, True)]
+
+
 def test_where_only_a_part_is_looked_at_a_new_failure_ends_it(
     browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

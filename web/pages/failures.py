@@ -279,7 +279,10 @@ def _said(waves: Waves) -> str:
 
 
 def _grouped(ctx: Context, action: str) -> list[Failure]:
-    """The jobs of the cause that is named by its id, without those that failed after it was shown."""
+    """The jobs of the cause that is named by its id, without those that failed after it was shown.
+
+    For a mute those count that first failed before: a job that was retried meanwhile is none more.
+    """
     [(failures, _, _)] = ctx.ask(_ask_failures(ctx))
     text = ctx.one("until")
     try:
@@ -289,7 +292,8 @@ def _grouped(ctx: Context, action: str) -> list[Failure]:
     wanted = ctx.one("group")
     for cause in group(failures):
         if cause.id == wanted:
-            kept = [each for each in cause.failures if (at := each.entered) is None or at <= until]
+            came = ((each, each.told.first if action == "mute" else each.entered) for each in cause.failures)
+            kept = [each for each, at in came if at is None or at <= until]
             kept = [each for each in kept if action != "kill" or each.place == "retries"]
             if kept:
                 return kept
