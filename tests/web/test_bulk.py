@@ -114,6 +114,19 @@ def test_another_process_stops_it(browser: Browser, redis: Redis, redis_url: str
     assert "‖ Stopped by hand." in browser.get(f"/bulk/{run}").text
 
 
+def test_who_may_enqueue_stops_what_enqueues_again(redis: Redis, client: Client, held: list[BulkResult]) -> None:
+    app = jobd.web.app(client, auth=lambda request: "ann", authorize=lambda user, asked: asked in ("view", "enqueue"))
+    browser, looker = Browser(app), Browser(jobd.web.app(client, authorize=lambda user, asked: asked == "view"))
+    fill_queue(redis, 1_000)
+    run = begin(browser, "/queues/default", action="copy")
+    wait_until(lambda: bool(held), "the first portion")
+    assert [each.data(f"/bulk/{run}")["may_stop"] for each in (browser, looker)] == [True, False]
+    assert looker.act(f"/bulk/{run}", action="stop").status_code == 403
+    assert browser.act(f"/bulk/{run}", action="stop").status_code == 200
+    held.clear()
+    assert finished(browser, run)["state"] == "stopped"
+
+
 def test_how_it_ended_is_in_the_record_of_who_did_what(browser: Browser, redis: Redis) -> None:
     fill_set(redis, "retry", 600)
     run = begin(browser, "/retries", action="kill", q="class:HardJob")

@@ -7,6 +7,7 @@ import re
 from jobd.client.processes import number
 from jobd.web import bulk
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
+from jobd.web.places import RIGHTS
 
 _ID = re.compile(r"[0-9a-f]{16}")
 
@@ -20,7 +21,7 @@ def show(ctx: Context) -> View:
     kind, queue = found["place"], found["queue"]
     back = ctx.queue_url(queue, q=found["q"]) if kind == "queue" else ctx.url(f"/{kind}", q=found["q"])
     going_on = found["state"] == "running"
-    data = {**found, "may_stop": found["action"] in ctx.allowed, "back": back if kind else ctx.url("/")}
+    data = {**found, "may_stop": _right(found["action"]) in ctx.allowed, "back": back if kind else ctx.url("/")}
     return View("bulk.html", {**data, "refresh": 2 if going_on else 0, "now": ctx.access.now()}, "Change of many jobs")
 
 
@@ -33,9 +34,13 @@ def change(ctx: Context) -> Done:
     action, moved = ctx.access.read(lambda redis: redis.hmget(key, "action", "moved"))
     if action is None:
         raise NotFound(f"there is no change {run}: what became of one is kept for a day")
-    ctx.require(action.decode("utf-8", "replace"))
+    ctx.require(_right(action.decode("utf-8", "replace")))
     bulk.stop(ctx.access, run, ctx.user.name)
     return Done("stop_bulk", ctx.url(f"/bulk/{run}"), {"moved": int(number(moved))})
+
+
+def _right(action: str) -> str:
+    return RIGHTS.get(action, action)
 
 
 def _run_in(ctx: Context) -> str:
