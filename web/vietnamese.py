@@ -587,6 +587,9 @@ VIETNAMESE = {
     "Interrupted after at least {count}: the process that carried it out has ended.": (
         "Bị gián đoạn sau ít nhất {count} mục: tiến trình thực hiện đã kết thúc."
     ),
+    "Done again, it copies those that were copied already as well.": (
+        "Nếu làm lại, những công việc đã được sao chép cũng bị sao chép thêm lần nữa."
+    ),
     "No job is lost or doubled; do it again for the rest.": (
         "Không công việc nào bị mất hay nhân đôi; hãy làm lại cho phần còn lại."
     ),

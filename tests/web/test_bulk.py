@@ -226,6 +226,20 @@ def test_a_kill_in_the_middle_loses_and_doubles_nothing_and_is_said(
     assert sorted(job["jid"] for job in queued(redis)) == sorted(f"j{i}" for i in range(2_000))
 
 
+@pytest.mark.parametrize(("action", "doubles"), [("copy", True), ("delete", False)])
+def test_of_an_interrupted_copy_is_said_that_it_doubles_when_done_again(
+    browser: Browser, redis: Redis, held: list[BulkResult], monkeypatch: pytest.MonkeyPatch, action: str, doubles: bool
+) -> None:
+    fill_queue(redis, 900)
+    run = begin(browser, "/queues/default", action=action)
+    wait_until(lambda: bool(held), "the first portion")
+    monkeypatch.setattr(defaults, "BULK_LEASE", 0.0)
+    wait_until(lambda: browser.data(f"/bulk/{run}")["state"] == "interrupted", "it is told")
+    text = Page.of(browser.get(f"/bulk/{run}").text).text
+    said = "Done again, it copies those that were copied already as well.", "No job is lost or doubled"
+    assert [each in text for each in said] == [doubles, not doubles]
+
+
 def test_a_lost_connection_is_said_with_what_was_done(
     browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
