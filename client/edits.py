@@ -17,7 +17,7 @@ from jobd.client.payload import Timestamps
 from jobd.client.queues import QueueEntry
 from jobd.client.sets import SetEntry
 
-_LEFT = INTERNAL - {"class", "args"}
+LEFT = INTERNAL - {"class", "args"}
 """What a job does not take over from the one that it was made of: its id, its times, its failures."""
 
 
@@ -53,7 +53,7 @@ def edited_job(
     Raises `InvalidArguments` or `InvalidPayload` naming what cannot travel, `MalformedPayload` without a queue.
     """
     call = read_item({"class": payload.get("class"), "args": list(args), "kwargs": dict(kwargs)}).fields
-    made = {name: value for name, value in payload.items() if name not in _LEFT} | dict(call) | {"jid": jid}
+    made = {name: value for name, value in payload.items() if name not in LEFT} | dict(call) | {"jid": jid}
     if isinstance(former := payload.get("jid"), str) and former:
         made["edited_from"] = former
     return moves.as_queued(made, now, timestamps)

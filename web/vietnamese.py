@@ -739,8 +739,8 @@ VIETNAMESE = {
     "It runs as a new job with an id of its own. Class, queue and options stay as they are; failures are forgotten.": (
         "Nó chạy thành công việc mới với mã riêng. Lớp, hàng đợi và tùy chọn giữ nguyên; các lần thất bại được bỏ qua."
     ),
-    "Its arguments hold secrets, which are hidden here, so it is not edited.": (
-        "Các đối số có phần bí mật đã bị che ở đây nên không sửa được."
+    "It holds secrets, which are hidden here, so it is not edited.": (
+        "Nó có phần bí mật đã bị che ở đây nên không sửa được."
     ),
     "The job is gone: it has run, or somebody has changed or moved it. Nothing was pushed.": (
         "Công việc không còn nữa: nó đã chạy, hoặc ai đó đã sửa hay chuyển nó. Chưa đẩy gì cả."

@@ -134,6 +134,7 @@ WRAPPER = "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"
         ({"args": [{"password": "hunter2"}]}, "secret"),
         ({"args": ["redis://:hunter2@host/0"]}, "secret"),
         ({"kwargs": {"token": "hunter2"}}, "secret"),
+        ({"cattr": {"api_token": "hunter2"}}, "secret"),
         ({"args": ["x" * 300_000]}, "large"),
         ({"class": WRAPPER, "args": [{"job_class": "A", "arguments": []}]}, "rails"),
         ({"args": "none"}, "damaged"),

@@ -1,6 +1,6 @@
 """One job with other arguments: the form, and the push of what it makes as a job of its own.
 
-A job whose arguments hold a secret is not edited: it would go along unseen with whatever address is typed beside it.
+A job that holds a secret is not edited: it would go along unseen with whatever address is typed beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REFUSALS = {
     "damaged": "It is no job, so it cannot be edited.",
     "large": "It is larger than 256 kB, so it is not edited here.",
     "rails": "Rails has encoded its arguments, so they are not edited here.",
-    "secret": "Its arguments hold secrets, which are hidden here, so it is not edited.",
+    "secret": "It holds secrets, which are hidden here, so it is not edited.",
 }
 
 
@@ -44,7 +44,8 @@ def refusal(entry: JobEntry, masker: Masker) -> str:
         return REFUSALS["large"]
     if wire.is_active_job(entry.payload):
         return REFUSALS["rails"]
-    known = [entry.args, entry.kwargs]
+    # All that goes along into the new job, not the arguments alone.
+    known = {name: value for name, value in entry.payload.items() if name not in edits.LEFT} | {"kwargs": entry.kwargs}
     return "" if masker.value(known) == known else REFUSALS["secret"]
 
 
