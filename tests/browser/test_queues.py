@@ -63,6 +63,29 @@ def test_several_are_paused_and_resumed(dashboard: Dashboard, page: Page) -> Non
         assert {Queue(name, dashboard.client).paused for name in NAMES} == {action == "pause"}
 
 
+def test_enter_on_a_ticked_row_pauses_the_ticked_queues_alone(dashboard: Dashboard, page: Page) -> None:
+    go_until(page, "/queues", "team:slow")
+    # Only where jobd's own keys are off does the browser get this one.
+    page.evaluate("() => { document.documentElement.dataset.keys = 'off'; }")
+    tick(page, "team:slow")
+    with page.expect_navigation():
+        row_of(page, "team:slow").get_by_role("checkbox").press("Enter")
+    expect(told(page)).to_contain_text("Paused: 1.")
+    assert [name for name in NAMES if Queue(name, dashboard.client).paused] == ["team:slow"]
+
+
+@pytest.mark.parametrize(("form", "query"), [(0, ""), (0, "?q=class:HardJob"), (1, "?q=class:HardJob")])
+def test_enter_in_the_field_for_the_other_queue_presses_no_button(page: Page, form: int, query: str) -> None:
+    page.goto(f"/queues/team:fast{query}")
+    tick(page, "j2")
+    page.evaluate("() => document.addEventListener('submit', () => { document.title = 'sent'; })")
+    field = page.locator("input[name=to]").nth(form)
+    field.fill("team:other")
+    field.press("Enter")
+    expect(page).not_to_have_title("sent")
+    assert page.locator("input[name=to]").nth(form).input_value() == "team:other"
+
+
 def test_ticked_jobs_are_moved_to_the_front_and_to_another_queue_and_enqueued_again(
     dashboard: Dashboard, page: Page
 ) -> None:
