@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 import jobd.web
 from jobd.client.push import Client
+from tests.waiting import wait_until
 from tests.web.browser import Browser
 
 
@@ -23,6 +25,13 @@ def searches_have_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobd.web.pages.jobs.FIND_SECONDS", 30.0)
     monkeypatch.setattr("jobd.web.pages.many.COUNT_SECONDS", 30.0)
     monkeypatch.setattr("jobd.web.context.LOOK_SECONDS", 30.0)
+
+
+@pytest.fixture(autouse=True)
+def no_change_goes_on_in_the_next_test() -> Iterator[None]:
+    """What a test had begun with many jobs would reach the jobs of the next one."""
+    yield
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("bulk-")], "changes to end")
 
 
 @pytest.fixture

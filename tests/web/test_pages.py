@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from redis import Redis
@@ -329,10 +330,15 @@ def test_a_page_costs_two_round_trips_whatever_is_in_redis(
 def test_mounted_below_a_path_every_link_and_form_leads_to_a_page_of_it(redis: Redis, client: Client) -> None:
     fill(redis, client)
     site = Starlette(routes=[Mount("/a/b", jobd.web.app(client, read_only=False))])
-    browser, seen, todo = Browser(site), set[str](), ["/a/b/"]
+    browser, seen, todo, alike = Browser(site), set[str](), ["/a/b/"], Counter[object]()
     while todo:
         path = todo.pop()
         seen.add(path)
+        # Of addresses that differ in values alone a few are followed: each choice of columns and order has one.
+        place = urlsplit(path)
+        alike[kind := (place.path, *sorted(parse_qs(place.query)))] += 1
+        if alike[kind] > 3:
+            continue
         answer = browser.get(path)
         assert answer.status_code in (200, 303), (path, answer.text)
         page = Page.of(answer.text)
