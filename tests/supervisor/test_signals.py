@@ -89,6 +89,7 @@ class TestMasterIsQuietAfterTSTP:
         pair.signal(signal.SIGTSTP)
         pair.signal(signal.SIGTTOU)
         assert pair.wait_for("master.state")["state"] == "quiet"
+        pair.wait_for("process.quiet", count=2)
         assert (pair.count("master.quiet"), pair.count("process.quiet")) == (1, 2)
         assert pair.status()["processes"] == {"wanted": 2, "ready": 2}
 
