@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route, compile_path
 
-from jobd.client.errors import ConfigError, JobdError, RedisRefused, RedisUnavailable
+from jobd.client.errors import ConfigError, JobdError, RedisUnavailable
 from jobd.client.push import Client
-from jobd.web import assets, audit, csrf, finder, settings
+from jobd.web import answers, assets, audit, csrf, finder, sent, settings
 from jobd.web import auth as who
 from jobd.web.auth import Authenticator, Authorize, User
 from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, MustSearch, NotFound, Shared, View
@@ -55,18 +53,14 @@ from jobd.web.threads import RETRY_AFTER, Overloaded
 
 logger = logging.getLogger("jobd")
 
-MOST_BYTES = 1_000_000
-"""Of what is sent with a change."""
 _STILL = ("q", *many.FORM, "after", "offset", "cursor", "sample")
 """Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
 _TYPED = "/edit"
 """A page in which somebody types."""
 _FILTERED = "/busy"
 """A page whose fields leave out rows, and have nothing searched."""
-_MOST_PARAMETERS = 100
 _MOST_KEPT_BYTES = 300_000
 """Of the answer of a page whose last view is kept: there are a few dozen, and each may be asked for by anybody."""
-_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _MOST_PAGE = 4_000
 """Characters of the path and query of a page that is kept up to date."""
 
@@ -153,15 +147,9 @@ def app(
 
 
 def _application(site: Site) -> Starlette:
-    made = Starlette(False, list(site.routes()), [Middleware(SecurityHeaders)], {405: _not_taken})
+    made = Starlette(False, list(site.routes()), [Middleware(SecurityHeaders)], {405: answers.not_taken})
     made.state.live, made.state.downloads = site.live, site.downloads
     return made
-
-
-async def _not_taken(request: Request, error: Exception) -> Response:
-    response = _refusal(request, f"this address takes no {request.method}", 405)
-    response.headers.update(getattr(error, "headers", None) or {})
-    return response
 
 
 def _is_unguarded(given: Sequence[Authenticator], authorize: Authorize | None) -> bool:
@@ -243,7 +231,7 @@ class Site:
 
     async def _enter(self, request: Request) -> User | None:
         host = request.headers.get("host", "")
-        if self._hosts and _host_name(host) not in self._hosts:
+        if self._hosts and sent.host_name(host) not in self._hosts:
             raise Forbidden(f"Host is {host!r}, under which this dashboard does not answer")
         user = await who.identify(request, self._authenticators) if self._authenticators else User("")
         if user is not None:
@@ -256,13 +244,13 @@ class Site:
 
     def _challenge(self, request: Request) -> Response:
         challenges = [text for each in self._authenticators if (text := getattr(each, "challenge", None))]
-        response = _refusal(request, "log in", 401)
+        response = answers.refusal(request, "log in", 401)
         for text in challenges:
             response.headers.append("www-authenticate", text)
         return response
 
     async def _context(self, request: Request, user: User) -> Context:
-        _query(_raw_query(request))
+        sent.query_of(sent.raw_query(request))
         ctx = _nobody(self._shared, request)
         ctx.user, ctx.allowed = user, await who.allowed(user.name, self._authorize, self._read_only)
         return ctx
@@ -272,7 +260,7 @@ class Site:
         threads = self._shared.threads
         if request.method == "POST" and endpoint.change:
             change = endpoint.change
-            ctx.fields, ctx.changes = await _fields(request, endpoint.api), True
+            ctx.fields, ctx.changes = await sent.fields_of(request, endpoint.api), True
             path = request.url.path.removeprefix(ctx.base).removeprefix("/api/v1")
             return await self._shared.changing.run(lambda: self._carried_out(change, ctx, path))
         assert endpoint.show
@@ -313,7 +301,7 @@ class Site:
         self._shared.check()  # with the patience of a page, before anything is begun
         result = self._change(change, ctx, path)
         if isinstance(result, Done):
-            return _done(result, not ctx.for_people)
+            return answers.result(result, not ctx.for_people)
         if ctx.for_people:
             ctx.read_totals()
         return _response(result, ctx)
@@ -334,14 +322,14 @@ class Site:
         return self._judged(request, ctx, error)
 
     def _judged(self, request: Request, ctx: Context, error: Exception) -> Response:
-        status, title, text = _judge(error, ctx)
+        status, title, text = answers.judge(error, ctx)
         if status == 500:
             logger.error("web.failed %s", request.url.path, exc_info=error)
-        for_programs = _is_for_programs(request)
+        for_programs = answers.is_for_programs(request)
         if isinstance(error, RedisUnavailable) and "view" in ctx.allowed and request.method != "POST":
             response = self._stale(request, ctx, text, for_programs=for_programs)
         elif for_programs:
-            response = _json({"error": text}, status)
+            response = answers.as_json({"error": text}, status)
         else:
             # When Redis answers again, the page comes by itself.
             stream = _stream_of(View("", {}, ""), ctx) if status == 503 and ctx.allowed else ""
@@ -359,7 +347,7 @@ class Site:
         title = next((name for path, name, *_ in MENU if path == own_path), "No answer")
         if for_programs:
             last = kept.view.data if kept else None
-            return _json({"error": problem, "last": last, "read_at": ctx.stale_since}, 503)
+            return answers.as_json({"error": problem, "last": last, "read_at": ctx.stale_since}, 503)
         view = kept.view if kept else View("error.html", {"text": ctx.t("This page was not read before.")}, title)
         # When Redis answers again, the page comes by itself.
         return HTMLResponse(page(view, ctx, stream=_stream_of(view, ctx), problem=problem), 503)
@@ -369,16 +357,16 @@ class Site:
         wanted = ctx.query.get("page", "")
         if len(wanted) > _MOST_PAGE or (wanted and _find_page(wanted) is None):
             raise BadRequest("page is no page of this site")
-        if _is_still(wanted, _query(wanted.partition("?")[2])):
+        if _is_still(wanted, sent.query_of(wanted.partition("?")[2])):
             raise BadRequest(f"page has one of {', '.join(_STILL)}: such a page is not kept up to date")
         look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base), ctx.query.get("seen", "")[:32]
-        since = _since(ctx.query)
+        since = sent.since_of(ctx.query)
         if "once" in ctx.query:
             picture = await self.live.picture(look, since=since)
             tag = f'"{picture.tag()}"'
             if request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"etag": tag})
-            response = _json(picture.document(seen))
+            response = answers.as_json(picture.document(seen))
             response.headers["etag"] = tag
             return response
         if "wsgi_environ" in request.scope or not self._streams:
@@ -410,7 +398,7 @@ class Site:
             allowed=look.allowed,
             base=look.base,
             path={},
-            query=_query(query),
+            query=sent.query_of(query),
             language=look.language,
             page=look.page,
         )
@@ -433,7 +421,7 @@ class Site:
         except RedisUnavailable:
             raise
         except Exception as error:
-            _, title, text = _judge(error, ctx)
+            _, title, text = answers.judge(error, ctx)
             if not isinstance(error, JobdError | BadRequest | Forbidden | NotFound):
                 logger.error("web.failed %s", ctx.page.partition("?")[0], exc_info=error)
             return part(View("error.html", {"text": text}, title), ctx)
@@ -447,36 +435,7 @@ class Site:
         return Response("ok\n", media_type="text/plain")
 
     async def _openapi(self, request: Request, ctx: Context) -> Response:
-        return _json(openapi(ctx.base, writes=not self._read_only))
-
-
-def _judge(error: Exception, ctx: Context) -> tuple[int, str, str]:
-    """Status, title and text of the answer to an error."""
-    if isinstance(error, Forbidden):
-        known = str(error) in who.ACTIONS
-        return 403, "Not allowed", ctx.t("You may not do this: {action}.", action=error) if known else str(error)
-    if isinstance(error, NotFound):
-        return 404, "Not found", str(error)
-    if isinstance(error, BadRequest):
-        return 400, "Bad request", str(error)
-    if isinstance(error, RedisUnavailable | RedisRefused):
-        return 503, "Redis does not answer", ctx.masker.text(str(error))
-    if isinstance(error, Overloaded):
-        return error.status, "Too much at once", str(error)
-    if isinstance(error, JobdError):
-        return 409, "Error", ctx.masker.text(str(error))
-    return 500, "Something broke", "see the log of this process for web.failed"
-
-
-def _is_for_programs(request: Request) -> bool:
-    return "/api/v1/" in request.url.path or request.url.path.endswith(("/stats", "/stats/queues", "/live"))
-
-
-def _refusal(request: Request, text: str, status: int) -> Response:
-    """What is answered before it is known what is shown to whom."""
-    if _is_for_programs(request):
-        return _json({"error": text}, status)
-    return Response(f"{text}\n", status, media_type="text/plain")
+        return answers.as_json(openapi(ctx.base, writes=not self._read_only))
 
 
 def _kept_as(request: Request, ctx: Context) -> Hashable:
@@ -494,21 +453,13 @@ def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:
 def _response(view: View, ctx: Context) -> Response:
     if ctx.for_people:
         return HTMLResponse(page(view, ctx, stream=_stream_of(view, ctx)), view.status)
-    return _json(view.data, view.status)
-
-
-def _host_name(host: str) -> str:
-    """The header Host without its port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    return answers.as_json(view.data, view.status)
 
 
 def _nobody(shared: Shared, request: Request) -> Context:
     """A request of somebody who may do nothing."""
     try:
-        query = _query(_raw_query(request))
+        query = sent.query_of(sent.raw_query(request))
     except BadRequest:
         query = {}
     chosen = request.cookies.get(settings.cookie_of("language"))
@@ -527,19 +478,6 @@ def _nobody(shared: Shared, request: Request) -> Context:
         page=address + (f"?{urlencode(kept, errors='surrogateescape')}" if kept else ""),
         wishes=settings.wishes(request),
     )
-
-
-def _raw_query(request: Request) -> str:
-    found: bytes = request.scope.get("query_string", b"")
-    return found.decode("ascii", "replace")
-
-
-def _query(raw: str) -> dict[str, str]:
-    """The parameters of an address. Raises `BadRequest`."""
-    try:
-        return dict(parse_qsl(raw, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_PARAMETERS))
-    except ValueError:
-        raise BadRequest(f"the address has more than {_MOST_PARAMETERS} parameters") from None
 
 
 _MATCHED = tuple((*compile_path(path), show) for path, show, _ in (*PAGES, *BESIDES))
@@ -561,80 +499,10 @@ def _is_still(page: str, query: Mapping[str, str]) -> bool:
     return path == _TYPED or any(query.get(name) for name in names)
 
 
-def _since(query: Mapping[str, str]) -> float:
-    """When the content that a page shows had been read, in epoch seconds; now at most. Raises `BadRequest`."""
-    given = query.get("since", "") or "0"
-    if not _MOMENT.fullmatch(given):
-        raise BadRequest(f"since is {given[:50]!r}; give epoch seconds, such as 1790000000.5")
-    return min(float(given), time.time())
-
-
 def _stream_of(view: View, ctx: Context) -> str:
     """The address that keeps a page up to date; that of the figures at its head alone for one that stays as it is."""
     still = ctx.changes or ctx.may_search or view.status != 200 or _is_still(ctx.page, ctx.query)
     return ctx.url("/live", page="" if still or len(ctx.page) > _MOST_PAGE else ctx.page)
-
-
-async def _fields(request: Request, api: bool) -> dict[str, list[str]]:
-    """What was sent: a form, or for programs one JSON object. Raises `BadRequest`."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise BadRequest(f"the request has more than {MOST_BYTES:,} bytes")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    wanted = "application/json" if api else "application/x-www-form-urlencoded"
-    if kind != wanted:
-        raise BadRequest(f"Content-Type is {kind[:50]!r}; send {wanted}")
-    return _of_json(body) if api else _of_form(body)
-
-
-def _of_form(body: bytes) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="surrogateescape", max_num_fields=500)
-    except ValueError:
-        raise BadRequest("the form cannot be read, or has more than 500 fields") from None
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
-
-
-def _of_json(body: bytes) -> dict[str, list[str]]:
-    try:
-        sent = json.loads(body)
-    except (ValueError, RecursionError):
-        sent = None
-    if not isinstance(sent, dict):
-        raise BadRequest('send one JSON object, such as {"action": "retry", "key": ["…"]}')
-    found = {
-        name: [str(each) for each in (value if isinstance(value, list) else [value])] for name, value in sent.items()
-    }
-    for text in (each for name, values in found.items() for each in (name, *values)):
-        try:
-            text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            raise BadRequest("the request holds half of a surrogate pair, such as \\ud800, which is no text") from None
-    return found
-
-
-def _done(done: Done, api: bool) -> Response:
-    told = {name: count for name, count in done.counts.items() if count or name == "moved"}
-    if done.started:
-        document = {"action": done.action, "bulk": done.started, **told}
-        return _json(document, 202) if api else RedirectResponse(done.back, 303)
-    if api:
-        return _json({"action": done.action, **told, **({"jid": done.jid} if done.jid else {})})
-    mark = "&" if "?" in done.back else "?"
-    counts = "".join(f"&{name}={count}" for name, count in told.items())
-    pushed = f"&pushed={quote(done.jid)}" if done.jid else ""
-    return RedirectResponse(f"{done.back}{mark}did={done.action}{counts}{pushed}", 303)
-
-
-def _json(data: Any, status: int = 200) -> Response:
-    # With all but ASCII escaped: a name may hold what is no text in UTF-8.
-    text = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Response(text, status, media_type="application/json")
 
 
 async def _static(request: Request) -> Response:
