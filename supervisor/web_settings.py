@@ -22,7 +22,8 @@ BIND = "127.0.0.1:7433"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 """Names under which it answers without authentication: a page elsewhere can give this machine any other one."""
 READ_ONLY = "JOBD_WEB_READ_ONLY"
-_NEEDED = ("starlette", "jinja2", "uvicorn")
+NEEDED = ("starlette", "jinja2", "uvicorn")
+"""Packages without which it cannot be served."""
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
@@ -110,7 +111,7 @@ def refuse_unsafe(settings: WebSettings | None, variables: Mapping[str, str], pl
             f"{place} {settings.bind}: whoever reaches it could look at all jobs and delete them; "
             "set JOBD_WEB_USER and JOBD_WEB_PASSWORD, or JOBD_WEB_TOKEN, or bind to 127.0.0.1"
         )
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ConfigError(
             f"{place} {settings.bind}: the dashboard needs the extra `web`: pip install '.[web]' in the checkout "
             f"(not found: {', '.join(missing)})"
