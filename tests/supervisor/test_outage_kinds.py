@@ -91,8 +91,9 @@ class Site:
         self._seen = 0
 
     def new_events(self) -> list[dict[str, Any]]:
-        """What was logged about Redis since the last call."""
-        events = [event for event in self.jobd.events() if event["event"].startswith(("redis.", "owner."))]
+        """What was logged about outages of Redis since the last call."""
+        told = [event for event in self.jobd.events() if event["event"].startswith(("redis.", "owner."))]
+        events = [event for event in told if event["event"] != "redis.slow"]  # under load any Redis may be
         new, self._seen = events[self._seen :], len(events)
         return new
 
