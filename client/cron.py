@@ -273,8 +273,10 @@ def message_of(entry: CronEntry) -> dict[str, Any]:
     handler = registry.lookup(entry.job)
     message: dict[str, Any] = {"queue": defaults.QUEUE}
     if handler is None:
-        # What Ruby knows of its class is in the message that it has written.
-        message |= _message(entry.stored) or {}
+        # What Ruby knows of its class is in the message that it has written; of another class it says nothing.
+        stored = _message(entry.stored) or {}
+        if entry.stored.get("klass", entry.job) == entry.job:
+            message |= stored
         message.pop("kwargs", None)
     else:
         message = {"retry": True, **message, **settings.current().default_options, **handler.options}

@@ -93,7 +93,7 @@ class CronSet:
         One that stands in the code or in a configuration is set back when a worker process starts.
         """
         if entry.stored:
-            checked = cron.read(entry.name, _as_written(entry))
+            checked = cron.read(entry.name, as_written(entry))
             entry = replace(checked, source=entry.source, stored=entry.stored)
         self._send(saving(self._keys, entry, self._now()))
         found = self.find(entry.name)
@@ -239,7 +239,8 @@ def last_tick(entry: CronEntry, now: float) -> str:
     return cron.tick_name(ticks[0] if ticks else now)
 
 
-def _as_written(entry: CronEntry) -> dict[str, Any]:
+def as_written(entry: CronEntry) -> dict[str, Any]:
+    """An entry as people write it, without its name."""
     keys = ("cron", "args", "kwargs", "queue", "description", "status", "overlap", "catch_up", "date_as_argument")
     ruby = ("active_job", "symbolize_args", "queue_name_prefix", "queue_name_delimiter")
     return {"class": entry.job, **{key: getattr(entry, key) for key in (*keys, *ruby)}}

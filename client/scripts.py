@@ -689,6 +689,23 @@ def cron_save(
     return Call(load("cron_save"), own, arguments, bool)
 
 
+def cron_edit(
+    keys: Keys,
+    name: str,
+    last_tick: str,
+    now: float,
+    status: str,
+    cron: str,
+    fields: Mapping[str, str],
+    expected: Mapping[str, str],
+) -> Call[bool]:
+    """The same, if the entry has the fields `expected`; without any, if there is none. False: somebody was faster."""
+    arguments = [str(len(expected)), *(value for pair in expected.items() for value in pair)]
+    arguments += [last_tick, repr(now), status, cron, *(value for pair in fields.items() for value in pair)]
+    own = [keys.cron_jobs, keys.cron_entry(name), keys.cron_enqueued(name)]
+    return Call(load("cron_edit"), own, [raw_bytes(each) for each in arguments], bool)
+
+
 def cron_change(keys: Keys, name: str, last_tick: str, now: float, fields: Mapping[str, str]) -> Call[bool]:
     """Set fields of an entry. False: there is none. With a `last_tick` its ticks begin anew."""
     arguments = [last_tick, repr(now), *(value for pair in fields.items() for value in pair)]

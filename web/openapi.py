@@ -75,6 +75,10 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
     "/failures": ("failed jobs by their cause", {"offset": "`next` of the page before"}),
     "/cron": ("entries of the cron", {"q": "part of a name", "offset": "`next` of the page before"}),
     "/cron/{name}": ("one entry of the cron", {"name": "the entry, where its name is no word"}),
+    "/cron-edit": (
+        "what an entry of the cron holds, to be changed, its `revision`, and what is suggested",
+        {"name": "the entry; without it that of a new one"},
+    ),
     "/metrics": (
         "figures of each class",
         {
@@ -125,6 +129,23 @@ _CAUSE: dict[str, Any] = {
 _AT = {"at": {"type": "string", "description": "for reschedule: epoch seconds, ISO 8601, or 10m from now"}}
 _CRON = ["enable", "disable", "skip", "unskip", "run", "delete"]
 _TICK = {"tick": {"type": "string", "description": "for skip: the next run, in epoch seconds; refused if it is not"}}
+_TYPED: dict[str, Any] = {
+    "cron": {"type": "string", "description": "the expression, as in the code"},
+    "timezone": {"type": "string", "description": "name of the tz database [UTC]"},
+    "class": {"type": "string", "description": "name of the job"},
+    "args": {"type": "string", "description": "the arguments, a JSON array as text [none]"},
+    "kwargs": {"type": "string", "description": "the keyword arguments, a JSON object as text [none]"},
+    "queue": {"type": "string", "description": "the queue [default]"},
+    "description": _TEXT,
+    "overlap": {"enum": ["allow", "skip"]},
+    "catch_up": {"enum": ["skip", "once", "all"]},
+    "date_as_argument": {"enum": ["yes", "no"]},
+    "check": {"enum": ["yes"], "description": "answers what it would do, in `preview`, and saves nothing"},
+}
+_REVISION: dict[str, Any] = {
+    "revision": {"type": "string", "description": "for edit: that of GET; refused with 409 if it is another by now"},
+    "known": {"enum": ["yes"], "description": "for edit, of one of the code or a configuration: it is set back"},
+}
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/queues": (["pause", "resume"], {"key": {**_KEYS, "description": "`key` of each queue that is meant"}}),
     "/queues/{name}": (
@@ -159,14 +180,17 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/busy/{identity}": (["stacks"], {}),
     "/failures": (["retry", "waves", "kill", "delete", "mute", "unmute"], _CAUSE),
     "/cron": (
-        [*_CRON, "enable_all", "disable_all"],
+        ["create", "edit", *_CRON, "enable_all", "disable_all"],
         {
             "name": _TEXT,
+            **_TYPED,
+            **_REVISION,
+            "status": {"enum": ["enabled", "disabled"], "description": "for create [enabled]"},
             **_TICK,
             "confirmed": {"enum": ["yes"], "description": "of delete and all; without it the answer is 409"},
         },
     ),
-    "/cron/{name}": (_CRON, {**_TICK, "confirmed": _TEXT}),
+    "/cron/{name}": (["edit", *_CRON], {**_TYPED, **_REVISION, **_TICK, "confirmed": _TEXT}),
 }
 
 

@@ -90,6 +90,8 @@ MESSAGES = {
     "unmute": "The cause is not muted any more.",
     "waves": "Put into waves: {moved}.",
     "delete_entry": "The entry is deleted.",
+    "create_entry": "The entry is made.",
+    "edit_entry": "The entry is saved.",
     "enable_all": "Entries enabled: {moved}.",
     "disable_all": "Entries disabled: {moved}.",
     "edit": "Pushed as a new job:",

@@ -83,9 +83,14 @@ def _of_json(body: bytes) -> dict[str, list[str]]:
         sent = None
     if not isinstance(sent, dict):
         raise BadRequest('send one JSON object, such as {"action": "retry", "key": ["…"]}')
-    found = {
-        name: [str(each) for each in (value if isinstance(value, list) else [value])] for name, value in sent.items()
-    }
+    found: dict[str, list[str]] = {}
+    for name, value in sent.items():
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(each, list | dict) for each in values):
+            raise BadRequest(f"{name[:50]} holds an array or an object within; send JSON of your own as text")
+        found[name] = [str(each) for each in values]
     for text in (each for name, values in found.items() for each in (name, *values)):
         try:
             text.encode("utf-8", "surrogateescape")

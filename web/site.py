@@ -32,6 +32,7 @@ from jobd.web.pages import (
     bulk,
     busy,
     cron,
+    cron_edit,
     edit,
     export,
     failures,
@@ -55,8 +56,8 @@ logger = logging.getLogger("jobd")
 
 _STILL = ("q", *many.FORM, "after", "offset", "cursor", "sample")
 """Parameters of a page that is searched or deep in a list: it stays as it is until it is asked for again."""
-_TYPED = "/edit"
-"""A page in which somebody types."""
+_TYPED = ("/edit", "/cron-edit")
+"""Pages in which somebody types."""
 _FILTERED = "/busy"
 """A page whose fields leave out rows, and have nothing searched."""
 _MOST_KEPT_BYTES = 300_000
@@ -83,8 +84,8 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/busy", busy.busy, busy.change),
     ("/busy/{identity:path}", stacks.show, stacks.change),
     ("/failures", failures.show, failures.change),
-    ("/cron", cron.show, cron.change),
-    ("/cron/{name:path}", cron.show_entry, cron.change),
+    ("/cron", cron.show, cron_edit.change),
+    ("/cron/{name:path}", cron.show_entry, cron_edit.change),
     ("/metrics", metrics.show, None),
     ("/metrics/{name:path}", metrics.show_class, None),
     ("/redis", redis.show, None),
@@ -95,8 +96,9 @@ BESIDES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/export", export.show, None),
     ("/bulk/{id}", bulk.show, bulk.change),
     ("/edit", edit.show, edit.change),
+    ("/cron-edit", cron_edit.show, None),
 )
-"""To what pages lead, at the same two addresses: a file, how far a change is, and the form of one job."""
+"""To what pages lead, at the same two addresses: a file, how far a change is, forms of a job and of a cron entry."""
 FOR_PROGRAMS: tuple[tuple[str, Show], ...] = (
     ("/stats", overview.stats),
     ("/stats/queues", overview.stats_queues),
@@ -496,7 +498,7 @@ def _is_still(page: str, query: Mapping[str, str]) -> bool:
     """Whether a page with these parameters stays as it is."""
     path = page.partition("?")[0]
     names = set(_STILL) - (set(many.FORM) if path == _FILTERED else set())
-    return path == _TYPED or any(query.get(name) for name in names)
+    return path in _TYPED or any(query.get(name) for name in names)
 
 
 def _stream_of(view: View, ctx: Context) -> str:

@@ -823,4 +823,64 @@ VIETNAMESE = {
     "The line shows what was taken in each six minutes of the last hour, the shade what came.": (
         "Đường là số đã lấy ra trong mỗi sáu phút của giờ vừa qua, phần tô là số đi vào."
     ),
+    "Check": "Kiểm tra",
+    "Description": "Mô tả",
+    "Edit": "Sửa",
+    "Edit {name}": "Sửa {name}",
+    "Empty: UTC": "Để trống: UTC",
+    "I know that this is set back": "Tôi biết rằng thay đổi này sẽ bị đặt lại",
+    "Make the entry": "Tạo mục lịch",
+    "Minute, hour, day, month, weekday: 0 8 * * mon-fri; or @daily, @every 90s": (
+        "Phút, giờ, ngày, tháng, thứ: 0 8 * * mon-fri; hoặc @daily, @every 90s"
+    ),
+    "New cron entry": "Mục lịch mới",
+    "New entry": "Mục mới",
+    "Nothing is different from what is saved.": "Không có gì khác với bản đã lưu.",
+    "Now": "Hiện nay",
+    "Save the entry": "Lưu mục lịch",
+    "Schedule": "Lịch",
+    "The entry is made.": "Đã tạo mục lịch.",
+    "The entry is saved.": "Đã lưu mục lịch.",
+    "The time of the tick as a further argument": "Thêm thời điểm chạy làm tham số cuối",
+    "Then": "Sau đó",
+    "What changes": "Thay đổi",
+    "no": "không",
+    "yes": "có",
+    "“Check” says when it runs, and what is odd about it. Nothing is saved by that.": (
+        "“Kiểm tra” cho biết khi nào mục này chạy và có gì lạ. Việc đó không lưu gì cả."
+    ),
+    "It holds secrets, which are hidden here, so it stays as it is.": (
+        "Phần này chứa bí mật, được ẩn ở đây, nên giữ nguyên như cũ."
+    ),
+    "sidekiq-cron made the entry: this is changed there.": "sidekiq-cron đã tạo mục này: hãy sửa phần này ở đó.",
+    "It stands in the code: each process that starts with it, also after a crash, sets it back.": (
+        "Mục này nằm trong mã: mỗi tiến trình worker có nó khi khởi động, kể cả sau sự cố, sẽ đặt lại mục này."
+    ),
+    "It stands in a configuration: each process that starts with it, also after a crash, sets it back.": (
+        "Mục này nằm trong cấu hình: mỗi tiến trình worker có nó khi khởi động, kể cả sau sự cố, sẽ đặt lại mục này."
+    ),
+    "Only whether it is enabled stays as it is.": "Chỉ trạng thái bật hay tắt được giữ nguyên.",
+    "sidekiq-cron made it: if a schedule file of Ruby holds it, it is set back when Ruby starts.": (
+        "sidekiq-cron đã tạo mục này: nếu tệp lịch của Ruby có nó, nó sẽ bị đặt lại khi Ruby khởi động."
+    ),
+    "Tick that you know that this is set back, or change it where it stands.": (
+        "Hãy đánh dấu là bạn biết thay đổi này sẽ bị đặt lại, hoặc sửa ở nơi mục này được viết."
+    ),
+    "Somebody has changed the entry meanwhile, so nothing was saved. Look at the differences, and save again.": (
+        "Có người vừa thay đổi mục này, nên chưa lưu gì cả. Hãy xem các điểm khác rồi lưu lại."
+    ),
+    "It is disabled: it does not run until it is enabled.": "Mục đang tắt: nó không chạy cho tới khi được bật.",
+    "It runs more often than once a minute.": "Mục chạy nhiều hơn một lần mỗi phút.",
+    "No process takes jobs from the queue {queue} now.": (
+        "Hiện không có tiến trình nào lấy công việc từ hàng đợi {queue}."
+    ),
+    "No job of this class ran in the last hour, and no other entry has it: is its name right?": (
+        "Trong giờ qua không có công việc nào của lớp này chạy, và không mục nào khác dùng nó: tên có đúng không?"
+    ),
+    "Its own options, such as retries, are not known here: it is pushed with those that hold by default.": (
+        "Ở đây không biết tuỳ chọn riêng của nó, như số lần thử lại: nó được đẩy với các tuỳ chọn mặc định."
+    ),
+    "The run that was to be skipped is forgotten, as the schedule is another one.": (
+        "Lần chạy cần bỏ qua sẽ bị quên, vì lịch đã khác."
+    ),
 }

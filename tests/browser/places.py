@@ -82,6 +82,8 @@ def said(data: Any, name: str = "") -> Iterator[str]:
     """All texts and numbers of a page's data that it has to show."""
     if isinstance(data, dict):
         for key, value in data.items():
+            if key == "typed":  # it stands in fields
+                continue
             if key != "args" or not data.keys() & {"arguments", "post"}:  # else they are shown at length, or in a field
                 yield from said(value, key)
     elif isinstance(data, list):

@@ -33,6 +33,7 @@ GET_PAGES = (
     "/busy/web-1:42:abc",
     "/failures",
     "/cron",
+    "/cron-edit",
     "/activity",
     "/activity?user=ann",
     "/metrics",

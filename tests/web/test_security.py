@@ -46,6 +46,7 @@ CHANGES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("dump", "/busy", {"action": "dump", "identity": PROCESS}),
     ("cancel", "/busy", {"action": "cancel", "jid": "bplain", "confirmed": "yes"}),
     ("cron", "/cron", {"action": "disable", "name": "plain"}),
+    ("cron_edit", "/cron", {"action": "create", "name": "new", "cron": "@daily", "class": "A", "step": "save"}),
 )
 
 
@@ -111,7 +112,8 @@ def test_text_from_redis_stays_text_on_every_page(text: str, browser: Browser, r
     ]
     assert len(jobs) == 5
     entry = "".join(char for char in text if char.isprintable())
-    named = [f"/cron/-?{urlencode({'name': entry})}", f"/metrics/-?{urlencode({'name': f'Hard{text}'})}"]
+    named = [f"/cron/-?{urlencode({'name': entry})}", f"/cron-edit?{urlencode({'name': entry})}"]
+    named += [f"/metrics/-?{urlencode({'name': f'Hard{text}'})}"]
     for path in (*GET_PAGES, *jobs, *named, "/queues/-?name=raw%FF%FE", "/retries?q=%3Cscript%3Ealert(1)"):
         answer = browser.get(path)
         assert answer.status_code == 200, (path, answer.text)
@@ -296,6 +298,7 @@ def test_secrets_leave_the_server_in_no_form(browser: Browser, redis: Redis, cli
     paths = ["/retries", "/dead", "/queues/default", f"/jobs/r1?in=retries&key={key}", "/jobs/j0"]
     paths += ["/failures", "/busy", f"/busy/{PROCESS}", "/cron", "/cron/good", "/cron/bad"]
     live = [f"/live?{urlencode({'once': 1, 'page': path})}" for path in paths]
+    paths += ["/cron-edit?name=good", "/cron-edit?name=bad"]
     for path in [*paths, *(f"/api/v1{path}" for path in paths), *live]:
         answer = browser.get(path)
         assert answer.status_code == 200

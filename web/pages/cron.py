@@ -61,6 +61,7 @@ def show(ctx: Context) -> View:
         "calendar": calendar(expressions, now),
         "calendar_limit": MOST,
         "may_change": "cron" in ctx.allowed,
+        "may_edit": "cron_edit" in ctx.allowed,
         "now": now,
     }
     return View("cron.html", data, "Cron")
@@ -123,7 +124,7 @@ def _runs(noted: tuple[bytes, ...], others: tuple[bytes, ...]) -> tuple[_Run, ..
 def _row(entry: CronEntry, runs: Sequence[_Run], ctx: Context, now: float) -> dict[str, Any]:
     words, zone, ahead = "", "", list[float]()
     if entry.problem is None:
-        words, zone = _words(entry.cron, ctx.language), entry.timezone
+        words, zone = words_of(entry.cron, ctx.language), entry.timezone
         ahead = _ahead(entry, now, NEXT_RUNS)
     return {
         "name": entry.name,
@@ -147,7 +148,8 @@ def _row(entry: CronEntry, runs: Sequence[_Run], ctx: Context, now: float) -> di
 
 
 @lru_cache(maxsize=_MOST_KNOWN)
-def _words(expression: str, language: str) -> str:
+def words_of(expression: str, language: str) -> str:
+    """What an expression that can be used says in a language."""
     return parse(expression).said(lambda text, /, **values: translate(text, language, values))
 
 
@@ -208,15 +210,21 @@ def show_entry(ctx: Context) -> View:
         "kwargs": as_json(ctx.masker.value(dict(entry.kwargs))) if entry.kwargs else "",
         "date_as_argument": entry.date_as_argument,
         "may_change": "cron" in ctx.allowed,
+        "may_edit": "cron_edit" in ctx.allowed,
         "may_delete": "cron" in ctx.allowed and is_deletable(entry),
         "now": now,
     }
     return View("cron_entry.html", data, "Cron")
 
 
-def _ask_entry(ctx: Context, name: str) -> Question[tuple[CronEntry, Sequence[_Run]] | None]:
+def check_name(name: str) -> None:
+    """Raise `NotFound` for what cannot be the name of an entry."""
     if not name or not name.isprintable() or len(name) > 1_000:
         raise NotFound("there is no cron entry of this name")
+
+
+def _ask_entry(ctx: Context, name: str) -> Question[tuple[CronEntry, Sequence[_Run]] | None]:
+    check_name(name)
     told = yield lambda pipeline: _ask_one(pipeline, ctx, name)
     return _read(name, *told)
 
