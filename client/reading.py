@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from hiredis import pack_command
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE, Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 class Reads(Pipeline):
@@ -47,8 +49,7 @@ class Reads(Pipeline):
         connection: Any = self.connection_pool.get_connection()
         try:
             connection.send_packed_command([b"".join(self._packets)])
-            read = connection._parser.read_response  # that of the connection writes its address down for each answer
-            answers = [read() for _ in range(self._count)]
+            answers = _read(connection._parser, self._count)
         except BaseException:
             connection.disconnect()
             raise
@@ -58,6 +59,18 @@ class Reads(Pipeline):
             if not isinstance(answers[place], Exception):
                 answers[place] = make(answers[place], **options)
         return answers
+
+
+def _read(parser: Any, count: int) -> list[Any]:
+    """So many answers. redis-py's parser waits for them; what has come by then is taken without its look at each."""
+    answers: list[Any] = []
+    while len(answers) < count:
+        answers.append(parser.read_response())
+        answers.extend(iter(parser._reader.gets, NOT_ENOUGH_DATA))
+    for answer in answers:
+        if isinstance(answer, RedisConnectionError):  # such as that Redis is still loading
+            raise answer
+    return answers
 
 
 def packed(*commands: tuple[Any, ...]) -> bytes:

@@ -84,6 +84,20 @@ class Totals:
         return {**{name: getattr(self, name) for name in names}, "processes": len(self.processes)}
 
 
+class _Names:
+    """A set of Redis in the order of its names, which is found once for as long as it holds the same."""
+
+    def __init__(self) -> None:
+        self._last: tuple[set[bytes], list[str]] = set(), []
+
+    def __call__(self, raw: set[bytes] | None) -> list[str]:
+        """The names, sorted; nobody may change the list."""
+        last, names = self._last
+        if raw != last:
+            last, names = self._last = raw or set(), sorted(map(name_of, raw or ()))
+        return names
+
+
 class _Seen:
     """The processes as read last, since most of what they tell never changes: that is read anew only now and then.
 
@@ -93,6 +107,7 @@ class _Seen:
     def __init__(self) -> None:
         self._found: Mapping[str, _Beat] = {}
         self._asks: Mapping[str, bytes] = {}
+        self.processes_named, self.queues_named = _Names(), _Names()
         self.depths = Depths()
 
     def __iter__(self) -> Iterator[Process]:
@@ -117,8 +132,11 @@ class _Seen:
         """The processes with these answers to `HMGET`; what Redis has forgotten is forgotten here too."""
         found: dict[str, _Beat] = {}
         for identity, values in zip(identities, told, strict=True):
-            if values and values.count(None) < len(values):
-                beat = _read(identity, values, known.get(identity), now)
+            last = known.get(identity)
+            if last is not None and last.values == values:
+                found[identity] = last
+            elif values and values.count(None) < len(values):
+                beat = _read(identity, values, last, now)
                 if beat is not None:
                     found[identity] = beat
         self._found = found
@@ -143,8 +161,6 @@ def _read(identity: str, values: list[Any], last: _Beat | None, now: float) -> _
         # Not all in the same second, though all were read at once.
         until = now + _ANEW * (0.5 + hash(identity) % 1000 / 2000)
         return None if process is None else _Beat(until, told, process, [told[name] for name in _BEAT])
-    if last.values == values:
-        return last
     fields = {**last.fields, **dict(zip(_BEAT, values, strict=True))}
     return _Beat(last.until, fields, renewed(last.process, fields), values)
 
@@ -182,10 +198,9 @@ def ask_totals(access: Access, watch: Watch | None = None) -> Question[Totals]:
     """Read them in two steps: so many commands as there are queues and processes, none of which grows with jobs."""
     keys, now = access.keys, access.now()
     counted, scheduled, retries, dead, queues, paused, processes = yield from _ask_head(access, watch)
-    names = sorted(name_of(name) for name in queues or ())
-    identities = sorted(name_of(name) for name in processes or ())
-    waits = {name_of(name) for name in paused or ()}
     seen = _SEEN.setdefault(access, _Seen())
+    names, identities = seen.queues_named(queues), seen.processes_named(processes)
+    waits = {name_of(name) for name in paused or ()}
     known = seen.known(identities, now)
 
     def ask(pipeline: Any) -> None:
