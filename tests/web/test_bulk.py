@@ -192,16 +192,19 @@ from tests.web.browser import Browser
 
 tell, portions = bulk._Run._tell, []
 
+def say(line):
+    sys.stdout.write(line + "\\n"), sys.stdout.flush()  # at once: two threads do
+
 def stop_here(self, state, result, **more):
     portions.append(result.moved)
     if len(portions) == 4:
-        print("here", flush=True), sys.stdin.read()
+        say("here"), sys.stdin.read()
     return tell(self, state, result, **more)
 
 bulk._Run._tell = stop_here
 browser = Browser(jobd.web.app(Client({url!r}), read_only=False))
 answer = browser.act("/retries", action="retry", all="yes", confirmed="yes")
-print(answer.json()["bulk"], flush=True)
+say(answer.json()["bulk"])
 sys.stdin.read()
 """
 

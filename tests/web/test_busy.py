@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -304,7 +305,7 @@ def test_a_job_is_cancelled_after_a_question_that_says_what_that_means(browser: 
     assert [each["value"] for each in page.all("button") if each.get("name") == "jid"] == ["Report-1", "Mail-0"]
     asked = browser.post("/busy", {"action": "cancel", "jid": "Mail-0"})
     text = Page.of(asked.text).text
-    assert "Mail Mail-0, which has run for 5" in text
+    assert re.search(r"Mail Mail-0, which has run for [56]", text)
     assert "A call that waits" in text
     assert not redis.exists("jobd:cancel:Mail-0")
     form = [(str(e["name"]), str(e["value"])) for e in Page.of(asked.text).all("input") if e.get("type") == "hidden"]
