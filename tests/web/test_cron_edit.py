@@ -112,6 +112,17 @@ def test_a_check_says_what_it_would_do_and_saves_nothing(browser: Browser, clien
     assert VIETNAMESE["It is disabled: it does not run until it is enabled."] in page
 
 
+def test_the_words_come_while_the_rest_is_still_to_be_typed(browser: Browser) -> None:
+    path, fields = typed(browser, cron="30 2 * * *")
+    del fields["step"]
+    typing = browser.post(path, fields)
+    assert (typing.status_code, "At 02:30 every day" in typing.text, problem(typing.text)) == (200, True, "")
+    asked = browser.post(path, {**fields, "step": "check"})
+    assert ("At 02:30 every day" in asked.text, "give a name of up to" in problem(asked.text)) == (True, True)
+    wrong = browser.post(path, {**fields, "name": "night", "class": "HardJob", "cron": "61 * * * *"})
+    assert (wrong.status_code, "give 0 to 59" in problem(wrong.text)) == (200, True)
+
+
 @pytest.mark.parametrize(
     ("field", "text", "said"),
     [
@@ -148,9 +159,9 @@ def test_what_cannot_be_used_is_said_and_stays_typed(
 def test_an_existing_name_is_not_written_over(browser: Browser, client: Client) -> None:
     CronSet(client).create("night", "@daily", "HardJob")
     form = {"name": "night", "cron": "@hourly", "class": "Other"}
-    for step in ("check", "save"):
+    for step, status in (("check", 200), ("save", 409)):
         answer = save(browser, **form, step=step)
-        assert (answer.status_code, "of which there is an entry already" in problem(answer.text)) == (409, True)
+        assert (answer.status_code, "of which there is an entry already" in problem(answer.text)) == (status, True)
     path, fields = typed(browser, **form)
     assert browser.act(path, **fields).status_code == 409
     assert stored(client, "night").job == "HardJob"

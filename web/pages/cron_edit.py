@@ -19,6 +19,7 @@ from zoneinfo import available_timezones
 from jobd.client import cron as entries
 from jobd.client import cron_edits, cron_set, defaults, registry
 from jobd.client.cron import CronEntry
+from jobd.client.cron_expression import Schedule, parse
 from jobd.client.errors import InvalidCron, JobdError, MalformedPayload
 from jobd.client.payload import decode
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
@@ -278,7 +279,7 @@ def _refused(
     """The form with what was typed and why it was not saved; programs get that as an error."""
     text = ctx.masker.text(problem)
     if ctx.for_people:
-        return _form(ctx, known, before, typed, after, text, status)
+        return _form(ctx, known, before, typed, after, text, 200 if _only_checks(ctx) else status)
     raise BadRequest(text) if status == 400 else JobdError(text)
 
 
@@ -302,11 +303,12 @@ def _form(
         "set_back": [ctx.t(text) for text in _set_back(source)],
         "must_know": source in ("code", "config"),
         "knows": ctx.one("known") == "yes",
-        "preview": preview(ctx, known, before, made) if made else None,
+        "preview": preview(ctx, known, before, made) if made else _begun(ctx, typed) if error else None,
         "classes": known.classes,
         "queues": known.queues,
         "zones": zones() if ctx.for_people else (),
         "error": error,
+        "unfinished": not ctx.one("step") and not all(typed[name] for name in ("name", "cron", "class")),
         "may": "cron_edit" in ctx.allowed,
         "post": ctx.cron_url(before.name) if before else ctx.url("/cron"),
         "back": ctx.cron_url(before.name) if before else ctx.url("/cron"),
@@ -321,16 +323,32 @@ def _set_back(source: str) -> list[str]:
 
 def preview(ctx: Context, known: _Known, before: CronEntry | None, made: CronEntry) -> dict[str, Any]:
     """What an entry would do once it is saved: when it runs, what is different then, what is odd about it."""
-    now = ctx.read_totals().now
-    schedule = made.schedule
-    ticks = list(islice(schedule.between(now, math.inf), cron.NEXT_RUNS_OF_ONE))
+    told = _when(ctx, made.schedule)
+    ticks = [each["at"] for each in told["next"]]
     return {
-        "cron": made.cron,
-        "words": cron.words_of(made.cron, ctx.language),
-        "timezone": schedule.timezone,
-        "next": cron.upcoming(schedule, ticks, now),
+        **told,
         "differences": differences(before, made, ctx.masker) if before else [],
         "warnings": [ctx.t(text, **values) for text, values in _warnings(ctx, known, before, made, ticks)],
+        "whole": True,
+    }
+
+
+def _begun(ctx: Context, typed: Mapping[str, str]) -> dict[str, Any] | None:
+    """The same of what cannot be saved as yet: when it would run, if that is told."""
+    try:
+        told = _when(ctx, parse(typed["cron"], typed["timezone"] or None))
+    except InvalidCron:
+        return None
+    return {**told, "differences": [], "warnings": [], "whole": False}
+
+
+def _when(ctx: Context, schedule: Schedule) -> dict[str, Any]:
+    now = ctx.read_totals().now
+    return {
+        "cron": schedule.text,
+        "words": cron.words_of(schedule.text, ctx.language),
+        "timezone": schedule.timezone,
+        "next": cron.upcoming(schedule, list(islice(schedule.between(now, math.inf), cron.NEXT_RUNS_OF_ONE)), now),
     }
 
 
