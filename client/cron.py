@@ -23,7 +23,7 @@ from jobd.client.errors import InvalidArguments, InvalidCron, JobdError, Malform
 Overlap = Literal["allow", "skip"]
 CatchUp = Literal["skip", "once", "all"]
 Status = Literal["enabled", "disabled"]
-Source = Literal["code", "config", "api"]
+Source = Literal["code", "config", "api", "web"]
 
 MARK = "cron_entry"
 """Field of a job that names its entry, where that allows one run at a time."""
@@ -75,7 +75,8 @@ class CronEntry:
     """One entry: a name, when it is due, and which job it pushes. Times are epoch seconds.
 
     `job` is the name of the job, `queue` None means the job's own. `source` is where the entry was written: `code`,
-    `config`, `api`, or `""` by Ruby. An entry in Redis that cannot be used says why in `problem`.
+    `config`, `api`, `web` on the dashboard, or `""` by Ruby. An entry in Redis that cannot be used says why in
+    `problem`.
     """
 
     name: str

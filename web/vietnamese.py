@@ -859,6 +859,10 @@ VIETNAMESE = {
     "It stands in a configuration: each process that starts with it, also after a crash, sets it back.": (
         "Mục này nằm trong cấu hình: mỗi tiến trình worker có nó khi khởi động, kể cả sau sự cố, sẽ đặt lại mục này."
     ),
+    "A program made it: if that loads its entries anew, it sets it back.": (
+        "Một chương trình đã tạo mục này: nếu nó nạp lại các mục của mình, mục này sẽ bị đặt lại."
+    ),
+    "the dashboard": "trang quản trị này",
     "Only whether it is enabled stays as it is.": "Chỉ trạng thái bật hay tắt được giữ nguyên.",
     "sidekiq-cron made it: if a schedule file of Ruby holds it, it is set back when Ruby starts.": (
         "sidekiq-cron đã tạo mục này: nếu tệp lịch của Ruby có nó, nó sẽ bị đặt lại khi Ruby khởi động."

@@ -67,7 +67,7 @@ def test_an_entry_is_made_and_edited_whatever_its_name_is(
         (1, None),
         "low",
     )
-    assert (entry.overlap, entry.source, entry.enabled) == ("skip", "api", True)
+    assert (entry.overlap, entry.source, entry.enabled) == ("skip", "web", True)
     told = browser.data("/cron")["entries"][0]
     links = [str(each["href"]) for each in Page.of(browser.get(f"/cron/-?name={quoted(name)}").text).all("a")]
     [link] = [each for each in links if each.startswith("/cron-edit")]
@@ -257,6 +257,16 @@ def test_of_two_who_make_one_name_at_a_time_one_is_refused(browser: Browser, cli
     for thread in threads:
         thread.join()
     assert sorted(told) == [200, 409, 409, 409]
+
+
+def test_a_program_that_loads_its_entries_anew_leaves_one_of_the_dashboard_alone(
+    browser: Browser, client: Client
+) -> None:
+    CronSet(client).create("old", "@daily", "HardJob")
+    save(browser, name="night", cron="@daily", **{"class": "HardJob"})
+    CronSet(client).load({}, replace=True)
+    assert [entry.name for entry in CronSet(client)] == ["night"]
+    assert "<dd>the dashboard</dd>" in browser.get("/cron/night").text
 
 
 def test_an_entry_that_is_gone_is_not_found(browser: Browser, client: Client) -> None:

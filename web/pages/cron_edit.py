@@ -57,6 +57,7 @@ LOCKS = {
 SET_BACK = {
     "code": "It stands in the code: each process that starts with it, also after a crash, sets it back.",
     "config": "It stands in a configuration: each process that starts with it, also after a crash, sets it back.",
+    "api": "A program made it: if that loads its entries anew, it sets it back.",
     "": "sidekiq-cron made it: if a schedule file of Ruby holds it, it is set back when Ruby starts.",
 }
 """What becomes of a change, by where an entry comes from."""
@@ -194,7 +195,7 @@ def _read(
             written[name] = typed[name]
     if not written["queue"]:
         written["queue"] = None if registry.lookup(typed["class"]) else defaults.QUEUE
-    made = entries.read(typed["name"], written)
+    made = entries.read(typed["name"], written, "web")
     if before is None:
         return made
     after = replace(made, source=before.source, stored=before.stored)
@@ -292,7 +293,7 @@ def _form(
     error: str = "",
     status: int = 200,
 ) -> View:
-    source = before.source if before else "api"
+    source = before.source if before else "web"
     locked = {name: LOCKS[why] for name, why in locks(before, ctx.masker).items()} if before else {}
     data = {
         "editing": before is not None,
