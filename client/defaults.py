@@ -123,6 +123,11 @@ MUTED_CAUSES = 200
 MUTE_TTL = 30 * 24 * 3600
 """Causes of failures that are muted at one time, and how long one is at most."""
 
+ALERT_WAIT = 60.0
+"""A queue whose next job has waited longer is pointed out, unless it has a limit of its own."""
+LIMITED_QUEUES = 1_000
+"""Queues that may have alert limits of their own."""
+
 DEPLOY_TTL = 90 * 24 * 3600
 """A day's marks of deploys are kept so long after the last was set, as Sidekiq keeps them."""
 DEPLOY_LOCK_TTL = 60

@@ -35,6 +35,7 @@ class Keys:
     queue_courses: str = field(init=False)
     audit: str = field(init=False)
     muted: str = field(init=False)
+    queue_limits: str = field(init=False)
 
     def __post_init__(self) -> None:
         names = {
@@ -57,6 +58,7 @@ class Keys:
             "queue_courses": "jobd:queue-courses",
             "audit": "jobd:audit",
             "muted": "jobd:muted",
+            "queue_limits": "jobd:queue-limits",
         }
         for attribute, name in names.items():
             object.__setattr__(self, attribute, self.namespace + name)
@@ -184,7 +186,7 @@ _FAMILIES = {
     "cron_jobs": "cron",
 }
 _SHAPES = (
-    ("queues", re.compile(r"queue:|jobd:paused-by$")),
+    ("queues", re.compile(r"queue:|jobd:(paused-by|queue-limits)$")),
     ("statistics", re.compile(r"stat:")),
     ("cron", re.compile(r"cron_job:|jobd:cron:")),
     ("metrics", re.compile(r"[jh]\||jobd:metrics:|\d{8}-marks$|deploylock-|.*-\d{1,2}-\d{1,2}:\d{1,2}$", re.DOTALL)),

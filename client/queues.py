@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from types import EllipsisType
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,9 +22,11 @@ from jobd.client.entry import JobEntry, search_bytes
 from jobd.client.errors import InvalidArguments
 from jobd.client.keys import Keys
 from jobd.client.push import Client
+from jobd.client.queue_limits import Limit, Limits, limits_of, set_limits
 from jobd.client.scripts import Call, DeadLimits, Moved, Struck
 from jobd.client.sets import check_page
 from jobd.client.stats import read_queues
+from jobd.client.times import Wait
 
 _KEPT = 100
 """Of jobs read longer ago, one in so many is remembered to find the place again."""
@@ -140,6 +143,24 @@ class Queue:
     def resume(self) -> bool:
         """Have it fetched from again. False: it was not paused."""
         return self.access.change(scripts.resume(self.access.keys, self.name))
+
+    @property
+    def limits(self) -> Limits:
+        """Its alert limits: when somebody is to look."""
+        return limits_of(self.access, self.name)
+
+    def set_limits(
+        self, *, wait: Wait | Literal["none"] | EllipsisType | None = ..., size: Limit | EllipsisType = ...
+    ) -> Limits:
+        """Have it pointed out from other limits on, and return all of them; no job changes.
+
+        - `wait`: seconds or a `timedelta` for which its next job may wait, up to 10 years [60 s];
+        - `size`: jobs that may wait [any number].
+
+        Either may be `"none"`, for never, or None, for the default; what is not given stays as it is. Raises
+        `InvalidArguments`, also when 1,000 other queues have limits.
+        """
+        return set_limits(self.access, self.name, wait=wait, size=size)
 
     def __iter__(self) -> Iterator[QueueEntry]:
         for page in _Reader(self).pages():

@@ -73,7 +73,7 @@ def _named(ctx: Context, page: str) -> str:
 def _action(ctx: Context, page: str) -> str:
     """On a list the button for all on its page tells it in `page`."""
     action = ctx.one("action")
-    if page in _LISTS or (page.startswith("/queues/") and action not in ("pause", "resume", "clear")):
+    if page in _LISTS or (page.startswith("/queues/") and action not in ("pause", "resume", "clear", "limits")):
         return ctx.one("page") or action
     return action
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from jobd.client.errors import ConfigError
 
 ACTIONS = (
-    *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "mute"),
+    *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "limits", "mute"),
     *("quiet", "stop", "dump", "cancel", "cron", "cron_edit", "audit"),
 )
 """What `authorize` is asked about: to look at pages, each kind of change, and to look at who changed what."""

@@ -149,8 +149,14 @@ _REVISION: dict[str, Any] = {
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/queues": (["pause", "resume"], {"key": {**_KEYS, "description": "`key` of each queue that is meant"}}),
     "/queues/{name}": (
-        ["pause", "resume", "clear", "delete", "front", "move", "copy"],
-        {**_MANY, "typed": _TEXT, "to": {"type": "string", "description": "for move: the other queue"}},
+        ["pause", "resume", "clear", "limits", "delete", "front", "move", "copy"],
+        {
+            **_MANY,
+            "typed": _TEXT,
+            "to": {"type": "string", "description": "for move: the other queue"},
+            "wait": {"type": "string", "description": "for limits: how long the next job may wait: 5m, none, default"},
+            "size": {"type": "string", "description": "for limits: how many jobs may wait: 1000, none, default"},
+        },
     ),
     "/retries": (["retry", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/scheduled": (["enqueue", "reschedule", "kill", "delete"], {**_MANY, **_AT}),

@@ -71,6 +71,7 @@ MESSAGES = {
     "pause": "The queue is paused.",
     "resume": "The queue is resumed.",
     "resume_process": "Told to take jobs again, with the next heartbeat.",
+    "limits": "The alert limits are set.",
     "front": "Moved to the front: {moved}.",
     "move": "Moved to the other queue: {moved}.",
     "copy": "Enqueued again: {moved}.",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from jobd.client import defaults
 from jobd.client.access import Access
 from jobd.client.keys import Keys
 from jobd.client.processes import FIELDS, Process, number, parse, renewed
+from jobd.client.queue_limits import USUAL, Kind, Limits, read_limits
 from jobd.client.reading import packed
 from jobd.client.scripts import raw_bytes
 from jobd.client.stats import QueueSummary
@@ -23,8 +26,6 @@ T = TypeVar("T")
 
 LATE = 30.0
 """Seconds without a heartbeat after which a process is pointed out; one is due every 10 s."""
-SLOW = 60.0
-"""Seconds of waiting after which a queue is."""
 NEARLY_FULL = 0.9
 """Share of the dead set's limit from which on it is."""
 _BEAT = ("busy", "beat", "quiet", "rss", "cpu")
@@ -50,6 +51,8 @@ class Totals:
     dead_limit: int
     server: Server | None = None
     """What Redis says of its memory and of its disk; None where it was not asked or refuses."""
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    """Of the queues that have alert limits of their own."""
 
     @cached_property
     def enqueued(self) -> int:
@@ -77,6 +80,12 @@ class Totals:
         # Many processes have the same queues.
         named = {each.queues for each in self.processes if not each.quiet}
         return frozenset(name for queues in named for name in queues)
+
+    def over(self, queue: QueueSummary) -> tuple[Kind, ...]:
+        """Which of its alert limits a queue is over."""
+        if (limits := self.limits.get(queue.name)) is None:  # as for most of them, and there are hundreds
+            return ("wait",) if queue.latency > defaults.ALERT_WAIT else ()
+        return limits.exceeded(queue.size, queue.latency)
 
     def document(self) -> dict[str, Any]:
         """For programs, and for what a page shows live."""
@@ -108,10 +117,18 @@ class _Seen:
         self._found: Mapping[str, _Beat] = {}
         self._asks: Mapping[str, bytes] = {}
         self.processes_named, self.queues_named = _Names(), _Names()
+        self._limits: tuple[Mapping[bytes, bytes], Mapping[str, Limits]] = {}, {}
         self.depths = Depths()
 
     def __iter__(self) -> Iterator[Process]:
         return iter([beat.process for beat in self._found.values()])
+
+    def limits(self, answer: Mapping[bytes, bytes] | None) -> Mapping[str, Limits]:
+        """The limits of queues with this answer, which seldom differs from the one before."""
+        known = self._limits
+        if known[0] != (answer or {}):
+            self._limits = known = answer or {}, read_limits(answer)
+        return known[1]
 
     def known(self, identities: Iterable[str], now: float) -> Mapping[str, _Beat]:
         """Those of which the heartbeat alone is to be read."""
@@ -184,20 +201,20 @@ def _ask_head(access: Access, watch: Watch | None) -> Question[list[Any]]:
     def ask(pipeline: Any) -> None:
         pipeline.mget(keys.stat_processed, keys.stat_failed)
         pipeline.zcard(keys.schedule).zcard(keys.retry).zcard(keys.dead)
-        pipeline.smembers(keys.queues).smembers(keys.paused).smembers(keys.processes)
+        pipeline.smembers(keys.queues).smembers(keys.paused).smembers(keys.processes).hgetall(keys.queue_limits)
         if looks:
             Watch.ask(pipeline)
 
     told = yield Bearing(ask)
     if watch is not None and looks:
-        watch.note(told[7:])
-    return [access.judged(each) for each in told[:7]]
+        watch.note(told[8:])
+    return [access.judged(each) for each in told[:8]]
 
 
 def ask_totals(access: Access, watch: Watch | None = None) -> Question[Totals]:
     """Read them in two steps: so many commands as there are queues and processes, none of which grows with jobs."""
     keys, now = access.keys, access.now()
-    counted, scheduled, retries, dead, queues, paused, processes = yield from _ask_head(access, watch)
+    counted, scheduled, retries, dead, queues, paused, processes, limits = yield from _ask_head(access, watch)
     seen = _SEEN.setdefault(access, _Seen())
     names, identities = seen.queues_named(queues), seen.processes_named(processes)
     waits = {name_of(name) for name in paused or ()}
@@ -214,7 +231,8 @@ def ask_totals(access: Access, watch: Watch | None = None) -> Question[Totals]:
     processed, failed = (int(number(value)) for value in counted or (0, 0))
     limit = max((each.dead_limits.max_jobs for each in alive if each.dead_limits), default=10_000)
     server = watch.server if watch is not None else None
-    return Totals(now, processed, failed, scheduled or 0, retries or 0, dead or 0, found, alive, limit, server)
+    sets = scheduled or 0, retries or 0, dead or 0
+    return Totals(now, processed, failed, *sets, found, alive, limit, server, seen.limits(limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +244,13 @@ class Attention:
     values: dict[str, Any]
 
 
+_WAITS_LONG = "Queue {queue}: the next job has waited {seconds}, its limit is {limit_seconds}."
+_HOLDS_MANY = "Queue {queue} holds {count} jobs, its limit is {limit}."
 _BESIDES = {
     "Queue {queue} is paused with {count} jobs.": "Queues that are paused with jobs, besides: {count}.",
     "No process takes from queue {queue}: {count} jobs wait.": "Queues from which no process takes, besides: {count}.",
-    "Queue {queue}: the next job has waited {seconds}.": "Queues whose next job has waited long, besides: {count}.",
+    _WAITS_LONG: "Queues whose next job has waited longer than its limit, besides: {count}.",
+    _HOLDS_MANY: "Queues that hold more jobs than their limit, besides: {count}.",
     "Process {process} has not shown itself for {seconds}.": "Processes not seen for long, besides: {count}.",
 }
 
@@ -256,12 +277,19 @@ def attention(totals: Totals) -> list[Attention]:
     if totals.enqueued and not totals.processes:
         found.append(Attention("/busy", "No worker is running: {count} jobs wait.", {"count": totals.enqueued}))
     queues, late = _queues_in_need(totals), _late_processes(totals)
-    found += summed(queues, lambda each: {"queue": each.name, "count": each.size, "seconds": each.latency})
+    found += summed(queues, lambda each: _told_of(each, totals.limits.get(each.name, USUAL)))
     found += summed(late, lambda each: {"process": each.identity, "seconds": totals.now - each.beat})
     if totals.dead >= NEARLY_FULL * totals.dead_limit:
         values = {"count": totals.dead, "limit": totals.dead_limit}
         found.append(Attention("/dead", "The dead set holds {count} of {limit}: its oldest jobs go next.", values))
     return [*found, *(Attention("/redis", text, values) for text, values in (totals.server or Server()).warnings())]
+
+
+def _told_of(queue: QueueSummary, limits: Limits) -> dict[str, Any]:
+    found: dict[str, Any] = {"queue": queue.name, "count": queue.size, "seconds": queue.latency}
+    # Infinity is no JSON; a limit that there is not is in no sentence.
+    numbers = {"limit_seconds": limits.most_wait, "limit": limits.most_size}
+    return found | {name: number for name, number in numbers.items() if number < math.inf}
 
 
 def _queues_in_need(totals: Totals) -> Iterator[tuple[str, str, QueueSummary]]:
@@ -271,8 +299,9 @@ def _queues_in_need(totals: Totals) -> Iterator[tuple[str, str, QueueSummary]]:
             yield "/queues", "Queue {queue} is paused with {count} jobs.", queue
         elif queue.size and somebody and queue.name not in takers:
             yield "/queues", "No process takes from queue {queue}: {count} jobs wait.", queue
-        elif queue.latency > SLOW:
-            yield "/queues", "Queue {queue}: the next job has waited {seconds}.", queue
+        else:
+            for kind in totals.over(queue):
+                yield "/queues", _WAITS_LONG if kind == "wait" else _HOLDS_MANY, queue
 
 
 def _late_processes(totals: Totals) -> Iterator[tuple[str, str, Process]]:

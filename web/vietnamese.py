@@ -157,7 +157,6 @@ VIETNAMESE = {
     "No process takes from queue {queue}: {count} jobs wait.": (
         "Không tiến trình nào lấy từ hàng đợi {queue}: {count} công việc đang chờ."
     ),
-    "Queue {queue}: the next job has waited {seconds}.": "Hàng đợi {queue}: công việc kế tiếp đã chờ {seconds}.",
     "Process {process} has not shown itself for {seconds}.": "Tiến trình {process} không có nhịp tim trong {seconds}.",
     "The dead set holds {count} of {limit}: its oldest jobs go next.": (
         "Tập đã chết giữ {count} trên {limit}: công việc cũ nhất sẽ bị bỏ trước."
@@ -322,7 +321,6 @@ VIETNAMESE = {
     "Queues that are paused with jobs, besides: {count}.": (
         "Các hàng đợi khác cũng tạm dừng khi còn công việc: {count}."
     ),
-    "Queues whose next job has waited long, besides: {count}.": "Các hàng đợi khác cũng có công việc chờ lâu: {count}.",
     "Show stacks": "Xem ngăn xếp",
     "Slowest queue: its next job has waited": "Hàng đợi chậm nhất: công việc kế tiếp đã chờ",
     "The last hour": "Một giờ qua",
@@ -886,5 +884,37 @@ VIETNAMESE = {
     ),
     "The run that was to be skipped is forgotten, as the schedule is another one.": (
         "Lần chạy cần bỏ qua sẽ bị quên, vì lịch đã khác."
+    ),
+    "Queue {queue}: the next job has waited {seconds}, its limit is {limit_seconds}.": (
+        "Hàng đợi {queue}: công việc kế tiếp đã chờ {seconds}, ngưỡng là {limit_seconds}."
+    ),
+    "Queue {queue} holds {count} jobs, its limit is {limit}.": (
+        "Hàng đợi {queue} giữ {count} công việc, ngưỡng là {limit}."
+    ),
+    "over its limit of {time}": "vượt ngưỡng {time}",
+    "over its limit of {count} jobs": "vượt ngưỡng {count} công việc",
+    "over a limit: {count}": "vượt ngưỡng: {count}",
+    "over its limit": "vượt ngưỡng",
+    "Alert limits: the next job may wait {time}, jobs that may wait: {count}": (
+        "Ngưỡng cảnh báo: công việc kế tiếp được chờ {time}, số công việc được chờ: {count}"
+    ),
+    "An alert limit of this queue is damaged, and the default holds instead. Set it again.": (
+        "Một ngưỡng cảnh báo của hàng đợi này bị hỏng, nên giá trị mặc định được dùng thay. Hãy đặt lại."
+    ),
+    "The next job may wait": "Công việc kế tiếp được chờ",
+    "Jobs that may wait": "Số công việc được chờ",
+    "default: {value}": "mặc định: {value}",
+    "Set alert limits": "Đặt ngưỡng cảnh báo",
+    "The alert limits are set.": "Đã đặt ngưỡng cảnh báo.",
+    "A time such as 90s, 5m or 1h, and a whole number; none for never; nothing for the default. What is over its "
+    "limit is pointed out; no job changes.": (
+        "Một khoảng thời gian như 90s, 5m hoặc 1h, và một số nguyên; none là không bao giờ; để trống là mặc định. "
+        "Những gì vượt ngưỡng sẽ được chỉ ra; không công việc nào thay đổi."
+    ),
+    "Queues whose next job has waited longer than its limit, besides: {count}.": (
+        "Các hàng đợi khác cũng có công việc chờ lâu hơn ngưỡng: {count}."
+    ),
+    "Queues that hold more jobs than their limit, besides: {count}.": (
+        "Các hàng đợi khác cũng giữ nhiều công việc hơn ngưỡng: {count}."
     ),
 }

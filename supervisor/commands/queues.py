@@ -1,4 +1,4 @@
-"""`jobd queues`: lists the queues, or pauses, resumes or clears one."""
+"""`jobd queues`: lists the queues, or pauses, resumes or clears one, or sets its alert limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from jobd.client.errors import JobdError
 from jobd.supervisor import exits
+from jobd.supervisor.commands import queue_limits
 from jobd.supervisor.commands.address import Address, redis_options
 from jobd.supervisor.commands.confirm import confirm, yes_option
 from jobd.supervisor.commands.output import Style, emit, emit_json, json_option, plural
@@ -21,12 +22,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("action", type=click.Choice(["pause", "resume", "clear"]), required=False, metavar="[ACTION]")
+@click.argument("action", type=click.Choice(["pause", "resume", "clear", "limit"]), required=False, metavar="[ACTION]")
 @click.argument("name", required=False, metavar="[NAME]")
+@click.option("--wait", metavar="TIME", help="For limit: how long the next job may wait: 5m, none, default.")
+@click.option("--size", metavar="JOBS", help="For limit: how many jobs may wait: 1000, none, default.")
+@click.option("--clear", "clears", is_flag=True, help="For limit: the defaults again.")
 @yes_option
 @json_option
 @redis_options
-def queues(action: str | None, name: str | None, yes: bool, as_json: bool, address: Address) -> None:
+def queues(
+    action: str | None,
+    name: str | None,
+    wait: str | None,
+    size: str | None,
+    clears: bool,
+    yes: bool,
+    as_json: bool,
+    address: Address,
+) -> None:
     """List the queues, or do something with one.
 
     \b
@@ -34,10 +47,16 @@ def queues(action: str | None, name: str | None, yes: bool, as_json: bool, addre
     jobd queues pause NAME      have no worker fetch from it, on any machine
     jobd queues resume NAME     have it fetched from again
     jobd queues clear NAME      delete all its jobs, after a question
+    jobd queues limit           alert limits that are set, of each queue
+    jobd queues limit NAME      those of one; with --wait and --size, set what is given; with --clear, the defaults
     """
-    if action is not None and name is None:
+    if action not in (None, "limit") and name is None:
         raise click.UsageError(f"{action} takes the name of a queue", click.get_current_context())
+    given = queue_limits.given(action, name, {"wait": wait, "size": size}, clears=clears)
     with address.client() as client:
+        if action == "limit":
+            queue_limits.limit(client, name, given, as_json=as_json)
+            return
         if action is None or name is None:
             _list(client, as_json)
         elif action == "clear":

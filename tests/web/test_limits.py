@@ -33,10 +33,10 @@ MOST_OF_RANGE = {"/failures": 1_000, "/export": 1_000}
 MEMBERS = {"queues", "processes", "paused", "cron_jobs"}
 """Sets of which all members may be read."""
 SMALL = re.compile(
-    r"jobd:bulk:|jobd:muted$|jobd:queue-courses$|\d{8}-marks$|jobd:metrics:|cron_job:|j\||[^ ]+:workers?$|"
+    r"jobd:bulk:|jobd:muted$|jobd:queue-(limits|courses)$|\d{8}-marks$|jobd:metrics:|cron_job:|j\||[^ ]+:workers?$|"
     + re.escape(PROCESS)
 )
-"""Hashes that may be read whole: they grow with classes or threads, or to 200 fields, or not at all."""
+"""Hashes that may be read whole: they grow with classes, threads or set limits, or to 200 fields, or not at all."""
 RUN = "0123456789abcdef"
 
 

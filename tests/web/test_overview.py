@@ -258,7 +258,7 @@ def test_a_dead_set_that_grows_needs_attention() -> None:
 
 
 def test_things_of_one_kind_are_summed_up() -> None:
-    text = "Queue {queue}: the next job has waited {seconds}."
+    text = "Queue {queue} holds {count} jobs, its limit is {limit}."
     found = summed([("/queues", text, str(n)) for n in range(9)], lambda name: {"queue": name})
     assert [each.values.get("count") for each in found] == [None] * 5 + [4]
 

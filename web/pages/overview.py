@@ -163,6 +163,7 @@ def _queues(totals: Totals) -> list[dict[str, Any]]:
             "latency": queue.latency,
             "paused": queue.paused,
             "served": queue.name in takers,
+            "over": list(totals.over(queue)),
         }
         for queue in totals.queues[:QUEUES]
     ]

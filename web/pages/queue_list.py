@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobd.client.queue_history import Course
+from jobd.client.queue_limits import USUAL, Limits
 from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
-from jobd.client.stats import QueueSummary
+from jobd.web import queue_limits
 from jobd.web.consumers import NOBODY, Consumers, latest_consumers
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.pages.many import MOST_NAMED
 from jobd.web.pages.queues import ask_pauses
 from jobd.web.questions import name_of
 from jobd.web.queue_courses import Going, ask_courses, drains, going
+from jobd.web.totals import Totals
 
 QUEUES = 45
 """Rows on a page."""
@@ -36,7 +38,15 @@ class Row:
     paused: int
     takers: Consumers = NOBODY
     going: Going | None = None
+    limits: Limits = USUAL
     queues: list[Row] = field(default_factory=list)
+
+    @property
+    def over(self) -> int:
+        """How many of its alert limits it is over; of a group, how many of its queues are over one."""
+        if self.queues:
+            return sum(1 for row in self.queues if row.over)
+        return len(self.limits.exceeded(self.size, self.latency))
 
     @property
     def future(self) -> tuple[str, float | None]:
@@ -60,7 +70,7 @@ COLUMNS: Mapping[str, Callable[[Row], Any]] = {
     "eta": lambda row: row.end,
     "failure_rate": lambda row: row.going.failure_rate if row.going else None,
     "threads": lambda row: row.takers.threads,
-    "state": lambda row: row.paused,
+    "state": lambda row: (row.paused, row.over),
 }
 """What the queues can be sorted by."""
 
@@ -71,7 +81,7 @@ def show(ctx: Context) -> View:
     notes, courses = ctx.ask(ask_pauses(ctx), ask_courses(ctx.access))
     totals = ctx.read_totals()
     takers = latest_consumers(totals.processes)
-    rows = _rows(ctx, totals.queues, takers, courses)
+    rows = _rows(ctx, totals, takers, courses)
     tree, opened = ctx.query.get("tree") == "1", ctx.query.get("open", "")
     listed = _laid_out(_grouped(rows) if tree else rows, sort, order, opened if tree else "")
     after = offset + QUEUES if offset + QUEUES < len(listed) else None
@@ -101,14 +111,14 @@ def _order(ctx: Context) -> tuple[str, str]:
     return sort, order
 
 
-def _rows(
-    ctx: Context, queues: Iterable[QueueSummary], takers: Mapping[str, Consumers], courses: Mapping[str, Course]
-) -> list[Row]:
-    access, now, found = ctx.access, ctx.access.now(), list[Row]()
-    for queue in queues:
+def _rows(ctx: Context, totals: Totals, takers: Mapping[str, Consumers], courses: Mapping[str, Course]) -> list[Row]:
+    access, now, limits, found = ctx.access, ctx.access.now(), totals.limits, list[Row]()
+    for queue in totals.queues:
         taken_by, course = takers.get(queue.name, NOBODY), courses.get(queue.name)
         goes = going(access, queue.name, course, now, counted=taken_by.counted)
-        found.append(Row(queue.name, queue.size, queue.latency, int(queue.paused), taken_by, goes))
+        row = Row(queue.name, queue.size, queue.latency, int(queue.paused), taken_by, goes)
+        row.limits = limits.get(queue.name, USUAL)
+        found.append(row)
     return found
 
 
@@ -191,7 +201,10 @@ def _document(row: Row, notes: Mapping[str, dict[str, Any]], parent: Row | None)
         "group": parent.name if parent else None,
         "queues": len(row.queues),
         "paused_queues": row.paused if row.queues else 0,
+        "over_queues": row.over if row.queues else 0,
     }
+    if not row.queues:
+        found |= queue_limits.document(row.limits, row.size, row.latency)
     if row.paused:
         # Somebody may have resumed it since it was read that it is paused.
         found |= {"paused_by": "", "paused_at": 0.0, **({} if row.queues else notes.get(row.name, {}))}

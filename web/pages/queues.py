@@ -14,6 +14,7 @@ from jobd.client.processes import number
 from jobd.client.queue_history import Course, QueueSample
 from jobd.client.queues import Queue, QueueEntry
 from jobd.client.scripts import raw_bytes
+from jobd.web import queue_limits
 from jobd.web.consumers import NOBODY, consumers
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import as_many_as_fit, job_row, key_of, read_key
@@ -124,17 +125,21 @@ def queue(ctx: Context) -> View:
         raise BadRequest(f"order is {order[:50]!r}; give one of {', '.join(ORDERS)}")
     filtered, owner, drawn = wanted(ctx), Queue(name, ctx.client), _range(ctx)
     asked = _ask_queue(ctx, name, 0 if filtered else offset, order == "newest")
-    found, samples, courses = ctx.ask(
-        asked, ask_samples(ctx.access, name, QUEUE_RANGES[drawn]), ask_courses(ctx.access)
+    found, samples, courses, limits = ctx.ask(
+        asked,
+        ask_samples(ctx.access, name, QUEUE_RANGES[drawn]),
+        ask_courses(ctx.access),
+        queue_limits.ask(ctx.access, name),
     )
     if not found["known"]:
         raise NotFound(f"there is no queue {name}")
     found |= _history(ctx, name, found, samples, courses.get(name), drawn)
     raws = found.pop("raws")
     listed = _search(ctx, owner, filtered, order) if filtered else _listed(ctx, owner, raws, offset, found["size"])
-    actions = [each for each in ("pause", "clear", *QUEUE_ACTIONS) if RIGHTS.get(each, each) in ctx.allowed]
+    actions = [each for each in ("pause", "clear", "limits", *QUEUE_ACTIONS) if RIGHTS.get(each, each) in ctx.allowed]
     data = {"name": name, "offset": offset, "order": order, "rows": ROWS, "now": ctx.access.now(), "q": str(filtered)}
     data["other_queues"] = [each.name for each in ctx.read_totals().queues if each.name != name][:_OTHERS]
+    data |= queue_limits.document(limits, found["size"], found["latency"])
     data |= {**found, **listed, "actions": actions, **seen_values(listed["jobs"])}
     return View("queue.html", data, "Queue")
 
@@ -258,7 +263,7 @@ def _digest(raw: bytes) -> str:
 
 
 def change(ctx: Context) -> View | Done:
-    """Pause, resume or clear a queue; delete, move or copy some of its jobs."""
+    """Pause, resume or clear a queue, or set its alert limits; delete, move or copy some of its jobs."""
     action, name = ctx.one("action"), name_in(ctx)
     owner = Queue(name, ctx.client)
     if action in ("pause", "resume"):
@@ -268,8 +273,11 @@ def change(ctx: Context) -> View | Done:
     if action == "clear":
         ctx.require("clear")
         return _clear(ctx, owner)
+    if action == "limits":
+        return queue_limits.change(ctx, owner)
     if not {action, ctx.one("page")} & set(QUEUE_ACTIONS):
-        raise BadRequest(f"action is {action[:50]!r}; give one of pause, resume, clear, {', '.join(QUEUE_ACTIONS)}")
+        known = ", ".join(("pause", "resume", "clear", "limits", *QUEUE_ACTIONS))
+        raise BadRequest(f"action is {action[:50]!r}; give one of {known}")
     place = QueuePlace(owner)
 
     def find_all(keys: Sequence[str]) -> list[QueueEntry | None]:
