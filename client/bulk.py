@@ -251,7 +251,7 @@ class _Placed:
 
 def _waiting(entry: SetEntry, *, dead: bool) -> bytes | None:
     try:
-        return None if entry.malformed else moves.as_waiting(dict(entry.payload), dead=dead)
+        return None if entry.malformed else moves.as_waiting(entry.copied_payload(), dead=dead)
     except (ValueError, RecursionError):
         return None
 
@@ -292,7 +292,7 @@ def _prepared(entry: SetEntry, move: Move, now: float, timestamps: Timestamps) -
     if entry.malformed:
         return None
     try:
-        return entry.raw, *move(dict(entry.payload), now, timestamps)
+        return entry.raw, *move(entry.copied_payload(), now, timestamps)
     except (MalformedPayload, ValueError, RecursionError):
         return None
 

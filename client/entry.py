@@ -14,7 +14,7 @@ from typing import Any
 from jobd.client import payload as wire
 from jobd.client.errors import MalformedPayload
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 _MAILER = "ActionMailer::MailDeliveryJob"
 _ACTIVE_JOB = "_aj_"
 _MAX_DEPTH = 100
@@ -30,7 +30,7 @@ class JobEntry:
     raw: bytes
 
     @cached_property
-    def _decoded(self) -> tuple[Mapping[str, Any], str]:
+    def _decoded(self) -> tuple[MappingProxyType[str, Any], str]:
         try:
             return MappingProxyType(wire.decode(self.raw)), ""
         except (MalformedPayload, ValueError, RecursionError) as error:
@@ -41,12 +41,18 @@ class JobEntry:
         """The fields as they are, empty when the bytes are no JSON object."""
         return self._decoded[0]
 
-    @cached_property
+    def copied_payload(self) -> dict[str, Any]:
+        """The fields of the payload, to be changed."""
+        return self._decoded[0].copy()
+
+    @property
     def problem(self) -> str:
         """Why no worker could run it; empty for a job."""
         fields, problem = self._decoded
         if problem:
             return problem
+        if _is_usual(fields):
+            return ""
         if not wire.dispatch_names(fields):
             return "the payload names no class"
         try:
@@ -180,6 +186,12 @@ class JobEntry:
 
     def _time(self, field: str) -> float | None:
         return wire.read_time(self.payload.get(field))
+
+
+def _is_usual(fields: Mapping[str, Any]) -> bool:
+    """Whether a job is of the kind that most are, which needs no second look."""
+    name = fields.get("class")
+    return type(name) is str and name != "" and type(fields.get("args")) is list and "kwargs" not in fields
 
 
 def _shown(value: Any, depth: int = 0) -> Any:

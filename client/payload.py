@@ -164,6 +164,8 @@ def read_time(value: object) -> float | None:
 
     Reads float seconds, integer milliseconds, integer seconds, the same as text, and ISO 8601.
     """
+    if type(value) is float and 0.0 <= value < FIRST_MS:
+        return value  # as nearly all are
     if isinstance(value, str):
         value = _parse_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float):

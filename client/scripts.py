@@ -74,6 +74,7 @@ class Connection(Protocol):
     """The part of redis-py's connection that is used here."""
 
     def send_command(self, *arguments: Any, **options: Any) -> Any: ...
+    def send_packed_command(self, command: Any) -> Any: ...
     def read_response(self) -> Any: ...
 
 
@@ -91,7 +92,7 @@ def send(connection: Connection, call: Call[T]) -> T:
     its outcome is unknown. A missing script was not run, so only that case is sent a second time.
     """
     try:
-        connection.send_command(*call.by_digest())
+        connection.send_packed_command((call.packed(),))
         return call.parse(connection.read_response())
     except NoScriptError:
         connection.send_command(*call.with_source())

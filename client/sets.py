@@ -100,7 +100,7 @@ class SetEntry(JobEntry):
     def _requeue(self, move: bulk.Move) -> bool:
         self._check_job()
         access = self.owner.access
-        queue, raw = move(dict(self.payload), access.now(), access.timestamps)
+        queue, raw = move(self.copied_payload(), access.now(), access.timestamps)
         moved = access.change(scripts.requeue(access.keys, self.owner.key, [(self.raw, queue, raw)]))
         if moved.note:
             raise JobdError(f"{self.jid} was not moved: {moved.note.rstrip('; ')}")
@@ -305,7 +305,8 @@ class RetrySet(_Waiting, _Retried):
     _name = "retry"
 
     def entered(self, entry: SetEntry) -> float | None:
-        return entry.failed_at if entry.retried_at is None else entry.retried_at
+        retried_at = entry.retried_at
+        return entry.failed_at if retried_at is None else retried_at
 
 
 class DeadSet(_Retried):

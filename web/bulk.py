@@ -6,6 +6,7 @@ the process at any moment leaves each job where it was or where it should be, an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -122,7 +123,7 @@ class _Run:
         self.id = secrets.token_hex(8)
         self._place, self._order, self._masker, self._access = place, order, masker, place.access
         self._key, self._slot = self._access.keys.bulk(self.id), ""
-        self._looked_at = 0
+        self._looked_at, self._renewed = 0, time.monotonic()
 
     def open(self) -> None:
         """Take one of the slots, and show it. Raises `TooMany`."""
@@ -184,23 +185,29 @@ class _Run:
         """Note how far it is; answers whether somebody has asked to stop."""
         counts = {name: getattr(result, name) for name in _COUNTS}
         fields = {**counts, **more, "state": state, "looked_at": self._looked_at, "beat": repr(self._access.now())}
+        if state != "running" or time.monotonic() >= self._renewed + defaults.BULK_LEASE / 5:
+            self._keep_slot(defaults.BULK_LEASE if state == "running" else 0.0)
 
         def send(redis: Any) -> Any:
             with redis.pipeline(transaction=True) as pipeline:
-                # After a pause longer than the lease the slot may be another's.
-                pipeline.watch(self._slot)
-                is_mine = pipeline.get(self._slot) == self.id.encode()
-                pipeline.multi()
                 pipeline.hset(self._key, mapping=fields).expire(self._key, defaults.BULK_TTL)
-                if is_mine:
-                    pipeline.pexpire(self._slot, int(defaults.BULK_LEASE * 1000) if state == "running" else 0)
                 return pipeline.hget(self._key, "stop").execute()[-1]
 
-        while True:
-            try:
-                return bool(self._access.write(send))
-            except WatchError:
-                continue  # the slot went to another just now
+        return bool(self._access.write(send))
+
+    def _keep_slot(self, seconds: float) -> None:
+        """Have the slot for so long, 0 to give it up; after a pause longer than the lease it may be another's."""
+        self._renewed = time.monotonic()
+
+        def send(redis: Any) -> None:
+            with redis.pipeline(transaction=True) as pipeline:
+                pipeline.watch(self._slot)
+                if pipeline.get(self._slot) == self.id.encode():
+                    pipeline.multi()
+                    pipeline.pexpire(self._slot, int(seconds * 1000)).execute()
+
+        with contextlib.suppress(WatchError):  # it went to another just now
+            self._access.write(send)
 
     def _record(self, state: str, result: BulkResult, error: str) -> None:
         """Log how it ended, and write it down where the page that began it has."""

@@ -68,6 +68,11 @@ class SetPlace:
         assert isinstance(entry, SetEntry)
         return Subject(entry, masker, STATES[self.kind], entry.score, self.owner.entered(entry), now)
 
+    def entered(self, entry: JobEntry) -> float | None:
+        """When an entry came into the set, as far as that can be told, in epoch seconds."""
+        assert isinstance(entry, SetEntry)
+        return self.owner.entered(entry)
+
     def pages(self) -> Iterator[list[SetEntry]]:
         """All entries by pages of 1,000, from the earliest on; each that stays comes once."""
         for page in Cursor(self.access, self.owner.key).pages(defaults.API_PAGE):
@@ -116,8 +121,12 @@ class QueuePlace:
 
     def subject(self, entry: JobEntry, masker: Masker, now: float) -> Subject:
         """A job, as filters look at it."""
-        since = entry.created_at if entry.enqueued_at is None else entry.enqueued_at
+        since = entry.waits_since
         return Subject(entry, masker, "enqueued", since, since, now)
+
+    def entered(self, entry: JobEntry) -> float | None:
+        """When a job came into the queue, as far as that can be told, in epoch seconds."""
+        return entry.waits_since
 
     def pages(self) -> Iterator[list[QueueEntry]]:
         """All jobs by pages of 1,000, the next to be taken first."""
@@ -150,7 +159,9 @@ def matching(place: Place, wanted: Filter, masker: Masker, until: float) -> Iter
     """
     begun, seen, size = place.access.now(), 0, place.size()
     for page in place.pages():
-        yield [entry for entry in page if _is_meant(place, entry, wanted, masker, until, begun)], len(page)
+        # What is read as JSON is moved while it is at hand; where few are meant, they are gathered first.
+        for some in [page] if wanted or isinstance(place, QueuePlace) else bulk.chunks(page, place.portion):
+            yield [entry for entry in some if _is_meant(place, entry, wanted, masker, until, begun)], len(some)
         seen += len(page)
         if isinstance(place, QueuePlace) and seen >= size:
             return
@@ -159,8 +170,10 @@ def matching(place: Place, wanted: Filter, masker: Masker, until: float) -> Iter
 def _is_meant(place: Place, entry: JobEntry, wanted: Filter, masker: Masker, until: float, begun: float) -> bool:
     if not wanted.may_pass(entry.raw):
         return False
-    subject = place.subject(entry, masker, begun)
+    entered = place.entered(entry)
     # What a change of many puts into a queue bears a time from then on, and may come back while that still goes on.
-    if isinstance(place, SetPlace) and entry.enqueued_at is not None and entry.enqueued_at >= begun:
+    if isinstance(place, SetPlace) and (enqueued_at := entry.enqueued_at) is not None and enqueued_at >= begun:
         return False
-    return (subject.entered is None or subject.entered <= until) and wanted.passes(subject)
+    if entered is not None and entered > until:
+        return False
+    return not wanted or wanted.passes(place.subject(entry, masker, begun))
