@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
 
+from jobd.client import cron_edits
+from jobd.client.access import Access
+from jobd.client.cron_set import CronSet
+from jobd.client.push import Client
 from tests.interop.conftest import Seen, StartJobd, StartSidekiq
 from tests.interop.ruby_process import Console, WebPages
 from tests.waiting import wait_until
@@ -44,6 +49,21 @@ def test_its_options_travel_with_the_job(ruby: Console, redis: Redis) -> None:
     raw: Any = redis.lindex("queue:python", 0)
     pushed = json.loads(raw)
     assert {name: pushed[name] for name in message} == message
+
+
+def test_an_entry_that_jobd_has_edited_is_one_of_ruby_still(ruby: Console, redis: Redis, redis_url: str) -> None:
+    create(ruby, args=["old", {"a": 1}], description="by Ruby")
+    entries, access = CronSet(Client(redis_url)), Access(Client(redis_url))
+    before = entries.find("every second")
+    assert before is not None
+    changed = replace(before, cron="0 3 * * 1 Asia/Tokyo", args=("new", [2]), queue="low", description="by hand")
+    assert cron_edits.change(access, before, changed)
+    told = ruby("job = Sidekiq::Cron::Job.find('every second'); [job.cron, job.args, job.description, job.status]")
+    assert told == ["0 3 * * 1 Asia/Tokyo", ["new", [2]], "by hand", "enabled"]
+    ruby("Sidekiq::Cron::Job.find('every second').enque!")
+    raw: Any = redis.lindex("queue:low", 0)
+    pushed = json.loads(raw)
+    assert (pushed["class"], pushed["args"], pushed["queue"]) == ("PythonSeen", ["new", [2]], "low")
 
 
 def test_a_disabled_entry_pushes_nothing(ruby: Console, redis: Redis) -> None:

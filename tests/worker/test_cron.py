@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
 import jobd
-from jobd.client import cron, cron_declared, defaults, scripts
+from jobd.client import cron, cron_declared, cron_edits, defaults, scripts
+from jobd.client.access import Access
 from jobd.client.connection import Connector
 from jobd.client.cron_expression import parse
 from jobd.client.cron_set import CronSet
@@ -443,6 +445,24 @@ class TestRegistering:
         assert status("disabled") == "disabled"
         crons.enable("nightly")
         assert status("disabled") == "enabled"
+
+    def test_what_is_edited_by_hand_is_set_back_but_for_its_status(
+        self, make: Callable[..., CronTicker], crons: CronSet
+    ) -> None:
+        made = cron.read("by hand", {"cron": "@hourly", "class": "cron.note"}, "web")
+        assert cron_edits.add(Access(), made)
+        defined = cron.read("nightly", {"cron": "@daily", "class": "cron.note", "args": [1]}, "config")
+        make(definitions=[defined], app="shop", prune=True).register(NOON)
+        before = crons.find("nightly")
+        assert before is not None
+        edited = replace(before, cron="0 5 * * *", args=(2,), description="by hand", overlap="skip")
+        assert cron_edits.change(Access(), before, edited)
+        crons.disable("nightly")
+        make(definitions=[defined], app="shop", prune=True).register(NOON)
+        found = crons.find("nightly")
+        assert found is not None
+        assert (found.cron, found.args, found.description, found.overlap) == ("0 0 * * *", (1,), "", "allow")
+        assert (found.enabled, "by hand" in crons) == (False, True)
 
     def test_another_expression_begins_anew(
         self, make: Callable[..., CronTicker], crons: CronSet, redis: Redis
