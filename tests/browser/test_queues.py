@@ -103,3 +103,21 @@ def test_ticked_jobs_are_moved_to_the_front_and_to_another_queue_and_enqueued_ag
     press(page.locator(".bar"), "copy")
     expect(told(page)).to_contain_text("Enqueued again: 1.")
     assert len(waiting(dashboard, "team:fast")) == 4
+
+
+def test_alert_limits_are_set_and_the_queue_says_that_it_is_over_them(dashboard: Dashboard, page: Page) -> None:
+    go_until(page, "/queues/team:slow", "Alert limits")
+    limits = page.locator("#limits")
+    limits.locator("summary").click()
+    limits.get_by_label("Jobs that may wait").fill("3")
+    press(limits, "limits")
+    expect(told(page)).to_contain_text("The alert limits are set.")
+    expect(page.locator("main")).to_contain_text("▲ over its limit of 3 jobs")
+    go_until(page, "/queues", "team:slow")
+    expect(row_of(page, "team:slow")).to_contain_text("▲ over its limit of 3 jobs")
+    go_until(page, "/queues/team:slow", "Alert limits")
+    limits.locator("summary").click()
+    limits.get_by_label("Jobs that may wait").fill("")
+    press(limits, "limits")
+    expect(page.locator("main")).not_to_contain_text("over its limit of 3 jobs")
+    assert dashboard.redis.exists("jobd:queue-limits") == 0
