@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ GRACE = 2
 """Seconds for requests that are under way at the end; streams end at once."""
 _YOUNG = 20_000
 """Objects after which the garbage collector looks at them: most pages are made, and gone, before."""
+_TURN = 0.001
+"""Seconds after which a thread of Python lets another one go on."""
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -64,6 +67,7 @@ def serve(
     `ready` is called once requests are answered.
     """
     _calm_the_collector()
+    _take_short_turns()
     # They come here before uvicorn handles them itself, and once more when it is through.
     server = server_of(app, root_path=root_path, master=master, ready=ready)
 
@@ -99,6 +103,11 @@ def _calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+
+
+def _take_short_turns() -> None:
+    """Have a page not wait long, whenever it goes on, for a thread that reads figures or changes many jobs."""
+    sys.setswitchinterval(_TURN)
 
 
 class _Server(uvicorn.Server):

@@ -13,7 +13,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 from jobd.client import metric_keys
 from jobd.client.access import Access
@@ -52,9 +53,11 @@ STEP_PAUSE = 3.0
 _KINDS = {"p": 0, "f": 1, "ms": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """`each` buckets of `width` seconds from `start` on; `old` reads the minutes that Sidekiq 7 writes as well."""
+class Point(NamedTuple):
+    """`each` buckets of `width` seconds from `start` on; `old` reads the minutes that Sidekiq 7 writes as well.
+
+    A tuple, since a page looks up thousands of them by their hash.
+    """
 
     start: float
     width: int
@@ -71,10 +74,16 @@ class Point:
         """Hashes of Sidekiq 7 that belong to it."""
         return self.width * self.each // MINUTE if self.old else 0
 
-    def buckets(self, now: float) -> list[Point]:
+    def buckets(self, now: float) -> Sequence[Point]:
         """Its buckets that have begun."""
-        starts = (self.start + self.width * place for place in range(self.each))
-        return [Point(start, self.width, 1, self.old) for start in starts if start <= now]
+        found = _buckets(self)
+        return found if self.end <= now else [bucket for bucket in found if bucket.start <= now]
+
+
+@lru_cache(maxsize=1_000)
+def _buckets(point: Point) -> tuple[Point, ...]:
+    starts = (point.start + point.width * place for place in range(point.each))
+    return tuple([Point(start, point.width, 1, point.old) for start in starts])
 
 
 @dataclass(frozen=True, slots=True)
