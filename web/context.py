@@ -30,6 +30,7 @@ from jobd.web.totals import Totals, ask_totals, attention
 T = TypeVar("T")
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+_unquoted = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 LOOK_SECONDS = 0.45
 """For a connection and for an answer, of which a page needs two: it is there within a second, whatever Redis does."""
 READ_SECONDS = 2.0
@@ -310,8 +311,8 @@ class Context:
 
     def url(self, path: str, **query: Any) -> str:
         """The address of a page of this site, wherever it is mounted."""
-        kept = {name: value for name, value in query.items() if value not in ("", None)}
-        return self.base + path + (f"?{urlencode(kept, errors='surrogateescape')}" if kept else "")
+        kept = [_parameter(name, value) for name, value in query.items() if value not in ("", None)]
+        return self.base + path + (f"?{'&'.join(kept)}" if kept else "")
 
     def queue_url(self, name: str, **query: Any) -> str:
         """The page of a queue, whatever bytes its name has."""
@@ -339,6 +340,13 @@ class Context:
     def job_url(self, jid: str, **query: Any) -> str:
         """The page of a job."""
         return self.url(f"/jobs/{quote(jid) if _is_plain(jid) else '-'}", **query)
+
+
+def _parameter(name: str, value: Any) -> str:
+    """One parameter of an address, as `urlencode` writes it; most hold nothing that has to be quoted."""
+    if type(value) is str and _unquoted(value):
+        return f"{name}={value}"
+    return urlencode({name: value}, errors="surrogateescape")
 
 
 def _is_plain(name: str) -> bool:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from jobd.client.entry import JobEntry
 from jobd.client.processes import Process, Work, number
@@ -28,6 +29,10 @@ PART_CHARACTERS = 500_000
 LARGE = 256_000
 """Bytes of a job from which on its arguments are shown only when asked for."""
 _ROW_TAGS = 20
+_known: WeakKeyDictionary[Masker, dict[bytes, dict[str, Any]]] = WeakKeyDictionary()
+"""How the last jobs are shown in a row, by their bytes: a page is mostly looked at again, with the same jobs."""
+_MOST_KNOWN, _MOST_KEPT_BYTES = 1_000, 4_000
+"""Jobs that are known, and bytes of one."""
 _SHOWN_ELSEWHERE = frozenset(
     {
         *("class", "wrapped", "args", "kwargs", "jid", "queue", "tags", "created_at", "enqueued_at", "failed_at"),
@@ -80,9 +85,19 @@ def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> st
 
 def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
     """A job in a list. `at` is the score in a set; none where that is no time, of which JSON knows no name."""
+    known = _known.setdefault(masker, {})
+    about = known.get(entry.raw)
+    if about is None:
+        about = _about(entry, masker)
+        if len(entry.raw) <= _MOST_KEPT_BYTES:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            known[entry.raw] = about
+    return {"key": key, "at": at if at is not None and math.isfinite(at) else None, **about}
+
+
+def _about(entry: JobEntry, masker: Masker) -> dict[str, Any]:
     return {
-        "key": key,
-        "at": at if at is not None and math.isfinite(at) else None,
         "jid": masker.text(entry.jid),
         "class": masker.text(entry.name),
         "queue": masker.text(entry.queue),

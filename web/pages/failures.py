@@ -39,6 +39,9 @@ _NAME = 200
 _MOST_KNOWN = 5_000
 _known: WeakKeyDictionary[Masker, dict[bytes, Told]] = WeakKeyDictionary()
 """What the last jobs have told, by the digest of their bytes: to mask a thousand messages takes its time."""
+_last: WeakKeyDictionary[Masker, _Look] = WeakKeyDictionary()
+"""What was looked at last: often nothing has failed since."""
+_MOST_KEPT_BYTES = 2_000_000
 _LOOK_UPS = 100
 _EQUALS = 50
 """Entries of one score that a look-up reads; Redis is asked again if there are more."""
@@ -48,17 +51,17 @@ def show(ctx: Context) -> View:
     """Show the causes, that of most jobs first."""
     offset = ctx.number("offset")
     now = ctx.access.now()
-    (failures, retries, dead), mutes, marks = ctx.ask(
+    (look, retries, dead), mutes, marks = ctx.ask(
         _ask_failures(ctx), ask_mutes(ctx.access, now), ask_deploys(ctx.access, now)
     )
-    partly = len(failures) < retries + dead
-    causes = group(failures)
-    held = _held(causes, mutes, partly=partly)
-    causes.sort(key=lambda cause: id(cause) in held)
+    partly = len(look.failures) < retries + dead
+    held = _held(look.causes, mutes, partly=partly)
+    causes = sorted(look.causes, key=lambda cause: id(cause) in held)
     begin = since(causes, now)
     rows = [
         {
-            **_row(cause, ctx, begin, now),
+            **look.row(cause, ctx),
+            "curve": curve(cause, begin, now),
             "deploy": _deploy(cause, marks, ctx),
             "mute": _mute_of(cause, mutes),
             "muted": id(cause) in held,
@@ -70,13 +73,13 @@ def show(ctx: Context) -> View:
         "muted": len(held),
         "partly": partly,
         "count": len(causes),
-        "seen": len(failures),
+        "seen": len(look.failures),
         "retries": retries,
         "dead": dead,
         "most": MOST,
         "most_bytes": MOST_BYTES,
         "since": begin,
-        "until": _until(failures),
+        "until": look.until,
         "actions": [each for each in (*ACTIONS, "mute") if RIGHTS[each] in ctx.allowed],
         "offset": offset,
         "next": offset + ROWS if offset + ROWS < len(causes) else None,
@@ -108,7 +111,23 @@ def _deploy(cause: Cause, marks: Sequence[DeployMark], ctx: Context) -> dict[str
     return {"at": mark.at, "label": masked(mark.label, ctx.masker), "after": first - mark.at}
 
 
-def _ask_failures(ctx: Context) -> Question[tuple[list[Failure], int, int]]:
+class _Look:
+    """The failures that are looked at, and what is made of them."""
+
+    def __init__(self, told: Sequence[Any], failures: list[Failure]) -> None:
+        self.told, self.failures, self.causes = told, failures, group(failures)
+        self.until = _until(failures)
+        self._rows: dict[int, dict[str, Any]] = {}
+
+    def row(self, cause: Cause, ctx: Context) -> dict[str, Any]:
+        """What is shown of one of the causes whenever it is looked at."""
+        found = self._rows.get(id(cause))
+        if found is None:
+            found = self._rows[id(cause)] = _row(cause, ctx)
+        return found
+
+
+def _ask_failures(ctx: Context) -> Question[tuple[_Look, int, int]]:
     """The failures that are looked at, and how many entries both sets have."""
     keys = ctx.access.keys
     ends = (keys.retry, False), (keys.retry, True), (keys.dead, True)
@@ -122,12 +141,23 @@ def _ask_failures(ctx: Context) -> Question[tuple[list[Failure], int, int]]:
     *probes, retries, dead = yield lambda pipeline: ask(pipeline, [PROBES] * 3).zcard(keys.retry).zcard(keys.dead)
     sizes = [[len(raw) for raw, _ in probe or ()] for probe in probes]
     counts = fitting(_shares(retries or 0, dead or 0), sizes)
-    first, last, deaths = yield lambda pipeline: ask(pipeline, counts)
-    owners = RetrySet(ctx.client), DeadSet(ctx.client)
+    told = yield lambda pipeline: ask(pipeline, counts)
+    look = _last.get(ctx.masker)
+    # What is to be changed is made of entries that belong to the client for changes.
+    if look is None or ctx.changes or look.told != told:
+        look = _Look(told, list(_read(told, ctx)))
+        if not ctx.changes and sum(len(each.entry.raw) for each in look.failures) <= _MOST_KEPT_BYTES:
+            _last[ctx.masker] = look
+    return look, retries or 0, dead or 0
+
+
+def _read(told: Sequence[Any], ctx: Context) -> Iterator[Failure]:
+    """The failures among the members with their scores: retries from the front, from the back, and dead jobs."""
+    first, last, deaths = told
     waiting = dict.fromkeys((float(at), raw) for raw, at in [*(first or ()), *(last or ())])
-    found = list(_failures(owners[0].entries(list(waiting)), "retries", ctx))
-    found += _failures(owners[1].entries([(float(at), raw) for raw, at in deaths or ()]), "dead", ctx)
-    return found, retries or 0, dead or 0
+    yield from _failures(RetrySet(ctx.client).entries(list(waiting)), "retries", ctx)
+    died = [(float(at), raw) for raw, at in deaths or ()]
+    yield from _failures(DeadSet(ctx.client).entries(died), "dead", ctx)
 
 
 def _shares(retries: int, dead: int) -> tuple[int, int, int]:
@@ -187,7 +217,7 @@ def _until(failures: Iterable[Failure]) -> float | None:
     return max((at for each in failures if (at := each.entered) is not None), default=None)
 
 
-def _row(cause: Cause, ctx: Context, begin: float, now: float) -> dict[str, Any]:
+def _row(cause: Cause, ctx: Context) -> dict[str, Any]:
     return {
         **_about(cause),
         "count": len(cause.failures),
@@ -197,7 +227,6 @@ def _row(cause: Cause, ctx: Context, begin: float, now: float) -> dict[str, Any]
         "last": cause.last,
         "queues": cause.queues[:5],
         "more_queues": max(len(cause.queues) - 5, 0),
-        "curve": curve(cause, begin, now),
         "q": cause.search,
         "samples": [_sample(each, ctx) for each in cause.failures[:SAMPLES]],
     }
@@ -283,14 +312,14 @@ def _grouped(ctx: Context, action: str) -> list[Failure]:
 
     For a mute those count that first failed before: a job that was retried meanwhile is none more.
     """
-    [(failures, _, _)] = ctx.ask(_ask_failures(ctx))
+    [(look, _, _)] = ctx.ask(_ask_failures(ctx))
     text = ctx.one("until")
     try:
         until = float(text) if text else float("inf")
     except ValueError:
         raise BadRequest("until is no time; begin at the list again") from None
     wanted = ctx.one("group")
-    for cause in group(failures):
+    for cause in look.causes:
         if cause.id == wanted:
             came = ((each, each.told.first if action == "mute" else each.entered) for each in cause.failures)
             kept = [each for each, at in came if at is None or at <= until]
