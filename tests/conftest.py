@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +35,26 @@ LONGEST = frozenset(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: as the last it would run alone."""
     items.sort(key=lambda item: item.name not in LONGEST)
+
+
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the way to the terminal, which is captured while a test runs."""
+    config.stash[STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """End the process, with its stacks, at twice a test's time-out: that is a signal, which Python may not handle."""
+    own = item.get_closest_marker("timeout")
+    seconds = own.args[0] if own else item.config.getoption("timeout") or item.config.getini("timeout")
+    faulthandler.dump_traceback_later(2 * float(seconds), exit=True, file=item.config.stash[STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")

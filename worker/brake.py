@@ -1,8 +1,8 @@
 """Interrupts what one thread does, from another one: during one piece of work, and neither before nor after it.
 
 Python raises the exception when the thread comes to run its next line, which may be any later one. So the thread ends
-its piece of work by taking back what has not been raised yet. There is no lock, which an exception might leave locked:
-each side first says what it does and then looks at what the other has said.
+its piece of work by raising something else in place of what has not been raised yet. There is no lock, which an
+exception might leave locked: each side first says what it does and then looks at what the other has said.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ _GLANCE = 0.0001
 """Seconds between two looks whether the other thread has decided, which it does at once."""
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in.argtypes = [ctypes.c_ulong, ctypes.py_object]
-_NOTHING = ctypes.py_object()
-"""In place of an exception it takes back the one that was not raised yet."""
+
+
+class _Instead(BaseException):
+    """Takes the place of an exception that was not raised yet, and is caught where it is raised."""
 
 
 class _Request:
@@ -61,7 +63,14 @@ class Brake:
         request = self.request
         while request is not None and not request.decided:
             time.sleep(_GLANCE)
-        _raise_in(threading.get_ident(), _NOTHING)
+        # Taken back without being raised it would leave Python 3.11 and 3.12 looking for it in every thread for ever:
+        # slow, and under a trace (a debugger, a measure of coverage) the next call of 3.11 would never end.
+        try:
+            _raise_in(threading.get_ident(), _Instead)
+            while True:
+                pass
+        except _Instead:
+            return
 
     def pulled_for(self, job: object) -> bool:
         """Whether the thread was interrupted at `job`, or would have been had it not ended by then."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -388,6 +390,20 @@ def test_who_is_interrupted_as_it_ends_its_work_waits_until_that_is_over(monkeyp
     for thread in (asking, worker):
         thread.join()
     assert came_by in (["ended", "interrupted"], ["ended", "let go"])
+
+
+def test_what_was_taken_back_lets_a_debugger_go_on_in_every_thread() -> None:
+    after = """
+        import sys, threading
+        from jobd.worker.brake import Brake
+        worker = threading.Thread(target=Brake().let_go)
+        worker.start(), worker.join()
+        sys.settrace(lambda *_: None)
+        print((lambda: "goes on")())
+    """
+    # In a process of its own: one that did not go on could not be ended from within, not even by a time-out.
+    found = subprocess.run([sys.executable, "-c", dedent(after)], capture_output=True, text=True, timeout=60)
+    assert found.stdout == "goes on\n", found.stderr
 
 
 def traceback_of(thread: threading.Thread) -> list[str]:
