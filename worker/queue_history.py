@@ -140,8 +140,8 @@ def advanced(recent: _Recent | None, reading: Reading, now: float) -> _Recent:
     if not samples:  # nobody recorded for long: what happened meanwhile has no place in the hour
         course = recent.course.with_counts(now, (0.0, 0.0, 0.0, 0.0))
         return _Recent(replace(course, sample=sample, span=0.0), deque([sample]))
-    went = (max(reading[kind] - last[kind + 2], 0.0) for kind in (2, 3, 4))
-    course = recent.course.with_counts(now, (came, *went))  # type: ignore[arg-type]
+    taken, ended, failed = (max(reading[kind] - last[kind + 2], 0.0) for kind in (2, 3, 4))
+    course = recent.course.with_counts(now, (came, taken, ended, failed))
     samples.append(sample)
     return _Recent(_with_rates(course, samples), samples)
 
