@@ -234,7 +234,7 @@ def _json(value: Any) -> str:
 
 def locks(entry: CronEntry, masker: Masker) -> dict[str, str]:
     """The fields of an entry that cannot be changed, each with the key of `LOCKS` that says why."""
-    found = {} if entry.source else dict.fromkeys(_OF_RUBY, "ruby")
+    found: dict[str, str] = {} if entry.source else dict.fromkeys(_OF_RUBY, "ruby")
     if masker.text(entry.description) != entry.description:
         found["description"] = "secret"
     job = [entry.job, list(entry.args), dict(entry.kwargs), entry.queue, _message(entry)]
