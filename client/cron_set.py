@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from jobd.client import clock, cron, cron_push, push, scripts
-from jobd.client.connection import Connector
+from jobd.client.access import Access
 from jobd.client.cron import CatchUp, CronEntry, Overlap, Status
 from jobd.client.cron_push import CronRun
 from jobd.client.errors import InvalidCron
 from jobd.client.keys import Keys
-from jobd.client.payload import Timestamps
-from jobd.client.scripts import Call, T
+from jobd.client.scripts import Call
 
 _PAGE = 100
 """Entries read in a round trip."""
@@ -28,27 +28,28 @@ class CronSet:
 
     `client` says which Redis [that of the pushes of this process]. Iterating reads page by page; an entry that is
     made or destroyed meanwhile may be missed, one may come twice. Methods that take a name return False or None when
-    there is no such entry. All raise redis-py's errors and `RedisUnavailable` when Redis cannot be asked.
+    there is no such entry. All may raise `RedisUnavailable` or `RedisRefused`, a change also `ChangeOutcomeUnknown`.
     """
 
     def __init__(self, client: push.Client | None = None) -> None:
-        used = client or push.default_client()
-        self._connector: Connector = used._connector
-        self._keys: Keys = used._keys
-        self._timestamps: Timestamps = used._timestamps
+        self._access = Access(client or push.default_client())
+        self._keys = self._access.keys
 
     def __iter__(self) -> Iterator[CronEntry]:
-        return read_entries(self._redis, self._keys)
+        cursor = None
+        while cursor != 0:
+            cursor, entries = self._access.read(partial(_read_page, keys=self._keys, cursor=cursor or 0))
+            yield from entries
 
     def __len__(self) -> int:
-        return int(self._redis.scard(self._keys.cron_jobs))
+        return int(self._access.read(lambda redis: redis.scard(self._keys.cron_jobs)))
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._redis.exists(self._keys.cron_entry(name)))
+        return bool(self._access.read(lambda redis: redis.exists(self._keys.cron_entry(name))))
 
     def find(self, name: str) -> CronEntry | None:
         """Return the entry of this name, or None."""
-        fields = self._redis.hgetall(self._keys.cron_entry(name))
+        fields = self._access.read(lambda redis: redis.hgetall(self._keys.cron_entry(name)))
         return cron.from_fields(name, decoded(fields)) if fields else None
 
     def create(
@@ -95,7 +96,7 @@ class CronSet:
         if entry.stored:
             checked = cron.read(entry.name, as_written(entry))
             entry = replace(checked, source=entry.source, stored=entry.stored)
-        self._send(saving(self._keys, entry, self._now()))
+        self._access.change(saving(self._keys, entry, self._now()))
         found = self.find(entry.name)
         if found is None:
             raise InvalidCron(f"cron entry {entry.name!r} was destroyed while it was saved")
@@ -117,11 +118,11 @@ class CronSet:
 
     def destroy(self, name: str) -> bool:
         """Delete an entry and what is known of its runs. One of the code or a configuration comes back with a start."""
-        return destroy(self._redis, self._keys, name)
+        return self._access.write(lambda redis: destroy(redis, self._keys, name))
 
     def enable(self, name: str) -> bool:
         """Have an entry tick from now on. What was missed is not made up for, and no earlier job holds it up."""
-        self._redis.delete(self._keys.cron_running(name))
+        self._access.write(lambda redis: redis.delete(self._keys.cron_running(name)))
         return self._change(name, "enabled")
 
     def disable(self, name: str) -> bool:
@@ -142,11 +143,11 @@ class CronSet:
         if not math.isfinite(found) or tick not in (None, found):
             return None
         call = scripts.cron_skip(self._keys, name, (cron.tick_name(found), found), entry.cron)
-        return found if self._send(call) else None
+        return found if self._access.change(call) else None
 
     def unskip(self, name: str) -> bool:
         """Have the next tick of an entry run after all. False: none was to be skipped."""
-        return bool(self._redis.hdel(self._keys.cron_entry(name), "skip"))
+        return bool(self._access.write(lambda redis: redis.hdel(self._keys.cron_entry(name), "skip")))
 
     def enqueue_now(self, name: str) -> str | None:
         """Push the job of an entry at once, also of a disabled one, and whether or not an earlier one has ended.
@@ -157,13 +158,14 @@ class CronSet:
         entry = self.find(name)
         if entry is None:
             return None
-        made = cron_push.attempt(self._keys, entry, None, self._now(), self._timestamps)
-        return made.jid if self._send(made.call) == "PUSHED" else None
+        made = cron_push.attempt(self._keys, entry, None, self._now(), self._access.timestamps)
+        return made.jid if self._access.change(made.call) == "PUSHED" else None
 
     def runs(self, name: str) -> list[CronRun]:
         """Return what became of the last 30 ticks of an entry, newest first."""
-        runs = self._redis.lrange(self._keys.cron_runs(name), 0, -1)
-        return cron_push.merged(runs, self._redis.lrange(self._keys.cron_history(name), 0, -1))
+        noted = self._keys.cron_runs(name), self._keys.cron_history(name)
+        runs, history = self._access.read(lambda redis: [redis.lrange(key, 0, -1) for key in noted])
+        return cron_push.merged(runs, history)
 
     def next_time(self, name: str) -> float | None:
         """Return when an entry ticks next, in epoch seconds; None when it does not, or there is none."""
@@ -181,37 +183,36 @@ class CronSet:
             return False
         now = self._now()
         last = last_tick(entry, now) if status == "enabled" and not entry.enabled else ""
-        return self._send(scripts.cron_change(self._keys, name, last, now, {"status": status}))
-
-    @property
-    def _redis(self) -> Any:
-        return self._connector.client()
+        return self._access.change(scripts.cron_change(self._keys, name, last, now, {"status": status}))
 
     def _now(self) -> float:
-        seconds, micros = self._redis.time()
+        seconds, micros = self._access.read(lambda redis: redis.time())
         return float(seconds + micros / 1e6)
-
-    def _send(self, call: Call[T]) -> T:
-        with self._connector.connection() as connection:
-            return scripts.send(connection, call)
 
 
 def read_entries(redis: Any, keys: Keys) -> Iterator[CronEntry]:
     """All entries, page by page. Raises redis-py's errors."""
-    prefix, cursor = keys.cron_entry("").encode(), 0
-    while True:
-        cursor, members = redis.sscan(keys.cron_jobs, cursor, count=_PAGE)
-        pipeline = redis.pipeline(transaction=False)
-        for member in members:
-            pipeline.hgetall(member)
-        found = pipeline.execute(raise_on_error=False) if members else []
-        for member, fields in zip(members, found, strict=True):
-            if isinstance(fields, dict) and fields and member.startswith(prefix):
-                name = member.removeprefix(prefix).decode("utf-8", "replace")
-                entry = cron.from_fields(name, decoded(fields))
-                yield entry if prefix + name.encode() == member else replace(entry, problem="its name is no UTF-8")
-        if not cursor:
-            return
+    cursor = None
+    while cursor != 0:
+        cursor, entries = _read_page(redis, keys, cursor or 0)
+        yield from entries
+
+
+def _read_page(redis: Any, keys: Keys, cursor: int) -> tuple[int, list[CronEntry]]:
+    """Some entries, and where the next are; 0 when these were the last."""
+    cursor, members = redis.sscan(keys.cron_jobs, cursor, count=_PAGE)
+    pipeline = redis.pipeline(transaction=False)
+    for member in members:
+        pipeline.hgetall(member)
+    found = pipeline.execute(raise_on_error=False) if members else []
+    prefix, entries = keys.cron_entry("").encode(), list[CronEntry]()
+    for member, fields in zip(members, found, strict=True):
+        if isinstance(fields, dict) and fields and member.startswith(prefix):
+            name = member.removeprefix(prefix).decode("utf-8", "replace")
+            entry = cron.from_fields(name, decoded(fields))
+            whole = prefix + name.encode() == member
+            entries.append(entry if whole else replace(entry, problem="its name is no UTF-8"))
+    return cursor, entries
 
 
 def saving(keys: Keys, entry: CronEntry, now: float, **more: str) -> Call[bool]:

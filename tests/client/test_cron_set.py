@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from redis import Redis
 
 import jobd
 from jobd.client.cron_set import CronSet
-from jobd.client.errors import InvalidCron
+from jobd.client.errors import InvalidCron, RedisRefused, RedisUnavailable
 from jobd.client.push import Client
 
 
@@ -212,3 +213,14 @@ def test_names_of_any_characters(crons: CronSet, redis: Redis) -> None:
     crons.create("täglich: *?[", "@daily", "A")
     entries = {entry.name: entry.problem for entry in crons}
     assert entries == {"�": "its name is no UTF-8", "täglich: *?[": None}
+
+
+def test_what_keeps_it_from_redis_is_an_error_of_jobd(crons: CronSet, redis: Redis, tmp_path: Path) -> None:
+    gone = CronSet(Client(f"unix://{tmp_path}/nobody.sock"))
+    for call in (lambda: gone.find("a"), lambda: list(gone), lambda: gone.enqueue_now("a"), lambda: gone.destroy("a")):
+        with pytest.raises(RedisUnavailable):
+            call()
+    redis.set("cron_job:a", "no hash")
+    for call in (lambda: crons.find("a"), lambda: crons.unskip("a"), lambda: crons.create("a", "@daily", hello)):
+        with pytest.raises(RedisRefused, match="WRONGTYPE"):
+            call()
