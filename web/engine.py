@@ -34,6 +34,11 @@ def shown(value: Any) -> str:
     return escape(_finalize(value))
 
 
+def within(value: str) -> Markup:
+    """A text that stands between two tags, where quotes stand for themselves: JSON is full of them."""
+    return Markup(printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
 def _finalize(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

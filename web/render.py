@@ -19,7 +19,7 @@ from jobd.web import assets
 from jobd.web.charts import plot, spark, steps
 from jobd.web.context import Context, View
 from jobd.web.documents import as_json
-from jobd.web.engine import Engine, shown
+from jobd.web.engine import Engine, shown, within
 from jobd.web.filters import narrowed
 from jobd.web.queue_courses import flow
 from jobd.web.settings import SETTINGS, toggled
@@ -129,6 +129,7 @@ def _environment() -> Engine:
         "short": short,
         "change": change,
         "flow": flow,
+        "within": within,
     }
     return environment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from jinja2 import TemplateAssertionError, UndefinedError
 from markupsafe import Markup
 
+from jobd.web import engine
 from jobd.web.engine import Engine
 
 
@@ -51,3 +53,17 @@ def test_names_in_a_dictionary_hide_nothing_of_it(tmp_path: Path) -> None:
 def test_a_block_is_passed_to_the_macro_that_is_called_with_it(tmp_path: Path) -> None:
     template = "{% macro m(x) %}[{{ x }}{{ caller() }}]{% endmacro %}{% call m(1) %}<i>{{ y }}</i>{% endcall %}"
     assert made(tmp_path, template, y="<") == "[1<i>&lt;</i>]"
+
+
+def test_what_keeps_its_quotes_stands_between_tags_alone(tmp_path: Path) -> None:
+    hostile = """<a href='x' title="y">&\x00"""
+    expected = """&lt;a href='x' title="y"&gt;&amp;\\u0000"""
+    assert engine.within(hostile) == expected
+    uses = 0
+    for path in (Path(engine.__file__).parent / "templates").iterdir():
+        html = re.sub(r"{%.*?%}|{#.*?#}", "", path.read_text())
+        for found in re.finditer(r"\|\s*within\b", html):
+            before = re.sub(r"{{.*?}}", "", html[: html.rindex("{{", 0, found.start())])
+            assert before.rindex(">") > before.rindex("<"), f"{path.name}: {found[0]} within a tag"
+            uses += 1
+    assert uses >= 4
