@@ -6,9 +6,12 @@ What a record is and where it stands in the ring; `worker/history.py` writes the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from jobd.client import defaults
@@ -71,10 +74,19 @@ class Ring:
     def read(self, raw: bytes | None, now: float) -> list[Sample]:
         """The samples that are no older than the ring is long, the oldest first; damaged ones are passed over."""
         whole = (raw or b"")[: self.slots * _RECORD.size]
-        whole = whole[: len(whole) // _RECORD.size * _RECORD.size]
+        found = _samples(whole[: len(whole) // _RECORD.size * _RECORD.size])
         oldest, newest = now - self.step * self.slots, now + AHEAD
-        found = [Sample._make(values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
-        return sorted(each for each in found if all(0.0 <= value <= LARGEST for value in each))
+        return list(found[bisect_right(found, oldest, key=_time) : bisect_right(found, newest, key=_time)])
+
+
+@lru_cache(maxsize=4)
+def _samples(raw: bytes) -> tuple[Sample, ...]:
+    """The samples among records, the oldest first. One comes every few seconds, and a ring is read more often."""
+    found = map(Sample._make, _RECORD.iter_unpack(raw))
+    return tuple(sorted(each for each in found if all(0.0 <= value <= LARGEST for value in each)))
+
+
+_time = attrgetter("at")
 
 
 RINGS: dict[Step, Ring] = {
@@ -121,19 +133,11 @@ def increases(samples: Sequence[Recorded], name: str, edges: Sequence[float], lo
     return [None if low is None or high is None else max(high - low, 0.0) for low, high in pairwise(values)]
 
 
-def highest(samples: Iterable[Recorded], name: str, edges: Sequence[float]) -> list[float | None]:
+def highest(samples: Sequence[Recorded], name: str, edges: Sequence[float]) -> list[float | None]:
     """The highest value of a figure from each edge (epoch seconds) up to the next; None without a sample there."""
-    found: list[float | None] = [None] * (len(edges) - 1)
-    place = 0
-    for sample in samples:
-        while place < len(found) and sample.at >= edges[place + 1]:
-            place += 1
-        if place == len(found):
-            break
-        if sample.at >= edges[place]:
-            value, before = float(getattr(sample, name)), found[place]
-            found[place] = value if before is None else max(before, value)
-    return found
+    times, values = list(map(_time, samples)), list(map(attrgetter(name), samples))
+    places = [bisect_left(times, edge) for edge in edges]
+    return [float(max(values[first:end])) if first < end else None for first, end in pairwise(places)]
 
 
 def _value_at(samples: Sequence[Recorded], name: str, at: float, longest: float) -> float | None:

@@ -104,9 +104,9 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
     span = moments[-1] - moments[0] if moments else 0.0
     marks = _marks(deploys, moments)
     named = _named(marks, moments)
+    newest = range(len(moments) - 1, max(len(moments) - MOST_ROWS, 0) - 1, -1)
     rows = [
-        (_at(x, span), tuple(write(values[i]) for _, _, values in series), named.get(i, ""))
-        for i, x in enumerate(moments)
+        (_at(moments[i], span), tuple(write(values[i]) for _, _, values in series), named.get(i, "")) for i in newest
     ]
     known = {**data, "x": moments, "series": [{"label": la, "state": st, "values": va} for la, st, va in series]}
     if marks:
@@ -116,7 +116,7 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
         lines=tuple(lines),
         heights=tuple(write(top * share) for share in (1.0, 0.5, 0.0)),
         times=tuple(_at(moments[i], span) for i in sorted({0, len(moments) // 2, len(moments) - 1})) if moments else (),
-        rows=tuple(rows[: -MOST_ROWS - 1 : -1]),
+        rows=tuple(rows),
         points=len(moments),
         deploys=len(marks),
         verticals="".join(f"M{x:.0f} 0V{HEIGHT}" for x in across_marks),
