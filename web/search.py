@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from jobd.client.entry import JobEntry
 from jobd.client.queues import QueueEntry
+from jobd.web.by_score import Mark
 from jobd.web.context import BadRequest, Context
 from jobd.web.documents import key_of, read_key
 from jobd.web.filters import Filter
@@ -69,18 +69,6 @@ def search(place: Place, wanted: Filter, ctx: Context, *, newest_first: bool = F
     return Found(found, cursor, size if cursor == "0" else min(before + seen, size), size)
 
 
-def read_after(text: str) -> tuple[float, int]:
-    """The score from which a list goes on, and how many of that score were shown before. Raises `BadRequest`."""
-    score, _, skip = text.partition("~")
-    try:
-        found = float(score), int(skip)
-    except ValueError:
-        found = (math.nan, -1)
-    if math.isnan(found[0]) or not 0 <= found[1] <= 10**7:
-        raise BadRequest(f"{text[:50]!r} is no place in this list; begin at the first page again")
-    return found
-
-
 def _of_set(place: SetPlace, wanted: Filter, ctx: Context, cursor: str, now: float) -> _Scan | _Part:
     bounds = wanted.between(now)
     return _Part(place, cursor, *bounds) if bounds else _Scan(place, ctx.number("cursor", 2**64), wanted.pattern)
@@ -95,8 +83,7 @@ class _Part:
     def __init__(self, place: SetPlace, cursor: str, since: float, until: float) -> None:
         self._owner, self._latest_first = place.owner, place.kind == "dead"
         self._ends = (until, since) if self._latest_first else (since, until)
-        self._at: float | None
-        self._at, self._skip = (None, 0) if cursor == "0" else read_after(cursor)
+        self._mark = Mark() if cursor == "0" else Mark.read(cursor)
 
     def size(self) -> int:
         """How many entries it has."""
@@ -106,29 +93,15 @@ class _Part:
 
     def step(self, count: int) -> tuple[str, int, list[tuple[int, JobEntry]]]:
         """As for a set."""
-        start, end = self._ends
-        start = start if self._at is None else self._at
 
         def ask(pipeline: Any) -> None:
-            pipeline.zrange(
-                self._owner.key,
-                repr(start),
-                repr(end),
-                byscore=True,
-                desc=self._latest_first,
-                offset=self._skip,
-                num=count,
-                withscores=True,
-            )
+            self._mark.ask(pipeline, self._owner.key, self._ends, count, latest_first=self._latest_first)
 
         found = [(float(score), raw) for raw, score in self._owner.access.read_all(ask)[0] or ()]
-        if len(found) < count:
-            cursor = "0"
-        else:
-            last = found[-1][0]
-            equals = sum(score == last for score, _ in found)
-            self._at, self._skip = last, equals + (self._skip if last == self._at else 0)
-            cursor = f"{last!r}~{self._skip}"
+        cursor = "0"
+        if len(found) == count:
+            self._mark = self._mark.past([score for score, _ in found])
+            cursor = str(self._mark)
         return cursor, len(found), [(0, entry) for entry in self._owner.entries(found)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from itertools import chain
@@ -9,13 +10,14 @@ from typing import Any
 
 from jobd.client.sets import JobSet, SetEntry
 from jobd.web import places, strips
+from jobd.web.by_score import Mark
 from jobd.web.context import BadRequest, Context, Done, View
 from jobd.web.documents import as_many_as_fit, job_row, key_of, read_key
 from jobd.web.filters import Filter
 from jobd.web.pages.many import Many, wanted
 from jobd.web.places import ACTIONS, TITLES, Kind, SetPlace
 from jobd.web.questions import Question, answer
-from jobd.web.search import ROWS, read_after, search
+from jobd.web.search import ROWS, search
 
 _EQUALS = 50
 """Entries of one score that are looked through at once for one that is named."""
@@ -65,29 +67,19 @@ def seen_values(jobs: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _page(kind: Kind, ctx: Context) -> dict[str, Any]:
     owner = set_of(kind, ctx)
-    after = ctx.query.get("after", "")
-    score, skip = read_after(after) if after else (None, 0)
-    (members, size), when = ctx.ask(_ask_page(owner, score, skip, kind == "dead"), _ask_strips(kind, ctx))
+    mark = Mark.read(ctx.query.get("after", ""))
+    (members, size), when = ctx.ask(_ask_page(owner, mark, kind == "dead"), _ask_strips(kind, ctx))
     entries = as_many_as_fit(owner.entries(members[:ROWS]))
-    after = _after(entries, score, skip) if len(members) > len(entries) else ""
+    after = str(mark.past([entry.score for entry in entries])) if len(members) > len(entries) else ""
     return {"jobs": [_row(entry, ctx) for entry in entries], "size": size, "next": after, "by_time": when}
 
 
-def _ask_page(
-    owner: JobSet, score: float | None, skip: int, latest_first: bool
-) -> Question[tuple[list[tuple[float, bytes]], int]]:
-    ends = ("+inf", "-inf") if latest_first else ("-inf", "+inf")
-    start = ends[0] if score is None else repr(score)
-    members, size = yield lambda pipeline: pipeline.zrange(
-        owner.key, start, ends[1], byscore=True, desc=latest_first, offset=skip, num=ROWS + 1, withscores=True
+def _ask_page(owner: JobSet, mark: Mark, latest_first: bool) -> Question[tuple[list[tuple[float, bytes]], int]]:
+    ends = (math.inf, -math.inf) if latest_first else (-math.inf, math.inf)
+    members, size = yield lambda pipeline: mark.ask(
+        pipeline, owner.key, ends, ROWS + 1, latest_first=latest_first
     ).zcard(owner.key)
     return [(float(at), raw) for raw, at in members or ()], size or 0
-
-
-def _after(entries: list[SetEntry], score: float | None, skip: int) -> str:
-    last = entries[-1].score
-    shown = sum(1 for entry in entries if entry.score == last)
-    return f"{last!r}~{shown + (skip if last == score else 0)}"
 
 
 def _search(kind: Kind, ctx: Context, filtered: Filter) -> dict[str, Any]:
