@@ -11,15 +11,27 @@ from starlette.responses import RedirectResponse
 from jobd.web.context import BadRequest, Context
 from jobd.web.text import LANGUAGES
 
-COLUMNS = ("when", "queue", "args", "failures", "error")
-"""Columns of the lists of jobs that can be hidden."""
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "retries": ("when", "queue", "args", "failures", "error"),
+    "scheduled": ("when", "queue", "args"),
+    "dead": ("when", "queue", "args", "failures", "error"),
+    "queue": ("args", "when"),
+}
+"""Columns that can be hidden, for each list of jobs by itself; all queues are alike."""
 SHOW_ALL = "none"
+
+
+def _choices(columns: tuple[str, ...]) -> tuple[str, ...]:
+    some = (each for count in range(1, len(columns) + 1) for each in combinations(columns, count))
+    return (SHOW_ALL, *map(".".join, some))
+
+
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "language": tuple(LANGUAGES),
     "theme": ("system", "light", "dark"),
     "clock": ("utc", "local"),
     "keys": ("on", "off"),
-    "hide": (SHOW_ALL, *(".".join(some) for count in range(1, 6) for some in combinations(COLUMNS, count))),
+    **{f"hide-{name}": _choices(columns) for name, columns in COLUMNS.items()},
 }
 """What can be chosen; the first of each is how it is without a choice, but for the language."""
 _YEAR = 365 * 24 * 3600
@@ -30,10 +42,10 @@ def cookie_of(setting: str) -> str:
     return f"jobd_{setting}"
 
 
-def toggled(hidden: str, column: str) -> str:
-    """The choice `hide` with one column more, or less."""
+def toggled(listed: str, hidden: str, column: str) -> str:
+    """What is hidden of a list, with one column more, or less."""
     chosen = set(hidden.split(".")) ^ {column}
-    return ".".join(each for each in COLUMNS if each in chosen) or SHOW_ALL
+    return ".".join(each for each in COLUMNS[listed] if each in chosen) or SHOW_ALL
 
 
 def wishes(request: Request) -> dict[str, str]:

@@ -743,7 +743,7 @@ VIETNAMESE = {
     "The job is gone: it has run, or somebody has changed or moved it. Nothing was pushed.": (
         "Công việc không còn nữa: nó đã chạy, hoặc ai đó đã sửa hay chuyển nó. Chưa đẩy gì cả."
     ),
-    "Columns": "Cột",
+    "Columns of this list": "Cột của danh sách này",
     "Cancel job…": "Huỷ công việc…",
     "Cancel this job": "Huỷ công việc này",
     "Let it run": "Để nó chạy tiếp",

@@ -14,9 +14,7 @@ from tests.web.browser import Browser, Page
 JID = "0123456789abcdef01234567"
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"), [("theme", "dark"), ("clock", "local"), ("keys", "off"), ("hide", "error")]
-)
+@pytest.mark.parametrize(("setting", "value"), [("theme", "dark"), ("clock", "local"), ("keys", "off")])
 def test_a_choice_is_kept_in_a_cookie_and_drawn_by_the_server(setting: str, value: str, browser: Browser) -> None:
     answer = browser.get(f"/{setting}?to={value}&from=/retries%3Fq%3Dx")
     assert (answer.status_code, answer.headers["location"]) == (303, "/retries?q=x")
@@ -35,27 +33,39 @@ def test_the_columns_of_lists_are_chosen_under_display(browser: Browser, redis: 
         links = [
             each for each in Page.of(browser.get(path, cookie=cookie).text).all("a") if each.get("data-set") == "hide"
         ]
-        names = settings.COLUMNS if path == "/retries" else ("args", "when")
+        names = settings.COLUMNS["queue" if path.startswith("/queues") else path[1:]]
         return {name: ("aria-current" in link, str(link["href"])) for name, link in zip(names, links, strict=True)}
 
     first = offered("")
     assert [shown for shown, _ in first.values()] == [True] * 5
     cookie = browser.get(first["error"][1]).headers["set-cookie"].split(";")[0]
     cookie = browser.get(offered(cookie)["queue"][1]).headers["set-cookie"].split(";")[0]
-    assert cookie == "jobd_hide=queue.error"
+    assert cookie == "jobd_hide-retries=queue.error"
     assert {name for name, (shown, _) in offered(cookie).items() if not shown} == {"queue", "error"}
     [html] = Page.of(browser.get("/retries", cookie=cookie).text).all("html")
     assert html["data-hide"] == "queue error"
     again = browser.get(offered(cookie)["queue"][1])
-    assert (again.headers["location"], again.headers["set-cookie"].split(";")[0]) == ("/retries", "jobd_hide=error")
-    assert settings.toggled("error", "error") == settings.SHOW_ALL
+    assert (again.headers["location"], again.headers["set-cookie"].split(";")[0]) == (
+        "/retries",
+        "jobd_hide-retries=error",
+    )
+    assert settings.toggled("retries", "error", "error") == settings.SHOW_ALL
+
+
+@pytest.mark.parametrize("path", ["/dead", "/scheduled", "/queues/default", "/"])
+def test_what_is_hidden_of_one_list_is_there_in_the_others(path: str, browser: Browser, redis: Redis) -> None:
+    for key in ("dead", "schedule"):
+        fill_set(redis, key, 1)
     fill_queue(redis, 1)
-    assert offered("", "/queues/default")["when"][0]
+    for cookie in ("jobd_hide-retries=when", "jobd_hide=when", "jobd_hide-dead=nonsense", "jobd_hide-queue=error"):
+        [html] = Page.of(browser.get(path, cookie=cookie).text).all("html")
+        assert html["data-hide"] in ("", settings.SHOW_ALL)
 
 
 def test_each_column_that_can_be_hidden_has_its_rule() -> None:
     style = (assets.FOLDER / "app.css").read_text()
-    assert [name for name in settings.COLUMNS if f'[data-hide~="{name}"]' not in style] == []
+    names = {name for columns in settings.COLUMNS.values() for name in columns}
+    assert [name for name in names if f'[data-hide~="{name}"]' not in style] == []
 
 
 @pytest.mark.parametrize("back", ["//evil.test", "https://evil.test", "/\\evil.test", "/a\nb"])
