@@ -44,6 +44,8 @@ def application(settings: WebSettings, client: Client, variables: Mapping[str, s
         hosts=settings.hosts or (() if authenticators else web_settings.LOOPBACK_NAMES),
         title=settings.title,
         environment=settings.environment,
+        source_link=settings.source_link,
+        source_root=settings.source_root,
     )
 
 

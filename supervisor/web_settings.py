@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 
-from jobd.client import defaults
+from jobd.client import defaults, source_links
 from jobd.client.errors import ConfigError, PortUnavailable
 from jobd.supervisor import listener
 from jobd.worker import checks
@@ -56,6 +56,7 @@ class WebSettings:
     `bind` is host and port, or the path of a unix socket; `root_path` the path that a proxy takes away. Changes may
     come from pages of `trusted_origins` besides its own; it answers to the names in `hosts`, to any if there are none.
     `title` is what its pages are called; `environment` stands above them [the section of the file that is used].
+    `source_link` and `source_root` are as in `jobd.web.app`.
     """
 
     bind: str
@@ -65,6 +66,8 @@ class WebSettings:
     hosts: tuple[str, ...] = field(default=())
     title: str = "jobd"
     environment: str = ""
+    source_link: str = ""
+    source_root: str = ""
 
     def named(self, environment: str) -> WebSettings:
         """These for a section of the file, whose name is shown unless it is that of development."""
@@ -80,6 +83,8 @@ CHECKS: Mapping[str, Check] = {
     "hosts": _host,
     "title": checks.name,
     "environment": checks.text,
+    "source_link": checks.text,
+    "source_root": checks.text,
 }
 """How each is checked; of a list, each item."""
 LISTS = ("trusted_origins", "hosts")
@@ -94,9 +99,11 @@ def check(value: object) -> str | None:
         return problem
     if value.root_path and (problem := _path(value.root_path)):
         return f"root_path {problem}"
-    for name in ("title", "environment"):
+    for name in ("title", "environment", "source_link", "source_root"):
         if problem := CHECKS[name](getattr(value, name)):
             return f"{name} {problem}"
+    if fault := source_links.problem(value.source_link, value.source_root):
+        return " ".join(fault)
     items = [(each, CHECKS[name](each)) for name in LISTS for each in getattr(value, name)]
     return next((f"{checks.display(each)} {problem}" for each, problem in items if problem), None)
 

@@ -15,6 +15,7 @@ from jobd.client.access import Access
 from jobd.client.errors import JobdError, RedisRefused
 from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
+from jobd.client.source_links import SourceLinks
 from jobd.web.auth import LOOKING, User
 from jobd.web.figures import Figures
 from jobd.web.links import Links
@@ -124,12 +125,13 @@ class Shared:
         title: str = "jobd",
         environment: str = "",
         links: Links | None = None,
+        sources: SourceLinks | None = None,
     ) -> None:
         self._client, self.masker = client, masker
         self.title, self.environment = title, environment
         self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
         self.outage, self.views = Outage(), Views()
-        self.refusals, self.links = Seldom(), links or Links()
+        self.refusals, self.links, self.sources = Seldom(), links or Links(), sources or SourceLinks()
         self.figures, self.watch = Figures(), Watch()
         self._lock = threading.Lock()
         self._totals: tuple[float, Totals] | None = None

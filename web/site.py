@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route, compile_path
 
+from jobd.client import source_links
 from jobd.client.errors import ConfigError, JobdError, RedisUnavailable
 from jobd.client.push import Client
 from jobd.web import answers, assets, audit, csrf, finder, sent, settings
@@ -120,6 +121,8 @@ def app(
     environment: str = "",
     streams: bool = True,
     job_links: JobLinks | None = None,
+    source_link: str = "",
+    source_root: str = "",
 ) -> Starlette:
     """Make the dashboard, an ASGI application that can be mounted under any path.
 
@@ -135,6 +138,8 @@ def app(
     - `environment`: shown beside it; `production` as a red bar [""].
     - `streams`: whether pages may be kept up to date by a stream; without, and under WSGI, they ask again and again.
     - `job_links(job)`: links for the page of a job, a `JobEntry` with its secrets: pairs of a label and an address.
+    - `source_link`: address of a line of code, in which `{path}` or `{file}`, and `{line}`, are filled in [none].
+    - `source_root`: folder of the application where it runs, to which `{path}` is relative; `*` is any one folder.
 
     Raises `ConfigError`.
     """
@@ -143,7 +148,10 @@ def app(
         raise ConfigError(f"trusted_origins: {wrong[0]!r} is no origin; write https://ops.example.com")
     if read_only is None:
         read_only = _is_unguarded(given, authorize)
-    shared = Shared(client, Masker(mask), title, environment, Links(job_links))
+    if fault := source_links.problem(source_link, source_root):
+        raise ConfigError(f"{fault[0]}: {(source_link if fault[0] == 'source_link' else source_root)!r} {fault[1]}")
+    sources = source_links.SourceLinks(source_link, source_root)
+    shared = Shared(client, Masker(mask), title, environment, Links(job_links), sources)
     site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
     return _application(site)
 

@@ -6,14 +6,17 @@ Pure; nothing here hides secrets: what is passed in is hidden already.
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jobd.client import defaults
 from jobd.client.entry import JobEntry
+from jobd.client.source_links import SourceLinks, is_own
 
-_VENDORED = ("site-packages", "dist-packages", "/lib/python3", "/lib64/python3", "<frozen", "/gems/", "/lib/ruby/")
+_LINE = re.compile(r"(.+?):([0-9]{1,9}):in ", re.DOTALL)
+"""How a line of a backtrace begins: file and line, as Ruby writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,20 @@ def attempts(entry: JobEntry) -> Attempts:
 
 @dataclass(frozen=True, slots=True)
 class Backtrace:
-    """Lines of the application, and all lines, of which so many are those of libraries."""
+    """Lines of the application, the address of each, if any, and all lines, of which so many are those of libraries."""
 
     own: Sequence[str]
+    links: Sequence[str | None]
     lines: Sequence[str]
     vendored: int
 
 
-def backtrace(lines: Sequence[str]) -> Backtrace:
+def backtrace(lines: Sequence[str], sources: SourceLinks) -> Backtrace:
     """Tell the lines of the application from those of libraries by where their files are."""
-    own = [line for line in lines if not any(part in line for part in _VENDORED)]
-    return Backtrace(own, lines, len(lines) - len(own))
+    own = list(filter(is_own, lines))
+    places = map(_LINE.match, own)
+    links = [sources.of(place[1], int(place[2])) if place else None for place in places]
+    return Backtrace(own, links, lines, len(lines) - len(own))
 
 
 def as_python(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], delay: float | None = None) -> str:

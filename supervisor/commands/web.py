@@ -25,6 +25,8 @@ from jobd.worker import checks
 )
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Name under which it answers, and no other.")
 @click.option("--title", metavar="TEXT", help="What the pages are called. [jobd]")
+@click.option("--source-link", metavar="URL", help="Address of a line of code, with {path} or {file}, and {line}.")
+@click.option("--source-root", metavar="DIR", help="Folder of the application, to which {path} is relative.")
 @redis_options
 def web(
     bind: str | None,
@@ -33,6 +35,8 @@ def web(
     trusted: tuple[str, ...],
     hosts: tuple[str, ...],
     title: str | None,
+    source_link: str | None,
+    source_root: str | None,
     address: Address,
 ) -> None:
     """Serve the dashboard until TERM or INT.
@@ -56,6 +60,8 @@ def web(
         trusted_origins=trusted or settings.trusted_origins,
         hosts=hosts or settings.hosts,
         title=title or settings.title,
+        source_link=source_link or settings.source_link,
+        source_root=source_root or settings.source_root,
     )
     if config:
         settings = settings.named(config.environment)

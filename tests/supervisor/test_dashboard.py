@@ -226,7 +226,7 @@ def test_without_its_packages_the_start_names_them(monkeypatch: pytest.MonkeyPat
         ("tmp/web.sock", WebSettings(bind="tmp/web.sock")),
         (
             "{bind: 127.0.0.1:1, read_only: true, root_path: /jobs, trusted_origins: https://a.example, hosts: [a, b], "
-            "title: Shop, environment: production}",
+            "title: Shop, environment: production, source_link: 'https://git.test/{path}', source_root: /srv/shop}",
             WebSettings(
                 bind="127.0.0.1:1",
                 read_only=True,
@@ -235,6 +235,8 @@ def test_without_its_packages_the_start_names_them(monkeypatch: pytest.MonkeyPat
                 hosts=("a", "b"),
                 title="Shop",
                 environment="production",
+                source_link="https://git.test/{path}",
+                source_root="/srv/shop",
             ),
         ),
     ],
@@ -266,6 +268,7 @@ def test_the_settings_are_shown_as_they_are_written(tmp_path: Path) -> None:
         ("{bind: 127.0.0.1:1, root_path: jobs/}", "must be the path that a proxy takes away, such as /jobs"),
         ("{bind: 127.0.0.1:1, hosts: [a:80]}", "web.hosts[0] = a:80: must be the name of a host without a port"),
         ("{bind: 127.0.0.1:1, title: ''}", "web.title = "),
+        ("{bind: 127.0.0.1:1, source_link: 'https://git.test/{path}'}", "source_root must be the folder to which"),
         ("{bind: 127.0.0.1:1, trusted_origins: a.b}", "must be an origin, such as https://ops.example.com"),
     ],
 )

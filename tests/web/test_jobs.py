@@ -13,6 +13,7 @@ from redis import Redis
 
 import jobd.web
 from jobd.client.entry import JobEntry
+from jobd.client.errors import ConfigError
 from jobd.client.payload import encode_backtrace
 from jobd.client.push import Client
 from jobd.web import documents, preview, story
@@ -222,6 +223,20 @@ def test_megabytes_of_arguments_make_a_small_page(browser: Browser, redis: Redis
     redis.zadd("dead", {payload("big", args=[["x" * 50] * 90_000]): NOW})
     for path in ("/dead", address(browser, "/dead")):
         assert len(browser.get(path).content) < 20_000
+
+
+def test_lines_of_the_application_lead_to_its_source(client: Client, redis: Redis) -> None:
+    lines = ["/srv/shop/app/jobs.py:7:in `mail'", "/usr/lib/python3.13/smtplib.py:9:in `send'", "<b>:1:in `x'"]
+    redis.zadd("dead", {payload("d1", error_class="E", error_backtrace=encode_backtrace(lines)): time.time()})
+    browser = Browser(jobd.web.app(client, source_link="https://git.test/{path}#L{line}", source_root="/srv/shop"))
+    where = address(browser, "/dead")
+    told, page = browser.data(where)["backtrace"], Page.of(browser.get(where).text)
+    there = "https://git.test/app/jobs.py#L7"
+    assert dict(zip(told["own"], told["links"], strict=True)) == {lines[0]: there, lines[2]: None}
+    assert [each["rel"] for each in page.all("a") if each.get("href") == there] == ["noreferrer"]
+    assert lines[0] in page.text
+    with pytest.raises(ConfigError, match=r"source_link: 'ftp://\{file\}' must be an address"):
+        jobd.web.app(client, source_link="ftp://{file}")
 
 
 def test_a_preview_holds_the_beginning_and_hides_what_the_whole_would_hide() -> None:

@@ -86,7 +86,7 @@ def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[s
     return {
         "timeline": [asdict(event) for event in story.timeline(entry, found.place, shown["at"] if at is None else at)],
         "attempts": asdict(story.attempts(entry)),
-        "backtrace": asdict(story.backtrace(shown["error_backtrace"])),
+        "backtrace": asdict(story.backtrace(shown["error_backtrace"], ctx.shared.sources)),
         "cause": cause if shown["class"] and shown["error_class"] and "…" not in shown["error_class"] else "",
         **asdict(copies.copies(entry, shown, ctx.masker, found.place, request)),
         "links": ctx.shared.links.of(entry),

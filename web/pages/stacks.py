@@ -109,6 +109,7 @@ def _document(found: Stacks, ctx: Context, works: list[Work]) -> dict[str, Any]:
                 "line": each.line,
                 "function": clean(each.function),
                 "source": clean(each.source),
+                "link": ctx.shared.sources.of(clean(each.file), each.line),
             }
             for each in thread.frames
         ]
