@@ -24,6 +24,8 @@ HANG_TIMEOUT = 45.0
 MIN_HANG_TIMEOUT = 3.0
 RESTART_PROBE = 5.0
 CONCURRENCY = 10
+MOST_THREADS = 200
+"""Threads that a running process can be given, unless it is configured to have more."""
 TIMEOUT = 25.0
 GIVE_BACK_MARGIN = 0.5
 """Unfinished jobs go back this long before `timeout` ends."""

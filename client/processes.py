@@ -18,7 +18,8 @@ import msgspec
 from jobd.client import defaults
 from jobd.client.access import Access
 from jobd.client.entry import JobEntry
-from jobd.client.errors import NotControllable
+from jobd.client.errors import InvalidArguments, NotControllable
+from jobd.client.orders import threads_order
 from jobd.client.push import Client
 from jobd.client.scripts import DeadLimits, raw_bytes
 from jobd.client.stacks import Stacks, read_stacks
@@ -66,6 +67,8 @@ class Process:
     embedded: bool = False
     dead_limits: DeadLimits | None = None
     """The limits of the dead set that it keeps, if it tells."""
+    most_threads: int = 0
+    """How many threads `ProcessSet.set_concurrency` can give it in all; 0 where it takes no such order."""
 
     @property
     def is_jobds(self) -> bool:
@@ -76,6 +79,11 @@ class Process:
     def may_resume(self) -> bool:
         """Whether it is quiet, and one that can be told to take jobs again unless it is held: `ProcessSet.resume`."""
         return self.quiet and self.is_jobds and not self.embedded
+
+    @property
+    def may_resize(self) -> bool:
+        """Whether it can be told to have another number of threads: `ProcessSet.set_concurrency`."""
+        return self.is_jobds and not self.embedded and self.most_threads > 0
 
     @property
     def shows_stacks(self) -> bool:
@@ -171,6 +179,28 @@ class ProcessSet:
         """Have a process log what each of its threads does. False: there is no such process."""
         return self._signal(identity, "TTIN")
 
+    def set_concurrency(self, identity: str, threads: int, capsule: str = "default") -> bool:
+        """Have a capsule of a process run so many jobs at once, with its next heartbeat, until the process ends.
+
+        A new process has the configured number again. Threads that are too many end when their job has; none is
+        interrupted. All capsules together can have `Process.most_threads`. False: there is no such process. Raises
+        `InvalidArguments`, and `NotControllable` for a process that is none of jobd's or inside another program.
+        """
+        process = self.get(identity)
+        if process is None:
+            return False
+        if not process.may_resize:
+            raise NotControllable(f"{identity} is no process of jobd that can be given threads while it runs")
+        if capsule not in process.capsules:
+            known = ", ".join(process.capsules)
+            raise InvalidArguments(f"capsule is {capsule!r}; {identity} has {known}")
+        told = {name: int(number(each.get("concurrency"))) for name, each in process.capsules.items()}
+        most = process.most_threads - sum(told.values()) + told[capsule]
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= most:
+            raise InvalidArguments(f"threads is {threads!r}; give a whole number from 1 to {most}")
+        self._send([identity], threads_order(threads, capsule))
+        return True
+
     def ask_stacks(self, identity: str) -> bool:
         """Have a process show what its threads do; `stacks` has the answer with its next heartbeat.
 
@@ -223,7 +253,7 @@ class ProcessSet:
         self._send([identity], name)
         return True
 
-    def _send(self, identities: Sequence[str], name: Signal, forget: bytes | None = None) -> None:
+    def _send(self, identities: Sequence[str], name: str, forget: bytes | None = None) -> None:
         keys = [raw_bytes(self.access.keys.signals(identity)) for identity in identities]
 
         def send(redis: Any) -> None:
@@ -364,6 +394,7 @@ def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
         labels=_names(info.get("labels")),
         embedded=info.get("embedded") is True,
         dead_limits=_dead_limits(info),
+        most_threads=int(number(info.get("most_threads"))),
     )
     return renewed(still, fields)
 
@@ -392,6 +423,7 @@ def renewed(process: Process, fields: Mapping[str, bytes | None]) -> Process:
         labels=process.labels,
         embedded=process.embedded,
         dead_limits=process.dead_limits,
+        most_threads=process.most_threads,
     )
 
 

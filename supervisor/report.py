@@ -115,7 +115,7 @@ class Report:
 
     @property
     def _threads(self) -> int:
-        return sum(self._per_process for child in self._crew if child.ready_at is not None)
+        return sum(child.page.threads for child in self._crew if child.ready_at is not None)
 
     def _seen_ago(self, now: float) -> float | None:
         seen = max([self._redis_seen, *(child.page.redis_seen for child in self._crew)])

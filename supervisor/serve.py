@@ -245,7 +245,7 @@ class Server:
                 self._worker.recover([Orphan.from_json(message["orphan"])], self._reporter.recovered)
 
     def _show_title(self) -> None:
-        setproctitle(title(self._config, self.busy, quiet=self.is_quiet))
+        setproctitle(title(self._config, self.busy, self._page.threads, quiet=self.is_quiet))
 
     def _stop(self, worker: WorkerProcess) -> None:
         began = time.monotonic()
@@ -264,13 +264,13 @@ class Server:
             hurry(exits.QUIT)
         timeout = 0.0 if self._at_once else self._config.timeout
         _end_at_the_latest_in(timeout + HARD_EXIT_AFTER, lambda: self._code or exits.OK)
-        setproctitle(title(self._config, self.busy, quiet=True))
+        setproctitle(title(self._config, self.busy, self._page.threads, quiet=True))
         self._reporter.stopped(clean=worker.stop(timeout))
 
 
-def title(config: Config, busy: int, *, quiet: bool) -> str:
+def title(config: Config, busy: int, threads: int, *, quiet: bool) -> str:
     """What `ps` shows: version, tag, how much of it is busy, and whether it stops."""
-    words = [f"jobd {VERSION}", config.tag, f"[{busy} of {config.threads} busy]", "stopping" if quiet else ""]
+    words = [f"jobd {VERSION}", config.tag, f"[{busy} of {threads} busy]", "stopping" if quiet else ""]
     return " ".join(word for word in words if word)
 
 

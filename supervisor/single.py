@@ -74,7 +74,7 @@ class Single:
 
     def status(self) -> dict[str, Any]:
         """What it does, in values that JSON knows."""
-        now, threads = time.monotonic(), self._config.threads
+        now, threads = time.monotonic(), self.page.threads
         seen = self.page.redis_seen
         return {
             "pid": os.getpid(),
@@ -102,7 +102,7 @@ class Single:
             children=Counter([state]),
             desired=1,
             slots=[SlotFigures(1, {}, now - self.page.pulse if self.page.pulse else None)],
-            threads=self._config.threads,
+            threads=self.page.threads,
             busy=self._server.busy,
             threads_per_process=self._config.threads,
             is_quiet=self._server.is_quiet,

@@ -18,7 +18,7 @@ from jobd.client.errors import ConfigError
 
 ACTIONS = (
     *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "limits", "mute"),
-    *("quiet", "stop", "dump", "cancel", "cron", "cron_edit", "audit"),
+    *("quiet", "stop", "dump", "concurrency", "cancel", "cron", "cron_edit", "audit"),
 )
 """What `authorize` is asked about: to look at pages, each kind of change, and to look at who changed what."""
 LOOKING = ("view", "audit")

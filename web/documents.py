@@ -163,7 +163,10 @@ def as_many_as_fit(entries: list[Entry]) -> list[Entry]:
 def process_row(process: Process, masker: Masker, now: float) -> dict[str, Any]:
     """A worker process; `rss` in KiB, times in epoch seconds."""
     names = ("identity", "hostname", "pid", "version", "concurrency", "busy", "quiet", "rss", "rtt_us", "beat")
-    found = {name: getattr(process, name) for name in (*names, "started_at", "embedded", "cpu", "skew", "shows_stacks")}
+    found = {
+        name: getattr(process, name)
+        for name in (*names, "started_at", "embedded", "cpu", "skew", "shows_stacks", "most_threads")
+    }
     texts = {"tag": masker.text(process.tag), "labels": [masker.text(label) for label in process.labels]}
     more = {**texts, "silent": now - process.beat, "capsules": _capsules(process)}
     return {**found, "queues": list(process.queues), **more}

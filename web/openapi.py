@@ -183,7 +183,13 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
             "confirmed": {"enum": ["yes"], "description": "of all and of cancel; without it the answer is 409"},
         },
     ),
-    "/busy/{identity}": (["stacks"], {}),
+    "/busy/{identity}": (
+        ["stacks", "concurrency"],
+        {
+            "threads": {"type": "integer", "description": "for concurrency: how many, until the process ends"},
+            "capsule": {"type": "string", "description": "for concurrency: which of its capsules [default]"},
+        },
+    ),
     "/failures": (["retry", "waves", "kill", "delete", "mute", "unmute"], _CAUSE),
     "/cron": (
         ["create", "edit", *_CRON, "enable_all", "disable_all"],

@@ -81,6 +81,7 @@ MESSAGES = {
     "stop": "Told to stop, with the next heartbeat.",
     "dump": "Told to log what its threads do, with the next heartbeat.",
     "stacks": "Asked for its stacks.",
+    "concurrency": "Told to have so many threads, with the next heartbeat.",
     "cancel": "Asked to cancel it: it is interrupted with the next heartbeat of its process.",
     "enable": "The entry is enabled.",
     "disable": "The entry is disabled.",

@@ -28,7 +28,7 @@ LATE = 30.0
 """Seconds without a heartbeat after which a process is pointed out; one is due every 10 s."""
 NEARLY_FULL = 0.9
 """Share of the dead set's limit from which on it is."""
-_BEAT = ("busy", "beat", "quiet", "rss", "cpu")
+_BEAT = ("busy", "beat", "quiet", "rss", "cpu", "concurrency")
 """Fields of a heartbeat that are read each time."""
 _ANEW = 60.0
 """Seconds after which the others are at the latest, which change never or hardly."""
@@ -179,7 +179,9 @@ def _read(identity: str, values: list[Any], last: _Beat | None, now: float) -> _
         until = now + _ANEW * (0.5 + hash(identity) % 1000 / 2000)
         return None if process is None else _Beat(until, told, process, [told[name] for name in _BEAT])
     fields = {**last.fields, **dict(zip(_BEAT, values, strict=True))}
-    return _Beat(last.until, fields, renewed(last.process, fields), values)
+    # Which of its capsules has other threads stands in what is read seldom.
+    until = last.until if fields["concurrency"] == last.fields["concurrency"] else 0.0
+    return _Beat(until, fields, renewed(last.process, fields), values)
 
 
 def _asking(keys: Keys, identity: str, fields: Sequence[str]) -> bytes:

@@ -917,4 +917,13 @@ VIETNAMESE = {
     "Queues that hold more jobs than their limit, besides: {count}.": (
         "Các hàng đợi khác cũng giữ nhiều công việc hơn ngưỡng: {count}."
     ),
+    "Set threads": "Đặt số luồng",
+    "Change the number of threads": "Đổi số luồng",
+    "Threads of {capsule}": "Số luồng của {capsule}",
+    "Told to have so many threads, with the next heartbeat.": "Đã yêu cầu số luồng này, từ nhịp tim kế tiếp.",
+    "It holds until this process ends: a new one has the configured number again. Threads that are too many end "
+    "when their job has; none is interrupted. All together: {count} at most.": (
+        "Có hiệu lực đến khi tiến trình này kết thúc: tiến trình mới lại có số luồng đã cấu hình. Luồng thừa sẽ dừng "
+        "khi công việc của nó xong; không luồng nào bị ngắt. Tổng cộng nhiều nhất: {count}."
+    ),
 }

@@ -8,6 +8,8 @@ while a thread has nothing to do, and jobs that are over at once do not wake eve
 While most threads are busy, none of them should wait for a fetch before its next job: a steward fetches when few are
 left. Jobs that no thread has started ten milliseconds after the last fetch it gives back, since the pace was wrong.
 
+A thread that is dismissed ends when it has nothing to do, or after its job, and wakes another one in its place.
+
 What a thread has finished is acknowledged by the next fetch, whoever makes it; only while the leader waits for work
 does a thread acknowledge by itself. While the capsule is quiet, threads wait here.
 """
@@ -40,7 +42,7 @@ RETURN_AFTER = 0.010
 class Fetcher:
     """The source of jobs of one capsule. Safe across threads.
 
-    `threads` numbers all threads of the process; those of this capsule call it, each with its own number.
+    `threads` is how many numbers the threads of the process may have; those of this capsule call it, each with its own.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Fetcher:
         self._leader_waits = False
         self._gates = [_shut_gate() for _ in range(threads)]
         self._idle: list[threading.Lock] = []
+        self._leaving, self._leaving_lock = set[int](), threading.Lock()
         self._waking = False
         self._open, self._closed = True, threading.Event()
         self._careful = self._exhausted = False
@@ -104,6 +107,30 @@ class Fetcher:
                 return job
             self._ledger.give_back([job])
 
+    def last(self, thread: int, ran: float | None) -> Fetched | None:
+        """Instead of `next`, for a thread that was dismissed: None, unless that was taken back meanwhile."""
+        self._ledger.flush()
+        return None if self._has_left(thread) else self.next(thread, ran)
+
+    def dismiss(self, thread: int) -> None:
+        """Have a thread that looks for work end, within the time for which the doorbell waits."""
+        self._leaving.add(thread)
+        gate = self._gates[thread]
+        with contextlib.suppress(ValueError):  # it works, leads, or was woken
+            self._idle.remove(gate)
+            gate.release()
+
+    def keep(self, thread: int) -> bool:
+        """Take a dismissal back. False: the thread has ended, or is about to."""
+        with self._leaving_lock:
+            found = thread in self._leaving
+            self._leaving.discard(thread)
+        return found
+
+    def resize(self, threads: int) -> None:
+        """Fetch for so many threads."""
+        self._pace.threads = threads
+
     def quiet(self) -> None:
         """Fetch nothing until `resume`. Whoever waits in the doorbell must be woken by the caller."""
         self._open = False
@@ -131,14 +158,25 @@ class Fetcher:
             self._ledger.flush()
             self._wake_one()
             return False
+        if thread in self._leaving:
+            self._ledger.flush()  # which may fail, and then it is still there
+            if self._has_left(thread):
+                return False
         if self._open and self._leader.acquire(blocking=False):
             try:
                 self._lead()
             finally:
                 self._leader.release()
         else:
-            self._park(self._gates[thread])
+            self._park(thread)
         return True
+
+    def _has_left(self, thread: int) -> bool:
+        """Let a thread go that was dismissed, with nothing unfinished; another one takes its place."""
+        left = self.keep(thread)
+        if left:
+            self._wake_one()
+        return left
 
     def _lead(self) -> None:
         """Fetch once. If nothing came, wait until there may be something."""
@@ -193,14 +231,15 @@ class Fetcher:
         finally:
             self._leader_waits = False
 
-    def _park(self, gate: threading.Lock) -> None:
+    def _park(self, thread: int) -> None:
         """Wait until woken. Looks once more after saying so, or a wake-up in between would be lost."""
         if self._leader_waits or not self._open:
             # Nobody fetches soon, and what is finished would wait for its acknowledgement.
             self._ledger.flush()
             self._on_pause()
+        gate = self._gates[thread]
         self._idle.append(gate)
-        if self._may_go_on():
+        if self._may_go_on() or thread in self._leaving:
             try:
                 self._idle.remove(gate)
             except ValueError:  # woken meanwhile

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,11 +22,13 @@ from jobd.client.connection import Connector, is_readonly
 from jobd.client.errors import RedisUnavailable
 from jobd.client.events import Event
 from jobd.client.keys import Keys
+from jobd.client.orders import threads_wanted
 from jobd.client.version import VERSION
 from jobd.worker import log, stacks
 from jobd.worker.clock import ServerClock
 from jobd.worker.cluster import read_figures
 from jobd.worker.config import WorkerConfig
+from jobd.worker.crew import Staff
 from jobd.worker.history import Sampler
 from jobd.worker.host import hostname
 from jobd.worker.ledger import Ledger
@@ -46,6 +48,8 @@ _WATCHED_INTERVAL = 1.0
 
 class Heartbeat:
     """One beat does all that a process owes the cluster."""
+
+    _outage_known: float | None = None
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Heartbeat:
         tally: Tally | None = None,
         sampler: Sampler | None = None,
         cancel: Callable[[], bool] = lambda: False,
+        staff: Staff = Staff(),  # noqa: B008
     ) -> None:
         """`is_held` tells whether it stays quiet if it is told to resume through Redis.
 
@@ -79,14 +84,13 @@ class Heartbeat:
         self._identity, self._ledgers, self._recovery = identity, ledgers, recovery
         self._running, self._is_quiet, self._is_held = running, is_quiet, is_held
         self._on_signal, self._on_cluster, self._on_beat = on_signal, on_cluster, on_beat
-        self._tally, self._sampler, self._cancel = tally, sampler, cancel
+        self._tally, self._sampler, self._cancel, self._staff = tally, sampler, cancel, staff
         self._watched_until, self._recent = 0.0, Recent(config.heartbeat_interval, time.monotonic())
-        self._outage_known: float | None = None
         self._orphans: deque[tuple[Sequence[Orphan], Callable[[Sequence[str]], None]]] = deque()
         self._queues = list(dict.fromkeys(name for capsule in config.all_capsules for name in capsule.names))
         self._round_trips, self._process = RoundTrips(), psutil.Process()
         self._process.cpu_percent()  # from here on it tells what was used since the last call
-        self._info = msgspec.json.encode(process_info(config, identity, clock.now(), embedded=embedded)).decode()
+        self._info = _Info(process_info(config, identity, clock.now(), embedded=embedded), staff.room)
 
     def tick(self) -> float:
         """Beat once; returns seconds until the next."""
@@ -138,17 +142,18 @@ class Heartbeat:
 
     def _beat(self, round_trip: float) -> scripts.Call[list[str]]:
         running, rss = self._running(), self._process.memory_info().rss // 1024
+        self._info.renew(self._staff.concurrency())
         cpu = round(self._process.cpu_percent())
         self._recent.add(time.monotonic(), rss, cpu)
         fields: dict[str, scripts.Argument] = {
-            "info": self._info,
+            "info": self._info.text,
             "busy": len(running),
             "beat": repr(self._clock.now()),
             "quiet": "true" if self._is_quiet() else "false",
             "held": int(self._is_held()),
             "rss": rss,
             "rtt_us": int(round_trip * 1e6),
-            "concurrency": self._config.threads,
+            "concurrency": self._info.threads,
             "fetched_at": repr(max((ledger.fetched_at for ledger in self._ledgers), default=0.0)),
             "cpu": cpu,
             "skew_ms": round((time.time() - self._clock.now()) * 1000),
@@ -205,14 +210,17 @@ class Heartbeat:
     def _take_signal(self, name: str) -> None:
         if name == STACKS:
             return
-        if name in SIGNALS:
+        if order := threads_wanted(name):
+            log.event("process.signalled", signal=name, through="redis")
+            self._staff.resize(*order)
+        elif name in SIGNALS:
             log.event("process.signalled", signal=name, through="redis")
             self._on_signal(name)
         else:
             log.event("process.signal_ignored", level=log.WARNING, signal=name, through="redis")
 
 
-def process_info(config: WorkerConfig, identity: str, now: float, *, embedded: bool) -> dict[str, object]:
+def process_info(config: WorkerConfig, identity: str, now: float, *, embedded: bool) -> dict[str, Any]:
     """What the `info` field says: the union of what Sidekiq 6.4 to 8.1 write and read."""
     capsules = config.all_capsules
     return {
@@ -234,3 +242,24 @@ def process_info(config: WorkerConfig, identity: str, now: float, *, embedded: b
         "dead_max_jobs": config.dead_max_jobs,
         "dead_timeout": config.dead_timeout,
     }
+
+
+class _Info:
+    """The same with the threads that the capsules have now, written anew only when they have others."""
+
+    def __init__(self, told: dict[str, Any], room: int) -> None:
+        self._told = {**told, "most_threads": room}
+        self._shown, self.text, self.threads = dict[str, int](), "", 0
+
+    def renew(self, threads: Mapping[str, int]) -> None:
+        """`threads` of capsules; those that are not among them have as many as are configured."""
+        if self.text and threads == self._shown:
+            return
+        self._shown = dict(threads)
+        capsules = {
+            name: {**told, "concurrency": threads.get(name, told["concurrency"])}
+            for name, told in self._told["capsules"].items()
+        }
+        self.threads = sum(each["concurrency"] for each in capsules.values())
+        told = {**self._told, "concurrency": self.threads, "capsules": capsules}
+        self.text = msgspec.json.encode(told).decode()

@@ -26,7 +26,7 @@ class Pace:
         """`now` is monotonic seconds."""
         self.seconds, self.jobs = 0.0, 0
         """How long all jobs took, and how many they were: to be added to by the threads."""
-        self._threads, self._at, self._known = threads, now, (0.0, 0)
+        self.threads, self._at, self._known = threads, now, (0.0, 0)
         self._spent, self._ended, self._elapsed = 0.0, 0.0, 0.0
 
     @property
@@ -39,7 +39,7 @@ class Pace:
         self._renew(now)
         if not (self._ended and self._elapsed):
             return 0
-        return jobs_begun(self._spent / self._ended, self._ended / self._elapsed, self._threads)
+        return jobs_begun(self._spent / self._ended, self._ended / self._elapsed, self.threads)
 
     def restart(self, mean: float) -> None:
         """Forget what was measured, since jobs took longer than was foreseen, and take them to last `mean` seconds."""

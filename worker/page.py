@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
+from jobd.client import defaults
+
 Result: TypeAlias = Literal["ok", "failed", "retried", "dead", "requeued"]
 """What became of a job. All but `requeued` are attempts."""
 
@@ -33,7 +35,7 @@ JID_BYTES = 64
 """What a thread's place has room for; a longer jid is noted cut."""
 
 _WORD = 8
-_PULSE, _REDIS_SEEN, _JOBS_DONE, _QUIET, _HEADER = range(5)
+_PULSE, _REDIS_SEEN, _JOBS_DONE, _QUIET, _THREADS, _SEATS, _HEADER = range(7)
 _BOUNDS = len(BUCKETS) + 1
 _HISTOGRAM = _BOUNDS + 1
 _USUAL_JID = 24
@@ -211,9 +213,10 @@ class Page:
     """The page of one process. Its reader may call what does not change it; its writer is the process alone."""
 
     def __init__(self, threads: int) -> None:
-        """`threads` is how many run jobs; they are numbered from 0."""
-        self._starts = tuple(_HEADER * _WORD + number * _THREAD.size for number in range(threads))
-        first = _HEADER + threads * _THREAD.size // _WORD
+        """`threads` is how many run jobs at first; they are numbered from 0, and there is `room` for more."""
+        self.room = max(threads, defaults.MOST_THREADS)
+        self._starts = tuple(_HEADER * _WORD + number * _THREAD.size for number in range(self.room))
+        first = _HEADER + self.room * _THREAD.size // _WORD
         shapes = [
             *({**_JOBS, "rows": rows} for rows in (LABEL_SETS, QUEUES, 1)),
             *({**_WAITS, "rows": rows} for rows in (QUEUES, 1)),
@@ -226,6 +229,7 @@ class Page:
         self._jobs, self._other_jobs, self._rest, self._waits, self._other_waits = tables
         self._lock = threading.Lock()
         self._seats = [Seat(self._memory, start) for start in self._starts]
+        self._memory.whole[_SEATS] = self._memory.whole[_THREADS] = threads
 
     @property
     def pulse(self) -> float:
@@ -247,9 +251,15 @@ class Page:
         """Whether it takes no jobs."""
         return bool(self._memory.whole[_QUIET])
 
+    @property
+    def threads(self) -> int:
+        """How many threads it has for jobs."""
+        return self._memory.whole[_THREADS]
+
     def running(self) -> list[RunningJid]:
         """What its threads run now, or ran when it ended."""
-        return [found for start in self._starts if (found := self._read_thread(start)) is not None]
+        starts = self._starts[: self._memory.whole[_SEATS]]
+        return [found for start in starts if (found := self._read_thread(start)) is not None]
 
     def jobs(self) -> dict[tuple[str, str], JobCounts]:
         """Figures of each (queue, job)."""
@@ -267,8 +277,13 @@ class Page:
             seat.close()
         self._memory.close()
 
+    def set_threads(self, threads: int) -> None:
+        """Note how many threads it has for jobs."""
+        self._memory.whole[_THREADS] = threads
+
     def seat(self, thread: int) -> Seat:
-        """The place of the thread with this number."""
+        """The place of the thread with this number, which is read from now on."""
+        self._memory.whole[_SEATS] = max(self._memory.whole[_SEATS], thread + 1)
         return self._seats[thread]
 
     def count(self, queue: str, job: str, result: Result, seconds: float, waited: float | None) -> None:

@@ -28,6 +28,7 @@ from jobd.worker.cancels import Cancels
 from jobd.worker.clock import ServerClock
 from jobd.worker.config import Capsule, WorkerConfig
 from jobd.worker.crash import Judgement
+from jobd.worker.crew import Crew, Staff
 from jobd.worker.cron import CronTicker
 from jobd.worker.cron_holds import CronHolds
 from jobd.worker.doorbell import Doorbell
@@ -69,8 +70,13 @@ def identity_of(pid: int, nonce: str) -> str:
 class _Pool:
     """The moving parts of one capsule."""
 
-    def __init__(self, ledger: Ledger, doorbell: Doorbell, fetcher: Fetcher, processors: Sequence[Processor]) -> None:
-        self.ledger, self.doorbell, self.fetcher, self.processors = ledger, doorbell, fetcher, processors
+    def __init__(self, capsule: Capsule, ledger: Ledger, doorbell: Doorbell, fetcher: Fetcher, crew: Crew) -> None:
+        self.capsule, self.ledger, self.doorbell, self.fetcher, self.crew = capsule, ledger, doorbell, fetcher, crew
+
+    @property
+    def processors(self) -> Sequence[Processor]:
+        """Its threads."""
+        return self.crew.processors
 
 
 class WorkerProcess:
@@ -105,7 +111,7 @@ class WorkerProcess:
         self._keys = Keys(config.namespace or settings.current().namespace)
         self._suspects, self._holds = Suspects(self._connector, self._keys), CronHolds(self._connector, self._keys)
         self._clock, self._outage, self._hooks = ServerClock(), Outage(self._connector.renew), Hooks()
-        self._tally = Tally(self._connector, self._keys, self._clock)
+        self._tally, self._staffing = Tally(self._connector, self._keys, self._clock), threading.Lock()
         self._wakeup, self._abort, self._quiet = Wakeup(), threading.Event(), threading.Event()
         self._limits = DeadLimits(config.dead_max_jobs, config.dead_timeout)
         self._facts = host.read_facts(master_pid or os.getpid())
@@ -149,11 +155,11 @@ class WorkerProcess:
         self._heartbeat.start()
         self._scheduler.start()
         self._cron.start()
-        for pool in self._pools:
-            pool.fetcher.start()
-            for processor in pool.processors:
-                processor.start()
-        log.event("process.ready", identity=self.identity, concurrency=self._concurrency)
+        with self._staffing:
+            for pool in self._pools:
+                pool.fetcher.start()
+                pool.crew.start()
+        log.event("process.ready", identity=self.identity, concurrency=sum(self.concurrency.values()))
         return True
 
     def quiet(self, *, held: bool = False) -> None:
@@ -189,6 +195,36 @@ class WorkerProcess:
         self._hooks.tell("resume")
         log.event("process.resumed", identity=self.identity)
 
+    @property
+    def concurrency(self) -> dict[str, int]:
+        """How many threads each capsule has, those that end with their job left out."""
+        return {pool.capsule.name: pool.crew.wanted for pool in self._pools}
+
+    def set_concurrency(self, threads: int, capsule: str = "default") -> bool:
+        """Give a capsule another number of threads, 1 to the room of the page, as long as this process runs.
+
+        Those that are too many end at once if they have nothing to do, else after their job. False, and a log line:
+        that cannot be, and nothing has changed. From any thread but those that run jobs.
+        """
+        with self._staffing:
+            pool = next((pool for pool in self._pools if pool.capsule.name == capsule), None)
+            before = self.concurrency
+            numbers = self._free_numbers()
+            if problem := self._staff_problem(pool, threads, len(numbers)):
+                log.event("process.concurrency_kept", level=log.WARNING, capsule=capsule, wanted=threads, error=problem)
+                return False
+            assert pool
+            try:
+                pool.crew.resize(threads, iter(numbers))
+            except RuntimeError as error:  # the system gives no more threads
+                log.event("process.concurrency_kept", level=log.WARNING, capsule=capsule, wanted=threads, error=error)
+            pool.fetcher.resize(pool.crew.wanted)
+            self.page.set_threads(sum(self.concurrency.values()))
+        was, now = before[capsule], pool.crew.wanted
+        log.event("process.concurrency", identity=self.identity, capsule=capsule, before=was, now=now)
+        self._heartbeat.hurry()
+        return True
+
     def recover(self, orphans: Sequence[Orphan], done: Callable[[Sequence[str]], None]) -> None:
         """Give back the jobs of processes that ended, and then call `done` with their owners. From any thread.
 
@@ -216,7 +252,8 @@ class WorkerProcess:
             return self._stopped_clean
         timeout = self.config.timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
-        self._stopping = True
+        with self._staffing:
+            self._stopping = True
         self.quiet(held=True)
         self._hooks.tell("shutdown")
         for pool in self._pools:
@@ -235,9 +272,17 @@ class WorkerProcess:
         log.event("process.stopped", identity=self.identity, clean=clean)
         return clean
 
-    @property
-    def _concurrency(self) -> int:
-        return sum(len(pool.processors) for pool in self._pools)
+    def _free_numbers(self) -> list[int]:
+        used = {p.number for pool in self._pools for p in pool.processors if p.is_alive}
+        return [number for number in range(self.page.room) if number not in used]
+
+    def _staff_problem(self, pool: _Pool | None, threads: int, room: int) -> str:
+        if self._stopping or not any(p.is_alive for each in self._pools for p in each.processors):
+            return "it stops, or has not started"
+        if pool is None:
+            return f"there is no such capsule; there are {', '.join(self.concurrency)}"
+        most = pool.crew.wanted + room
+        return "" if 1 <= threads <= most else f"this capsule can have 1 to {most} threads now"
 
     def _beat(self) -> float:
         self.page.beat(time.monotonic())
@@ -356,12 +401,13 @@ class WorkerProcess:
             ledger,
             bell,
             random.Random(),
-            threads=self.config.threads,
+            threads=self.page.room,
             prefetch=self.config.prefetch,
             suspected=self._suspects.among,
             on_pause=log.flush,
         )
-        return _Pool(ledger, bell, fetcher, self._processors(capsule, fetcher, ledger))
+        crew = Crew(capsule.concurrency, self._maker(capsule, fetcher, ledger), self._numbers)
+        return _Pool(capsule, ledger, bell, fetcher, crew)
 
     def _ledger(self, capsule: Capsule) -> Ledger:
         return Ledger(
@@ -378,29 +424,26 @@ class WorkerProcess:
             on_taken=self._tally.queues.took,
         )
 
-    def _processors(self, capsule: Capsule, fetcher: Fetcher, ledger: Ledger) -> list[Processor]:
+    def _maker(self, capsule: Capsule, fetcher: Fetcher, ledger: Ledger) -> Callable[[int, int], Processor]:
         config = self.config
         policy = RetryPolicy(
             max_retries=config.max_retries,
             unknown_class_timeout=config.unknown_class_timeout,
             timestamps=config.timestamps,
         )
-        return [
-            Processor(
-                fetcher,
-                ledger,
-                self._clock,
-                policy,
-                self._suspects,
-                self._holds,
-                self._cancels,
-                page=self.page,
-                number=next(self._numbers),
-                unknown=self._unknown,
-                name=f"jobd-{capsule.name}-{i}",
-            )
-            for i in range(1, capsule.concurrency + 1)
-        ]
+        return lambda number, place: Processor(
+            fetcher,
+            ledger,
+            self._clock,
+            policy,
+            self._suspects,
+            self._holds,
+            self._cancels,
+            page=self.page,
+            number=number,
+            unknown=self._unknown,
+            name=f"jobd-{capsule.name}-{place}",
+        )
 
     def _make_recovery(self) -> Recovery:
         return Recovery(
@@ -446,6 +489,7 @@ class WorkerProcess:
             on_cluster=on_cluster,
             on_beat=self._hooks.tell,
             tally=self._tally,
+            staff=Staff(lambda: self.concurrency, self.set_concurrency, self.page.room),
             cancel=lambda: self._cancels.carry_out([p for pool in self._pools for p in pool.processors]),
             sampler=Sampler(self._connector, self._keys, self._clock, leads=lambda: self._promoter.leads),
         )

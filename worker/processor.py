@@ -99,7 +99,7 @@ class Processor:
         `jitter` is from 0 up to 1.
         """
         self._fetcher, self._ledger, self._clock, self._policy = fetcher, ledger, clock, policy
-        self._seat, self._number = page.seat(number), number
+        self._next, self._seat, self.number = fetcher.next, page.seat(number), number
         self._suspects, self._holds, self._unknown, self._jitter = suspects, holds, unknown, jitter
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread_id, self._brake, self._cancels = "", Brake(), cancels
@@ -116,6 +116,28 @@ class Processor:
         """Wait up to `timeout` seconds for the thread to end; True when it has."""
         self._thread.join(max(timeout, 0))
         return not self._thread.is_alive()
+
+    def dismiss(self) -> None:
+        """Have the thread end: after its job if it runs one."""
+        self._next = self._fetcher.last
+        self._fetcher.dismiss(self.number)
+
+    def keep(self) -> bool:
+        """Take that back. False: it has ended, or is about to."""
+        if self.is_leaving and self._fetcher.keep(self.number):
+            self._next = self._fetcher.next
+            return True
+        return False
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was dismissed."""
+        return self._next == self._fetcher.last
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread has not ended."""
+        return self._thread.is_alive()
 
     @property
     def in_progress(self) -> InProgress | None:
@@ -150,7 +172,7 @@ class Processor:
         while True:
             try:
                 ran, self._ran = self._ran, None
-                job = self._fetcher.next(self._number, ran)
+                job = self._next(self.number, ran)
                 if job is None:
                     return
                 if job.call != self._call:

@@ -277,6 +277,17 @@ class TestProcesses:
         expect(told(page)).to_be_visible()
         wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"false", "it takes jobs again")
 
+    def test_one_is_given_more_threads(self, dashboard: Dashboard, page: Page) -> None:
+        [identity] = dashboard.jobd.identities
+        for threads in ("6", "4"):
+            go_until(page, f"/busy/{identity}", "Change the number of threads")
+            form = page.locator("#threads")
+            form.locator("summary").click()
+            form.get_by_label("Threads of default").fill(threads)
+            press(form, "concurrency")
+            expect(told(page)).to_contain_text("Told to have so many threads")
+            wait_until(lambda: dashboard.redis.hget(identity, "concurrency") == threads.encode(), "it has them")  # noqa: B023
+
     def test_a_job_that_runs_is_cancelled(self, dashboard: Dashboard, page: Page) -> None:
         before = dashboard.redis.zcard("dead")
         page.goto("/busy")

@@ -28,7 +28,7 @@ from jobd.worker.page import Page
 )
 def test_the_title_counts_the_threads_of_all_capsules(tag: str, busy: int, quiet: bool, shown: str) -> None:
     config = Config(tag=tag, concurrency=4, capsules=(Capsule(name="ordered", concurrency=3, queues=(("o", 0),)),))
-    assert title(config, busy, quiet=quiet) == f"jobd {VERSION} {shown}"
+    assert title(config, busy, config.threads, quiet=quiet) == f"jobd {VERSION} {shown}"
 
 
 @pytest.fixture

@@ -290,8 +290,8 @@ def test_a_job_that_cannot_be_written_again_costs_neither_itself_nor_its_thread(
 
 def test_a_thread_survives_what_nobody_foresaw(run_worker: RunWorker, redis: Redis, events: Events) -> None:
     with run_worker(concurrency=1) as worker:
-        [pool] = worker._pools
-        first, order = threading.Event(), pool.fetcher.next
+        [processor] = worker._pools[0].processors
+        first, order = threading.Event(), processor._next
 
         def odd(thread: int, ran: float | None) -> Any:
             if not first.is_set():
@@ -299,8 +299,7 @@ def test_a_thread_survives_what_nobody_foresaw(run_worker: RunWorker, redis: Red
                 raise RuntimeError("odd")
             return order(thread, ran)
 
-        # the test replaces a method
-        pool.fetcher.next = odd  # type: ignore[method-assign]
+        processor._next = odd
         record.perform_async(1)
         wait_until(first.is_set, "the fault")
         record.perform_async(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobd.client import defaults
-from jobd.client.errors import NotControllable
+from jobd.client.errors import InvalidArguments, NotControllable
 from jobd.client.processes import Process, ProcessSet, Work
 from jobd.client.scripts import raw_bytes
 from jobd.client.stacks import Stacks, ThreadStack, read_stacks
@@ -52,6 +52,7 @@ def show(ctx: Context) -> View:
         "heartbeat": defaults.HEARTBEAT_INTERVAL,
         "refresh": REFRESH if waiting else 0,
         "may_ask": may_ask,
+        "may_resize": "concurrency" in ctx.allowed and process.may_resize,
         "actions": [each for each in busy.SIGNALS if each in ctx.allowed and not process.embedded],
         "now": now,
     }
@@ -59,18 +60,30 @@ def show(ctx: Context) -> View:
 
 
 def change(ctx: Context) -> Done:
-    """Ask the process for its stacks."""
+    """Ask the process for its stacks, or have it have other threads."""
     action, identity = ctx.one("action"), _identity(ctx)
-    if action != "stacks":
-        raise BadRequest(f"action is {action[:50]!r}; give stacks")
-    ctx.require("dump")
+    if action not in ("stacks", "concurrency"):
+        raise BadRequest(f"action is {action[:50]!r}; give stacks or concurrency")
+    ctx.require("dump" if action == "stacks" else "concurrency")
+    processes, capsule = ProcessSet(ctx.client), ctx.one("capsule", "default")
     try:
-        done = ProcessSet(ctx.client).ask_stacks(identity)
-    except NotControllable as error:
+        if action == "stacks":
+            done, asked, target = processes.ask_stacks(identity), int(ctx.access.now()), ""
+        else:
+            threads = _threads(ctx.one("threads"))
+            done, asked = processes.set_concurrency(identity, threads, capsule), None
+            target = f"{identity}: {capsule} {threads}"
+    except (NotControllable, InvalidArguments) as error:
         raise BadRequest(str(error)) from None
     if not done:
         raise NotFound(f"there is no process {identity}")
-    return Done(action, ctx.process_url(identity, asked=int(ctx.access.now())), {"moved": 1})
+    return Done(action, ctx.process_url(identity, asked=asked), {"moved": 1}, target=target)
+
+
+def _threads(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise BadRequest(f"threads is {text[:20]!r}; give a whole number from 1 up")
+    return int(text)
 
 
 def _running(work: Work, ctx: Context, process: Process) -> dict[str, Any]:
