@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from jobd.web import render
 from jobd.web.vietnamese import VIETNAMESE
 from tests.browser.acts import enter, follow
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, context_of, leave
 from tests.browser.dashboards import Dashboard
 from tests.browser.places import PATTERNS, data_of, path_of, said
 from tests.browser.windows import Watch
@@ -33,13 +34,31 @@ def is_in(text: str, shown: str) -> bool:
     return re.search(rf"(?<![\d,.]){text}(?![\d,])", shown) is not None if number else text in shown
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["", "no script"])
+@pytest.fixture(scope="module")
+def without_script(chrome: Browser, dashboard: Dashboard) -> Iterator[BrowserContext]:
+    """What windows share that run no script."""
+    context = context_of(chrome, dashboard, java_script_enabled=False)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def plain(without_script: BrowserContext, watch: Watch) -> Iterator[Page]:
+    """A window that runs no script."""
+    page = without_script.new_page()
+    watch.over(page)
+    yield page
+    leave(page)
+    page.close()
+
+
+@pytest.mark.parametrize("window", ["page", "plain"], ids=["", "no script"])
 @every_page
 def test_a_page_says_what_the_interface_for_programs_says(
-    pattern: str, javascript: bool, dashboard: Dashboard, open_page: OpenPage
+    pattern: str, window: str, dashboard: Dashboard, request: pytest.FixtureRequest
 ) -> None:
     path = path_of(pattern, dashboard)
-    page, missing = open_page(javascript=javascript), list[str]()
+    page, missing = request.getfixturevalue(window), list[str]()
 
     def says_all() -> bool:
         """Between the two readings a heartbeat may come."""

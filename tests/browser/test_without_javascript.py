@@ -12,7 +12,6 @@ from jobd.web import render
 from tests.browser.acts import confirm, enter, follow, go_until, press, row_of, told
 from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
-from tests.browser.places import PATTERNS, path_of
 from tests.browser.test_pages import choose_language
 from tests.client.api import fill_set, payload
 from tests.waiting import wait_until
@@ -24,12 +23,8 @@ def plain(open_page: OpenPage) -> Page:
     return open_page(javascript=False)
 
 
-def test_every_page_is_there(dashboard: Dashboard, plain: Page) -> None:
-    for pattern in PATTERNS:
-        answer = plain.goto(path_of(pattern, dashboard))
-        assert answer is not None
-        assert answer.status == 200
-        assert len(plain.locator("main").inner_text()) > 50
+def test_the_menu_leads_to_its_pages(plain: Page) -> None:
+    plain.goto("/")
     for path, title, *_ in render.PAGES:
         follow(plain.locator(f'nav li a[href="{path}"]').first)
         expect(plain).to_have_title(f"{title} · jobd")
