@@ -159,9 +159,7 @@ def matching(place: Place, wanted: Filter, masker: Masker, until: float) -> Iter
     """
     begun, seen, size = place.access.now(), 0, place.size()
     for page in place.pages():
-        # What is read as JSON is moved while it is at hand; where few are meant, they are gathered first.
-        for some in [page] if wanted or isinstance(place, QueuePlace) else bulk.chunks(page, place.portion):
-            yield [entry for entry in some if _is_meant(place, entry, wanted, masker, until, begun)], len(some)
+        yield [entry for entry in page if _is_meant(place, entry, wanted, masker, until, begun)], len(page)
         seen += len(page)
         if isinstance(place, QueuePlace) and seen >= size:
             return

@@ -11,6 +11,7 @@ from redis import Redis
 import jobd.web
 from jobd.client.push import Client
 from jobd.client.sets import DeadSet, RetrySet
+from jobd.web import causes
 from jobd.web.pages import failures
 from tests.client.api import fill_set, jids, payload, queued
 from tests.web.browser import PROCESS, Browser, Page, fill
@@ -255,3 +256,23 @@ def test_secrets_are_hidden_before_messages_are_told_apart(browser: Browser, red
     for path in ("/failures", "/api/v1/failures"):
         assert "hunter2" not in browser.get(path).text
     assert "hunter2" not in str(ask(browser, "delete")["about"])
+
+
+def test_what_is_made_of_failures_serves_until_one_of_them_changes(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grouped = list[int]()
+
+    def counted(found: list[causes.Failure]) -> list[causes.Cause]:
+        grouped.append(len(found))
+        return causes.group(found)
+
+    monkeypatch.setattr("jobd.web.pages.failures.group", counted)
+    redis.zadd(
+        "retry", {payload("a", error_class="E", error_message="x", failed_at=time.time() - 60): time.time() + 60}
+    )
+    first, again = ([each["samples"] for each in browser.data("/failures")["causes"]] for _ in range(2))
+    assert (first, grouped) == (again, [1])
+    redis.zadd("dead", {payload("b", error_class="E", error_message="x", failed_at=time.time() - 60): time.time()})
+    assert [each["count"] for each in browser.data("/failures")["causes"]] == [2]
+    assert grouped == [1, 2]
