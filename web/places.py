@@ -45,7 +45,7 @@ class SetPlace:
     kind: Kind
     owner: JobSet
     portion: int = 200
-    """Entries that are changed at once: Redis takes about three milliseconds for them."""
+    """Entries that are changed at once: Redis takes about two milliseconds for them."""
     together: int = 1
     """Pages whose entries are gathered until there are so many."""
 
