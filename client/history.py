@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from jobd.client import defaults
 from jobd.client.access import Access
@@ -59,6 +59,9 @@ class Recorded(Protocol):
     def at(self) -> float: ...
 
 
+RecordedT = TypeVar("RecordedT", bound=Recorded)
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """Where samples of one `step` (seconds) stand: `slots` of them, of which each overwrites the oldest."""
@@ -67,23 +70,36 @@ class Ring:
     slots: int
     ttl: int
 
-    def offset(self, at: float) -> int:
-        """The byte at which the sample of this time begins."""
-        return int(at // self.step) % self.slots * _RECORD.size
+    def offset(self, at: float, record: struct.Struct = _RECORD) -> int:
+        """The byte at which the sample of this time begins, in a ring of such records."""
+        return int(at // self.step) % self.slots * record.size
 
     def read(self, raw: bytes | None, now: float) -> list[Sample]:
-        """The samples that are no older than the ring is long, the oldest first; damaged ones are passed over."""
-        whole = (raw or b"")[: self.slots * _RECORD.size]
-        found = _samples(whole[: len(whole) // _RECORD.size * _RECORD.size])
+        """The totals as `records` finds them."""
+        return self.records(raw, now, _RECORD, Sample._make)
+
+    def records(
+        self, raw: bytes | None, now: float, record: struct.Struct, make: Callable[[tuple[float, ...]], RecordedT]
+    ) -> list[RecordedT]:
+        """What is no older than the ring is long, the oldest first; damaged records are passed over.
+
+        `make` makes of a `record` what is returned; its first value is its time in epoch seconds.
+        """
+        whole = (raw or b"")[: self.slots * record.size]
+        found: Sequence[RecordedT] = _records(whole[: len(whole) // record.size * record.size], record, make)
         oldest, newest = now - self.step * self.slots, now + AHEAD
         return list(found[bisect_right(found, oldest, key=_time) : bisect_right(found, newest, key=_time)])
 
 
-@lru_cache(maxsize=4)
-def _samples(raw: bytes) -> tuple[Sample, ...]:
-    """The samples among records, the oldest first. One comes every few seconds, and a ring is read more often."""
-    found = map(Sample._make, _RECORD.iter_unpack(raw))
-    return tuple(sorted(each for each in found if all(0.0 <= value <= LARGEST for value in each)))
+@lru_cache(maxsize=8)
+def _records(raw: bytes, record: struct.Struct, make: Callable[[tuple[float, ...]], Any]) -> list[Any]:
+    """All that are sound, the oldest first. One comes every few seconds, and a ring is read more often."""
+    return [make(values) for values in sorted(filter(is_sound, record.iter_unpack(raw)))]
+
+
+def is_sound(values: Iterable[float]) -> bool:
+    """Whether these are figures as jobd records them."""
+    return all(0.0 <= value <= LARGEST for value in values)
 
 
 _time = attrgetter("at")

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from jobd.client.access import Access
 from jobd.client.errors import InvalidArguments
-from jobd.client.history import AHEAD, LARGEST, RINGS, Step
+from jobd.client.history import AHEAD, LARGEST, RINGS, Step, is_sound
 from jobd.client.keys import Keys
 from jobd.client.push import Client
 from jobd.client.scripts import raw_bytes
@@ -121,7 +121,7 @@ def unpack(raw: bytes | None) -> Course | None:
         return None
     sample = QueueSample._make(_RECORD.unpack_from(raw))
     rates = _RATES.unpack_from(raw, _RECORD.size)
-    if not _is_sound(sample) or not all(-LARGEST <= rate <= LARGEST for rate in rates):
+    if not is_sound(sample) or not all(-LARGEST <= rate <= LARGEST for rate in rates):
         return None
     values = _BINS.unpack_from(raw, _RECORD.size + _RATES.size)
     # What is compared with what is not a number is False, and its sum is none: the usual case is told at once.
@@ -131,23 +131,14 @@ def unpack(raw: bytes | None) -> Course | None:
     return Course(sample, span, added, taken, grown, tuple(zip(*[iter(cleaned)] * 4, strict=True)))
 
 
-def _is_sound(sample: QueueSample) -> bool:
-    return all(0.0 <= value <= LARGEST for value in sample)
-
-
 def offset(step: Step, at: float) -> int:
     """The byte of a ring at which the sample of this time begins."""
-    return int(at // RINGS[step].step) % RINGS[step].slots * _RECORD.size
+    return RINGS[step].offset(at, _RECORD)
 
 
 def read(step: Step, raw: bytes | None, now: float) -> list[QueueSample]:
     """The samples of a ring that are no older than it is long, the oldest first; damaged ones are passed over."""
-    ring = RINGS[step]
-    whole = (raw or b"")[: ring.slots * _RECORD.size]
-    whole = whole[: len(whole) // _RECORD.size * _RECORD.size]
-    oldest, newest = now - ring.step * ring.slots, now + AHEAD
-    found = [QueueSample._make(values) for values in _RECORD.iter_unpack(whole) if oldest < values[0] <= newest]
-    return sorted(each for each in found if _is_sound(each))
+    return RINGS[step].records(raw, now, _RECORD, QueueSample._make)
 
 
 def joined(long: Sequence[QueueSample], short: Sequence[QueueSample]) -> list[QueueSample]:
