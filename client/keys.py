@@ -131,6 +131,14 @@ class Keys:
         """STRING, those of the last three days; expires."""
         return f"{self.long_history}:{queue}"
 
+    def queue_waits(self, queue: str, hour: int) -> str:
+        """STRING, how long jobs of a queue had waited, by the minute of an hour since 1970; expires."""
+        return f"{self.namespace}jobd:waits:{hour}:{queue}"
+
+    def long_queue_waits(self, queue: str, day: int) -> str:
+        """STRING, the same by the half hour of a day since 1970; expires."""
+        return f"{self.namespace}jobd:long-waits:{day}:{queue}"
+
     def bulk(self, run: str) -> str:
         """HASH, how far a change of many jobs is that somebody began in the dashboard; expires."""
         return f"{self.namespace}jobd:bulk:{run}"

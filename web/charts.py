@@ -21,6 +21,8 @@ MOST_ROWS = 120
 """Of the table behind a chart."""
 GLYPHS = {"enqueued": "▤", "running": "▶", "scheduled": "◷", "retry": "↻", "dead": "✕", "done": "✓"}
 """Of each state that a line can stand for."""
+LOWEST = 0.001
+"""The foot of a chart by powers of ten."""
 MOST_TOLD = 60
 """Characters of the label of a deploy in the table behind a chart, and for scripts."""
 MOST_FLAG = 16
@@ -87,18 +89,20 @@ def write_value(unit: str) -> Callable[[float | None], str]:
 def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> Plot:
     """Lay out `data`: `x` in epoch seconds (rising), `series` of `label`, `state` and `values`, `unit`, `unfinished`.
 
-    Of more than 500 points the newest are taken. `deploys` have `at` and `label`, the newest first; those before the
-    first point are left out. Raises `KeyError` for a state or unit that is not known.
+    With `log` heights go by powers of ten. Of more than 500 points the newest are taken. `deploys` have `at` and
+    `label`, the newest first; those before the first point are left out. Raises `KeyError` for a state or unit that
+    is not known.
     """
     moments = [float(at) for at in data["x"]][-MOST_POINTS:]
     series = [(printable(each["label"]), each["state"], _clean(each["values"])) for each in data["series"]]
     write, unfinished = write_value(data["unit"]), bool(data.get("unfinished"))
     top = ceiling([value for _, _, values in series for value in values if value is not None], data["unit"])
+    scale = _log_scale(top) if data.get("log") else _even_scale(top)
     across = _across(moments)
     seen: dict[str, int] = {}
     lines = []
     for label, state, values in series:
-        places = [None if v is None else (x, HEIGHT * (1 - v / top)) for x, v in zip(across, values, strict=True)]
+        places = [None if v is None else (x, scale.height(v)) for x, v in zip(across, values, strict=True)]
         lines.append(_line(label, state, seen.get(state, 0), places, unfinished, write(values[-1] if values else None)))
         seen[state] = seen.get(state, 0) + 1
     span = moments[-1] - moments[0] if moments else 0.0
@@ -114,7 +118,7 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
     across_marks = [WIDTH * (at - moments[0]) / span for at, _ in marks]
     return Plot(
         lines=tuple(lines),
-        heights=tuple(write(top * share) for share in (1.0, 0.5, 0.0)),
+        heights=tuple(write(scale.value(share)) for share in (1.0, 0.5, 0.0)),
         times=tuple(_at(moments[i], span) for i in sorted({0, len(moments) // 2, len(moments) - 1})) if moments else (),
         rows=tuple(rows),
         points=len(moments),
@@ -123,6 +127,27 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
         flags=_flags([(x / WIDTH * 100, label) for x, (_, label) in zip(across_marks, marks, strict=True)]),
         summary="; ".join(f"{line.label}: {line.last}" for line in lines),
         json=json.dumps(known, separators=(",", ":")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """How far from the top of the drawing a value stands, and which value stands at a share of its height."""
+
+    height: Callable[[float], float]
+    value: Callable[[float], float]
+
+
+def _even_scale(top: float) -> _Scale:
+    return _Scale(lambda value: HEIGHT * (1 - value / top), lambda share: share * top)
+
+
+def _log_scale(top: float) -> _Scale:
+    """From `LOWEST` up, below which nothing is told apart."""
+    whole = math.log(max(top, 10 * LOWEST) / LOWEST)
+    return _Scale(
+        lambda value: HEIGHT * (1 - math.log(max(value, LOWEST) / LOWEST) / whole),
+        lambda share: LOWEST * math.exp(whole * share),
     )
 
 

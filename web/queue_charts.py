@@ -3,32 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobd.client.access import Access
 from jobd.client.history import RINGS, Step, highest, increases
 from jobd.client.queue_history import QueueSample, joined, read, ring_key
+from jobd.client.queue_waits import Waited, grid_of, keys_of, waited
+from jobd.client.scripts import raw_bytes
 from jobd.web.context import Context
 from jobd.web.questions import Question
-from jobd.web.recent import RANGES, Range, edges
+from jobd.web.recent import RANGES, edges
 
 _WIDTHS = {"5m": 10.0, "1h": 120.0, "6h": 600.0, "24h": 1800.0, "3d": 7200.0}
 QUEUE_RANGES = {name: replace(RANGES[name], width=width) for name, width in _WIDTHS.items()}
 """As those of the first page, in fewer points: the page has the jobs besides."""
 
 
-def ask_samples(access: Access, name: str, wanted: Range) -> Question[list[QueueSample]]:
+_WAIT_WIDTHS = {"5m": 60.0, "1h": 60.0, "6h": 1800.0, "24h": 1800.0, "3d": 7200.0}
+"""Seconds in which waits are put together: they are counted by the minute, and by the half hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is known of a queue within a range: its samples, and how long its jobs had waited."""
+
+    samples: Sequence[QueueSample]
+    waits: Sequence[Waited]
+
+
+def ask_recorded(access: Access, name: str, drawn: str) -> Question[Recorded]:
     """What was recorded of a queue, as far as a range needs it."""
+    wanted, now = QUEUE_RANGES[drawn], access.now()
     steps: list[Step] = ["10s"] if wanted.step == "10s" else list(RINGS)
-    [raws] = yield lambda pipeline: pipeline.mget([ring_key(access.keys, step, name) for step in steps])
-    now = access.now()
-    found = {step: read(step, raw, now) for step, raw in zip(steps, raws or [None] * len(steps), strict=True)}
-    return joined(found.get("5m", []), found["10s"])
+    between = edges(wanted.span, _WAIT_WIDTHS[drawn], now)
+    grid = grid_of(between, now)
+    waits = keys_of(access.keys, grid, name, between)
+    asked = [*(ring_key(access.keys, step, name) for step in steps), *map(raw_bytes, waits.values())]
+    [raws] = yield lambda pipeline: pipeline.mget(asked)
+    raws = raws or [None] * len(asked)
+    found = {step: read(step, raw, now) for step, raw in zip(steps, raws[: len(steps)], strict=True)}
+    counted = waited(grid, dict(zip(waits, raws[len(steps) :], strict=True)), between)
+    return Recorded(joined(found.get("5m", []), found["10s"]), counted)
 
 
-def charts(ctx: Context, samples: Sequence[QueueSample], wanted: Range, *, counted: bool) -> dict[str, Any]:
+def charts(ctx: Context, recorded: Recorded, drawn: str, *, counted: bool) -> dict[str, Any]:
     """What is drawn: `depth`, `flow` where all who take from the queue count it, and `wait`; none without samples."""
+    wanted, samples = QUEUE_RANGES[drawn], recorded.samples
     between = edges(wanted.span, wanted.width, ctx.access.now())
     if not any(sample.at >= between[0] for sample in samples):
         return {}
@@ -45,6 +66,10 @@ def charts(ctx: Context, samples: Sequence[QueueSample], wanted: Range, *, count
     if counted:
         lines = (("Came", "enqueued", grown("added")), ("Taken", "running", grown("taken")))
         found["flow"] = chart("count", True, *lines, ("Failed", "dead", grown("failed")))
-    waited = highest(samples, "latency", between)
-    found["wait"] = chart("seconds", False, ("Next job has waited", "retry", waited))
-    return found
+    if not any(each.count for each in recorded.waits):
+        found["wait"] = chart("seconds", False, ("Next job has waited", "retry", highest(samples, "latency", between)))
+        return found
+    between = [*(each.start for each in recorded.waits), between[-1]]
+    shares = [(share, "running", [getattr(each, share) for each in recorded.waits]) for share in ("p50", "p95", "p99")]
+    waits = chart("seconds", True, *shares, ("Next job has waited", "retry", highest(samples, "latency", between)))
+    return {**found, "wait": {**waits, "log": True}}

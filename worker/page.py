@@ -11,7 +11,7 @@ import mmap
 import struct
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -52,6 +52,16 @@ Note: TypeAlias = tuple[str, str, Result, float, float | None]
 
 Ran: TypeAlias = dict[tuple[str, str, Result], list[float]]
 """Jobs that are counted together: queue, job and result, and how many seconds each of them ran."""
+
+
+class Counted(NamedTuple):
+    """What `Page.count_all` makes of many jobs: how long they ran, and by queue how many seconds they had waited.
+
+    Both rise, but for the seconds of jobs that were `requeued`.
+    """
+
+    ran: Ran
+    waits: Mapping[str, Sequence[float]]
 
 
 class Count(NamedTuple):
@@ -294,11 +304,8 @@ class Page:
         """
         self.count_all([(queue, job, result, seconds, waited)])
 
-    def count_all(self, notes: Iterable[Note | None]) -> Ran:
-        """Count many as `count` does one; None stands for a job that is not counted. Safe across threads.
-
-        Returns the seconds of each queue, job and result, sorted unless that is `requeued`.
-        """
+    def count_all(self, notes: Iterable[Note | None]) -> Counted:
+        """Count many as `count` does one; None stands for a job that is not counted. Safe across threads."""
         ran: Ran = {}
         waits: dict[str, list[float]] = {}
         for queue, job, result, seconds, waited in filter(None, notes):
@@ -316,7 +323,7 @@ class Page:
                 self._add(queue, job, result, durations)
             for queue, values in waits.items():
                 self._memory.observe(self._wait_place(queue), values)
-        return ran
+        return Counted(ran, waits)
 
     def know(self, queue: str, job: str) -> None:
         """Show these names with zeroes, until something is counted: a rate misses the first event otherwise."""

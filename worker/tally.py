@@ -20,7 +20,7 @@ from jobd.client.keys import Keys
 from jobd.client.metric_keys import MINUTE, OTHER, TEN_MINUTES
 from jobd.worker import log
 from jobd.worker.clock import ServerClock
-from jobd.worker.page import Ran
+from jobd.worker.page import Counted
 from jobd.worker.queue_counts import QueueCounts
 
 _TELL_AGAIN = 3600.0
@@ -64,11 +64,11 @@ class Tally:
         self._rests: dict[str, float] = {}
         self._refusals = log.Sparingly(_TELL_AGAIN)
 
-    def add(self, ran: Ran) -> None:
-        """Count these jobs, as `Page.count_all` has sorted them: this is on the way of all, and looks at few."""
-        self.queues.ended(ran)
+    def add(self, counted: Counted) -> None:
+        """Count these jobs: this is on the way of all, and looks at few."""
+        self.queues.ended(counted)
         with self._lock:
-            for (_, job, result), seconds in ran.items():
+            for (_, job, result), seconds in counted.ran.items():
                 if result == "requeued":
                     continue
                 counts = self._of(self._names.get(job) or self._name(job))
@@ -91,7 +91,7 @@ class Tally:
                 self._count(pipeline, name, counts, now)
             for key, ttl in self._periods(now) if counted else ():
                 pipeline.expire(key, ttl)
-            self.queues.put(pipeline, self._keys)
+            self.queues.put(pipeline, self._keys, now)
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception):
                     self._tell_of(answer)

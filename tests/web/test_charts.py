@@ -37,6 +37,13 @@ def test_lines_are_to_scale_and_a_gap_parts_them() -> None:
     assert (line.glyph, line.last, line.unfinished) == ("▶", "5", "")
 
 
+def test_heights_go_by_powers_of_ten_where_they_are_to() -> None:
+    plot = charts.plot(figures([0, 0.001, 0.1, 10], unit="seconds", log=True))
+    assert plot.lines[0].runs == ("0,200.0 333,200.0 667,100.0 1000,0.0",)
+    assert plot.heights == ("10 s", "100 ms", "1 ms")
+    assert charts.plot(figures([0, 0], unit="seconds", log=True)).lines[0].runs == ("0,200.0 1000,200.0",)
+
+
 def test_the_last_bucket_is_dashed_while_it_is_not_complete_and_lines_of_a_state_are_told_apart() -> None:
     first, second = charts.plot(figures([1, 2, 2], [2, 2, 1], unfinished=True)).lines
     assert (first.runs, first.unfinished) == (("0,100.0 500,0.0",), "500,0.0 1000,0.0")

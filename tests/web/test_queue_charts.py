@@ -8,7 +8,10 @@ import pytest
 from redis import Redis
 
 from jobd.client.history import RINGS, Step
+from jobd.client.keys import Keys
 from jobd.client.queue_history import QueueSample, offset, pack
+from jobd.worker.page import Counted
+from jobd.worker.queue_counts import QueueCounts
 from tests.client.api import fill_queue
 from tests.web.browser import Browser
 from tests.web.test_queue_list import course, process
@@ -45,6 +48,29 @@ def test_each_range_is_drawn_of_what_was_recorded(name: str, points: int, browse
     html = browser.get(f"/queues/default?range={name}").text
     assert html.count("<figure") == 3
     assert len(html.encode()) < 60_000
+
+
+@pytest.mark.parametrize(("name", "points"), [("5m", 5), ("1h", 60), ("6h", 12), ("24h", 48), ("3d", 36)])
+def test_waits_are_drawn_in_percentiles_beside_the_next_job(
+    name: str, points: int, browser: Browser, redis: Redis
+) -> None:
+    fill_queue(redis, 5)
+    counts, now = QueueCounts(), time.time()
+    counts.ended(Counted({}, {"default": [0.01] * 90 + [2.0] * 10}))
+    with redis.pipeline() as pipeline:
+        counts.put(pipeline, Keys(), now)
+        pipeline.execute()
+    for step in RINGS:
+        record(redis, step, RINGS[step].slots)
+    chart = browser.data(f"/queues/default?range={name}")["charts"]["wait"]
+    assert (len(chart["x"]), chart["log"]) == (points, True)
+    told = {line["label"]: line["values"][-1] for line in chart["series"]}
+    assert list(told) == ["p50", "p95", "p99", "Next job has waited"]
+    assert [abs(told[share] / wait - 1) < 0.5 for share, wait in (("p50", 0.01), ("p95", 2.0), ("p99", 2.0))] == [
+        True
+    ] * 3
+    assert {value for line in chart["series"][:3] for value in line["values"][:-2]} <= {None}
+    assert len(browser.get(f"/queues/default?range={name}").content) < 60_000
 
 
 def test_a_queue_without_samples_says_that_there_are_no_figures_yet(browser: Browser, redis: Redis) -> None:

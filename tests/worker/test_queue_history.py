@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import secrets
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,9 +16,11 @@ from jobd.client.errors import InvalidArguments
 from jobd.client.history import increases
 from jobd.client.keys import Keys
 from jobd.client.queue_history import BINS, Course, QueueSample, QueueSamples, pack, parsed, read, unpack
+from jobd.client.queue_waits import QueueWaits
 from jobd.worker import history
 from jobd.worker.clock import ServerClock
 from jobd.worker.history import Sampler
+from jobd.worker.page import Counted, Ran
 from jobd.worker.queue_counts import QueueCounts
 from jobd.worker.queue_history import Reading, advanced, chosen
 from tests.client.api import fill_queue
@@ -133,11 +137,14 @@ def test_two_ticks_tell_sizes_waits_and_what_was_taken(redis: Redis, redis_url: 
     tick(mine, now - 10)
     counts = QueueCounts()
     counts.took([("default", 30), ("default", -2)])
-    counts.ended(
-        {("default", "A", "ok"): [0.1] * 20, ("default", "A", "retried"): [1.0] * 5, ("x", "A", "requeued"): [1.0]}
-    )
+    ran: Ran = {
+        ("default", "A", "ok"): [0.1] * 20,
+        ("default", "A", "retried"): [1.0] * 5,
+        ("x", "A", "requeued"): [1.0],
+    }
+    counts.ended(Counted(ran, {}))
     with redis.pipeline() as pipeline:
-        counts.put(pipeline, Keys())
+        counts.put(pipeline, Keys(), now)
         pipeline.execute()
     assert not counts
     assert 0 < redis.ttl("jobd:queue-counts") <= 4 * 24 * 3600
@@ -235,3 +242,26 @@ def test_a_worker_counts_what_it_takes_of_each_queue_and_what_fails(
     with run_worker(heartbeat_interval=0.02, lease=60):
         expected = {b"t|default": b"8", b"e|default": b"8", b"f|default": b"3"}
         wait_until(lambda: redis.hgetall("jobd:queue-counts") == expected, "the counts")
+
+
+def test_a_worker_tells_how_long_its_jobs_had_waited(
+    run_worker: RunWorker, push_raw: PushRaw, redis: Redis, redis_url: str
+) -> None:
+    now = time.time()
+    for at in (now - 10, now - 10, now + 3600, "never"):
+        push_raw({"class": "Waited", "args": [], "jid": secrets.token_hex(12), "queue": "default", "enqueued_at": at})
+
+    @jobd.job(name="Waited")
+    def waits() -> None: ...
+
+    with run_worker(concurrency=1):
+        wait_until(lambda: int(redis.get("stat:processed") or 0) == 4, "all ran")
+    end = now // 60 * 60 + 120
+    for edges in ([end - 180, end], [end // 1800 * 1800 - 7200, end]):
+        [found] = QueueWaits().read("default", edges)
+        assert found.count == 2
+        assert found.p50 is not None
+        assert abs(found.p50 / 10 - 1) < 0.5
+    keys = [key for name in ("jobd:waits:*", "jobd:long-waits:*") for key in redis.keys(name)]
+    assert [0 < redis.ttl(key) <= 4 * 24 * 3600 for key in keys] == [True, True]
+    assert all(redis.strlen(key) <= 12_000 for key in keys)

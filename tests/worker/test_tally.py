@@ -16,7 +16,7 @@ from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
 from jobd.worker.clock import ServerClock
-from jobd.worker.page import Note, Page, Ran, Result
+from jobd.worker.page import Counted, Note, Page, Result
 from jobd.worker.tally import Tally
 from tests.servers import RedisServer
 from tests.waiting import wait_until
@@ -45,7 +45,7 @@ def note(job: str = "HardJob", result: Result = "ok", seconds: float = 0.0) -> N
     return ("default", job, result, seconds, None)
 
 
-def ran(*notes: Note | None) -> Ran:
+def ran(*notes: Note | None) -> Counted:
     """What the page makes of these jobs."""
     page = Page(1)
     try:

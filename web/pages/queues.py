@@ -11,7 +11,7 @@ import msgspec
 
 from jobd.client.entry import JobEntry
 from jobd.client.processes import number
-from jobd.client.queue_history import Course, QueueSample
+from jobd.client.queue_history import Course
 from jobd.client.queues import Queue, QueueEntry
 from jobd.client.scripts import raw_bytes
 from jobd.web import queue_limits
@@ -23,7 +23,7 @@ from jobd.web.pages.many import ASK_FOR_THE_NAME, Many, wanted
 from jobd.web.pages.sets import seen_values
 from jobd.web.places import QUEUE_ACTIONS, RIGHTS, QueuePlace
 from jobd.web.questions import Question, answer, name_of
-from jobd.web.queue_charts import QUEUE_RANGES, ask_samples, charts
+from jobd.web.queue_charts import QUEUE_RANGES, Recorded, ask_recorded, charts
 from jobd.web.queue_courses import ask_courses, drains, going
 from jobd.web.search import search
 
@@ -125,15 +125,15 @@ def queue(ctx: Context) -> View:
         raise BadRequest(f"order is {order[:50]!r}; give one of {', '.join(ORDERS)}")
     filtered, owner, drawn = wanted(ctx), Queue(name, ctx.client), _range(ctx)
     asked = _ask_queue(ctx, name, 0 if filtered else offset, order == "newest")
-    found, samples, courses, limits = ctx.ask(
+    found, recorded, courses, limits = ctx.ask(
         asked,
-        ask_samples(ctx.access, name, QUEUE_RANGES[drawn]),
+        ask_recorded(ctx.access, name, drawn),
         ask_courses(ctx.access),
         queue_limits.ask(ctx.access, name),
     )
     if not found["known"]:
         raise NotFound(f"there is no queue {name}")
-    found |= _history(ctx, name, found, samples, courses.get(name), drawn)
+    found |= _history(ctx, name, found, recorded, courses.get(name), drawn)
     raws = found.pop("raws")
     listed = _search(ctx, owner, filtered, order) if filtered else _listed(ctx, owner, raws, offset, found["size"])
     actions = [each for each in ("pause", "clear", "limits", *QUEUE_ACTIONS) if RIGHTS.get(each, each) in ctx.allowed]
@@ -152,7 +152,7 @@ def _range(ctx: Context) -> str:
 
 
 def _history(
-    ctx: Context, name: str, found: dict[str, Any], samples: list[QueueSample], course: Course | None, drawn: str
+    ctx: Context, name: str, found: dict[str, Any], recorded: Recorded, course: Course | None, drawn: str
 ) -> dict[str, Any]:
     """What was recorded of a queue: its charts, and how it goes now."""
     now = ctx.access.now()
@@ -163,7 +163,7 @@ def _history(
         "range": drawn,
         "ranges": list(QUEUE_RANGES),
         "width": QUEUE_RANGES[drawn].width,
-        "charts": charts(ctx, samples, QUEUE_RANGES[drawn], counted=takers.counted),
+        "charts": charts(ctx, recorded, drawn, counted=takers.counted),
         "counted": takers.counted,
         "recorded": goes is not None,
         **{each: getattr(goes, each, None) for each in ("added", "taken", "grown", "failure_rate")},

@@ -26,7 +26,8 @@
   // The bucket that is not complete is a line of its own, so that it can be dashed.
   const parts = (data) => {
     const columns = [data.x];
-    for (const { values } of data.series) {
+    for (const { values: told } of data.series) {
+      const values = data.log ? told.map((value) => (value === null ? null : Math.max(value, 0.001))) : told;
       const cut = data.unfinished && values.length > 1;
       columns.push(cut ? values.map((value, i) => (i === values.length - 1 ? null : value)) : values);
       columns.push(values.map((value, i) => (cut && i >= values.length - 2 ? value : null)));
@@ -56,7 +57,7 @@
       tzDate: zoned,
       legend: { show: false },
       cursor: { sync: { key: "jobd" }, points: { size: 6 } },
-      scales: { y: { range: (plot, low, high) => [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * room(drawn.get(figure)?.data ?? data)] } },
+      scales: { y: { distr: data.log ? 3 : 1, range: (plot, low, high) => data.log ? [0.001, Math.max(high ?? 0, 0.01) * 1.5] : [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * room(drawn.get(figure)?.data ?? data)] } },
       axes: [
         { ...axis, size: 28, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
         { ...axis, size: 64, incrs: data.unit === "count" ? WHOLE : undefined, values: (plot, splits) => splits.map((split) => write(data.unit, split)) },
