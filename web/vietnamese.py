@@ -36,6 +36,7 @@ VIETNAMESE = {
     "No queue holds or held a job. Push one, and it shows here.": "Chưa có hàng đợi nào. Hãy đẩy một công việc vào.",
     "Size": "Kích thước",
     "Next job has waited": "Công việc kế tiếp đã chờ",
+    "How long jobs had waited": "Công việc đã chờ bao lâu",
     "Processes": "Tiến trình",
     "State": "Trạng thái",
     "Actions": "Thao tác",

@@ -60,7 +60,7 @@
       scales: { y: { distr: data.log ? 3 : 1, range: (plot, low, high) => data.log ? [0.001, Math.max(high ?? 0, 0.01) * 1.5] : [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * room(drawn.get(figure)?.data ?? data)] } },
       axes: [
         { ...axis, size: 28, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
-        { ...axis, size: 64, incrs: data.unit === "count" ? WHOLE : undefined, values: (plot, splits) => splits.map((split) => write(data.unit, split)) },
+        { ...axis, size: 64, incrs: data.unit === "count" ? WHOLE : undefined, values: (plot, splits) => splits.map((split) => (split === null ? "" : write(data.unit, split))) },
       ],
       series: [{}, ...lines(figure, data)],
       hooks: {
