@@ -7,11 +7,15 @@
 -- atomic   so that a crash between taking and pushing cannot lose a job, and two processes cannot promote it twice
 local dead_key, dead_cutoff, dead_max = KEYS[2], ARGV[2], ARGV[3]
 --- include _types
+--- include _may_push
 --- include _bury
 local now, count = tonumber(ARGV[1]), tonumber(ARGV[4])
 if not fits(dead_key, "zset") then return redis.error_reply("WRONGTYPE " .. dead_key .. " is no sorted set") end
 local is_list = {}
-for i = 1, count do is_list[i] = fits(KEYS[3 + i], "list") end
+for i = 1, count do
+  if not may_push(KEYS[3 + i]) then return redis.error_reply("NOPERM no LPUSH to " .. KEYS[3 + i] .. "; nothing was changed") end
+  is_list[i] = fits(KEYS[3 + i], "list")
+end
 local promoted, buried, note = 0, 0, ""
 for i = 5 + count, #ARGV, 3 do
   local member, place, payload = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]

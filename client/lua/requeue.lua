@@ -6,9 +6,13 @@
 -- atomic   so that a job is in the set or in its queue, and one that somebody else has moved is not doubled
 --          Each is removed before it counts as one to be pushed; a queue gets its jobs at once, at most 300 of them.
 --- include _types
+--- include _may_push
 local count = tonumber(ARGV[1])
 local is_list, jobs = {}, {}
-for i = 1, count do is_list[i], jobs[i] = fits(KEYS[2 + i], "list"), {} end
+for i = 1, count do
+  if not may_push(KEYS[2 + i]) then return redis.error_reply("NOPERM no LPUSH to " .. KEYS[2 + i] .. "; nothing was changed") end
+  is_list[i], jobs[i] = fits(KEYS[2 + i], "list"), {}
+end
 local moved, gone, note, noted = 0, 0, "", {}
 for i = 2 + count, #ARGV, 3 do
   local place = tonumber(ARGV[i + 1])

@@ -271,6 +271,20 @@ class TestOneEntry:
             only_entry(jobd.RetrySet()).retry()
         assert len(jobd.RetrySet()) == 1
 
+    def test_a_user_who_may_not_push_loses_no_job(self, redis: Redis, redis_url: str) -> None:
+        fill_set(redis, "retry", 20)
+        redis.execute_command("ACL", "SETUSER", "halfway", "on", ">word", "~*", "+@all", "-lpush")
+        client = jobd.Client(redis_url.replace("://", "://halfway:word@"))
+        try:
+            with pytest.raises(RedisRefused, match="LPUSH"):
+                jobd.RetrySet(client).retry_all()
+            with pytest.raises(RedisRefused, match="LPUSH"):
+                next(iter(jobd.RetrySet(client))).retry()
+        finally:
+            client.close()
+            redis.execute_command("ACL", "DELUSER", "halfway")
+        assert redis.zcard("retry") == 20
+
     def test_a_dead_set_of_a_wrong_type_leaves_the_entry(self, redis: Redis) -> None:
         redis.zadd("retry", {payload("a"): 9.0})
         redis.set("dead", "text")

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.exceptions import ResponseError
 
 from jobd.client import defaults, scripts
@@ -441,6 +441,20 @@ def test_what_is_due_is_promoted_once_behind_what_waits(owner: Owner) -> None:
     assert promote(owner, *members) == Promoted(0, 0, "", 0)
     assert owner.queued("a") == [b"waits", b"due, stamped"]
     assert owner.members(KEYS.schedule) == [b"not due"]
+
+
+def test_for_a_user_who_may_not_push_nothing_leaves_the_set(owner: Owner) -> None:
+    owner.send(scripts.push_later(KEYS, [(NOW, b"due")]))
+    owner.redis.execute_command("ACL", "SETUSER", "halfway", "on", ">word", "~*", "+@all", "-lpush")
+    options = {**owner.redis.connection_pool.connection_kwargs, "username": "halfway", "password": "word"}
+    limited = Redis(connection_pool=ConnectionPool(owner.redis.connection_pool.connection_class, **options))
+    try:
+        with pytest.raises(ResponseError, match="LPUSH"):
+            promote(Owner(limited), (b"due", "a", b"due, stamped"))
+    finally:
+        limited.connection_pool.disconnect()
+        owner.redis.execute_command("ACL", "DELUSER", "halfway")
+    assert owner.members(KEYS.schedule) == [b"due"]
 
 
 def test_a_malformed_member_goes_to_the_dead_set_as_raw_bytes(owner: Owner) -> None:
