@@ -64,9 +64,10 @@ class Reads(Pipeline):
 def _read(parser: Any, count: int) -> list[Any]:
     """So many answers. redis-py's parser waits for them; what has come by then is taken without its look at each."""
     answers: list[Any] = []
+    reader = parser._reader  # whoever closes the pool takes it away; the parser says then that there is no connection
     while len(answers) < count:
         answers.append(parser.read_response())
-        answers.extend(iter(parser._reader.gets, NOT_ENOUGH_DATA))
+        answers.extend(iter(reader.gets, NOT_ENOUGH_DATA))
     for answer in answers:
         if isinstance(answer, RedisConnectionError):  # such as that Redis is still loading
             raise answer

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -75,3 +76,22 @@ def test_commands_that_were_packed_before_are_answered_in_their_place(redis: Red
     one, two, refused, some = reads.answers()
     assert (one, two, some) == (b"1", [b"2", None], {b"x", b"y"})
     assert isinstance(refused, ResponseError)
+
+
+def test_a_connection_that_another_thread_closes_meanwhile_is_an_error_of_the_connection(
+    redis: Redis, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = reads.connection_pool.get_connection()
+    monkeypatch.setattr(reads.connection_pool, "get_connection", lambda: connection)
+    parser = connection._parser
+    read = parser.read_response
+
+    def read_and_close() -> object:
+        answer = read()
+        connection.disconnect()
+        return answer
+
+    monkeypatch.setattr(parser, "read_response", read_and_close)
+    reads.get("none").blpop("nothing", timeout=1)
+    with pytest.raises(RedisConnectionError):
+        reads.answers()
