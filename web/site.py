@@ -143,17 +143,19 @@ def app(
 
     Raises `ConfigError`.
     """
+    sources = _checked(trusted_origins, source_link, source_root)
     given = [] if auth is None else [auth] if callable(auth) else list(auth)
+    read_only = _is_unguarded(given, authorize) if read_only is None else read_only
+    shared = Shared(client, Masker(mask), title, environment, Links(job_links), sources)
+    return _application(Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams))
+
+
+def _checked(trusted_origins: Collection[str], source_link: str, source_root: str) -> source_links.SourceLinks:
     if wrong := [origin for origin in trusted_origins if "://" not in origin or origin.count("/") != 2]:
         raise ConfigError(f"trusted_origins: {wrong[0]!r} is no origin; write https://ops.example.com")
-    if read_only is None:
-        read_only = _is_unguarded(given, authorize)
     if fault := source_links.problem(source_link, source_root):
         raise ConfigError(f"{fault[0]}: {(source_link if fault[0] == 'source_link' else source_root)!r} {fault[1]}")
-    sources = source_links.SourceLinks(source_link, source_root)
-    shared = Shared(client, Masker(mask), title, environment, Links(job_links), sources)
-    site = Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams)
-    return _application(site)
+    return source_links.SourceLinks(source_link, source_root)
 
 
 def _application(site: Site) -> Starlette:
