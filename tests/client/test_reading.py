@@ -63,7 +63,7 @@ def test_a_connection_with_an_answer_still_to_come_is_closed(
     reads = Reads(pool, asked.response_callbacks, transaction=False, shard_hint=None)
     connection._sock.settimeout(0.05)
     reads.blpop("nothing")
-    with pytest.raises(RedisTimeoutError):
+    with pytest.raises((RedisTimeoutError, TimeoutError)):  # redis-py 7.1 has Python's own
         reads.answers()
     assert connection._sock is None
 
