@@ -6,7 +6,9 @@
 -- returns  1; 0 when the other one is gone: nothing is pushed then
 -- atomic   so that one that a worker or somebody else has taken is not run twice, and none is lost on the way
 --- include _types
+--- include _may_push
 if not fits(KEYS[3], "list") then return redis.error_reply("WRONGTYPE " .. KEYS[3] .. " is no list; nothing was changed") end
+if not may_push(KEYS[3]) then return redis.error_reply("NOPERM no LPUSH to " .. KEYS[3] .. "; nothing was changed") end
 local listed = fits(KEYS[1], "list")
 local function push()
   redis.call("LPUSH", KEYS[3], ARGV[4])

@@ -6,8 +6,11 @@
 -- returns  {moved, the place in that list, from 1 up, of each that did not stand there}
 -- atomic   so that a job is in one of the two places, and one that a worker has taken is not doubled
 --- include _types
+--- include _may_push
 --- include _strike
 if not fits(KEYS[2], "list") then return redis.error_reply("WRONGTYPE " .. KEYS[2] .. " is no list; nothing was changed") end
+local push = ARGV[5] == "front" and "RPUSH" or "LPUSH"
+if not may_push(KEYS[2], push) then return redis.error_reply("NOPERM no " .. push .. " to " .. KEYS[2] .. "; nothing was changed") end
 local wanted = {}
 for i = 6, #ARGV, 2 do wanted[ARGV[i]] = (wanted[ARGV[i]] or 0) + 1 end
 local found, struck = strike(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), wanted)
@@ -18,7 +21,7 @@ for i = 6, #ARGV, 2 do
   if left > 0 then pushed[#pushed + 1] = ARGV[i + 1] else told[#told + 1] = (i - 4) / 2 end
 end
 for i = 1, #pushed do
-  if ARGV[5] == "front" then redis.call("RPUSH", KEYS[2], pushed[#pushed + 1 - i]) else redis.call("LPUSH", KEYS[2], pushed[i]) end
+  redis.call(push, KEYS[2], pushed[push == "RPUSH" and #pushed + 1 - i or i])
 end
 if struck > 0 then redis.pcall("SADD", KEYS[3], ARGV[4]) end
 return told

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
+
+from jobd.client.push import Client
 
 NOW = 1_795_305_670.0
 
@@ -42,3 +46,15 @@ def queued(redis: Redis, queue: str = "default") -> list[dict[str, Any]]:
     """The payloads of a queue, the one to be taken first in front."""
     raw: Any = redis.lrange(f"queue:{queue}", 0, -1)
     return [json.loads(each) for each in reversed(raw)]
+
+
+@contextmanager
+def user_without(redis: Redis, redis_url: str, command: str) -> Iterator[Client]:
+    """A client of a user who may do all but this command."""
+    redis.execute_command("ACL", "SETUSER", "halfway", "on", ">word", "~*", "+@all", f"-{command}")
+    client = Client(redis_url.replace("://", "://halfway:word@"))
+    try:
+        yield client
+    finally:
+        client.close()
+        redis.execute_command("ACL", "DELUSER", "halfway")

@@ -14,7 +14,7 @@ from jobd.client.errors import InvalidArguments, MalformedPayload, RedisRefused
 from jobd.client.push import Client
 from jobd.client.queues import Queue, QueueEntry
 from jobd.client.sets import DeadSet, RetrySet, SetEntry
-from tests.client.api import payload
+from tests.client.api import payload, user_without
 
 FAILED: dict[str, Any] = {
     "queue": "low",
@@ -115,3 +115,12 @@ def test_what_cannot_travel_is_named_and_nothing_changes(redis: Redis, client: C
     with pytest.raises(RedisRefused, match="is no list; nothing was changed"):
         run_edited(entry, [1], delete=True)
     assert (redis.zcard("retry"), redis.zcard("dead")) == (1, 1)
+
+
+def test_a_user_who_may_not_push_removes_no_former_job(redis: Redis, client: Client, redis_url: str) -> None:
+    before = in_retries(redis, client)
+    with user_without(redis, redis_url, "lpush") as limited:
+        [entry] = RetrySet(limited)
+        with pytest.raises(RedisRefused, match="nothing was changed"):
+            run_edited(entry, [2], delete=True)
+    assert list(RetrySet(client)) == [before]

@@ -14,7 +14,7 @@ from jobd.client.access import Access
 from jobd.client.bulk import BulkResult
 from jobd.client.errors import InvalidArguments, RedisRefused
 from jobd.client.scripts import Call, DeadLimits
-from tests.client.api import fill_queue, jids, payload, queued
+from tests.client.api import fill_queue, jids, payload, queued, user_without
 
 
 @pytest.fixture(autouse=True)
@@ -298,3 +298,13 @@ def test_a_copy_of_a_job_is_pushed_with_an_id_of_its_own(redis: Redis) -> None:
     assert copy.created_at > 1e9
     assert set(copy.payload) == {"class", "args", "jid", "queue", "retry", "created_at", "enqueued_at", "extra"}
     assert queue.size == 3
+
+
+@pytest.mark.parametrize("command", ["lpush", "rpush"])
+def test_a_user_who_may_not_push_moves_and_loses_no_job(redis: Redis, redis_url: str, command: str) -> None:
+    fill_queue(redis, 20)
+    with user_without(redis, redis_url, command) as client:
+        queue = jobd.Queue("default", client)
+        with pytest.raises(RedisRefused, match="nothing was changed"):
+            queue.move_all(queue.page(0, 10), "other") if command == "lpush" else queue.move_to_front(queue.page(5, 10))
+    assert jids(jobd.Queue()) == numbers(0, 20)

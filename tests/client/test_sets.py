@@ -22,7 +22,7 @@ from jobd.client.errors import (
 )
 from jobd.client.scripts import DeadLimits
 from jobd.client.sets import JobSet, SetEntry
-from tests.client.api import NOW, fill_set, jids, payload, queued
+from tests.client.api import NOW, fill_set, jids, payload, queued, user_without
 from tests.servers import RedisServer
 
 
@@ -273,16 +273,11 @@ class TestOneEntry:
 
     def test_a_user_who_may_not_push_loses_no_job(self, redis: Redis, redis_url: str) -> None:
         fill_set(redis, "retry", 20)
-        redis.execute_command("ACL", "SETUSER", "halfway", "on", ">word", "~*", "+@all", "-lpush")
-        client = jobd.Client(redis_url.replace("://", "://halfway:word@"))
-        try:
+        with user_without(redis, redis_url, "lpush") as client:
             with pytest.raises(RedisRefused, match="LPUSH"):
                 jobd.RetrySet(client).retry_all()
             with pytest.raises(RedisRefused, match="LPUSH"):
                 next(iter(jobd.RetrySet(client))).retry()
-        finally:
-            client.close()
-            redis.execute_command("ACL", "DELUSER", "halfway")
         assert redis.zcard("retry") == 20
 
     def test_a_dead_set_of_a_wrong_type_leaves_the_entry(self, redis: Redis) -> None:
