@@ -126,6 +126,7 @@ class Demo:
             "concurrency": 5,
             "timeout": 5,
             "tag": "demo",
+            "cron": {demo_jobs.CLOCK: {"cron": "@every 2s", "class": f"{demo_jobs.__name__}.by_the_clock"}},
             **({"web": {"bind": self._web, "title": "jobd demo"}} if self._web else {}),
         }
 

@@ -10,7 +10,7 @@ import jobd
 RESULTS = "JOBD_DEMO_RESULTS"
 """The variable that names the file of results."""
 CLOCK = "demo clock"
-"""The entry of the cron."""
+"""The entry of the cron that pushes `by_the_clock`."""
 
 
 class Flaky(Exception):
@@ -59,7 +59,7 @@ def later() -> None:
     _note("done")
 
 
-@jobd.job(cron=[jobd.Cron("@every 2s", name=CLOCK)])
+@jobd.job
 def by_the_clock() -> None:
     """Is pushed by its entry of the cron."""
     _note("done")
