@@ -84,7 +84,7 @@ def apply(place: Place, order: Order, pages: Iterable[list[Any]]) -> Iterator[Bu
 
 
 def _queue(entry: JobEntry) -> str:
-    return entry.queue
+    return entry.queue or defaults.QUEUE  # into which goes what names none
 
 
 def _gathered(pages: Iterable[list[Any]], enough: int, most: int) -> Iterator[list[Any]]:

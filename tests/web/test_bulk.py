@@ -81,6 +81,16 @@ def test_what_concerns_many_is_answered_at_once_and_shown_to_its_end(browser: Br
     assert redis.keys("jobd:bulk-slot:*") == []
 
 
+def test_jobs_that_name_no_queue_keep_their_place_among_those_that_name_the_default(
+    browser: Browser, redis: Redis
+) -> None:
+    jobs = [payload(f"j{i}", retry_count=1) for i in range(1_000)]
+    unnamed = [raw.replace(b'"queue":"default",', b"") for raw in jobs]
+    redis.zadd("retry", {(unnamed if i % 2 else jobs)[i]: 1.0 + i for i in range(1_000)})
+    finished(browser, begin(browser, "/retries", action="retry"))
+    assert [job["jid"] for job in queued(redis)] == [f"j{i}" for i in range(1_000)]
+
+
 def test_people_are_led_to_the_page_that_shows_how_far_it_is(
     browser: Browser, redis: Redis, held: list[BulkResult]
 ) -> None:
