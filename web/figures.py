@@ -51,6 +51,8 @@ MOST_STEPS = 500
 STEP_PAUSE = 3.0
 """Pause after a step, in lengths of the step: for the pages that are wanted meanwhile."""
 _KINDS = {"p": 0, "f": 1, "ms": 2}
+_UNKNOWN = ("", 0)
+"""Stands for a name that was not seen before."""
 
 
 class Point(NamedTuple):
@@ -296,7 +298,9 @@ class Figures:
     def _count(self, rows: dict[str, list[int]], answer: Mapping[bytes, bytes]) -> None:
         names = self._names
         for raw, value in answer.items():
-            known = names[raw] if raw in names else self._name(raw)
+            known = names.get(raw, _UNKNOWN)
+            if known is _UNKNOWN:  # another thread may forget the names at any moment
+                known = self._name(raw)
             if known is not None:
                 row = rows.get(known[0])
                 if row is None:

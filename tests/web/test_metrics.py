@@ -189,6 +189,23 @@ def test_what_has_ended_is_read_once_and_what_has_not_each_time(redis: Redis, cl
     assert redis.info("commandstats")["cmdstat_hgetall"]["calls"] <= 2
 
 
+class Forgotten(dict[bytes, tuple[str, int] | None]):
+    """Names of which another thread forgets each just after somebody has looked whether it is there."""
+
+    def __contains__(self, name: object) -> bool:
+        found = super().__contains__(name)
+        self.clear()
+        return found
+
+
+def test_names_may_be_forgotten_while_they_are_looked_up(redis: Redis, client: Client) -> None:
+    access, kept, now = Access(client), Figures(), 1_700_000_000.0
+    points = SPANS["7d"].now(now)
+    count(redis, "Job", now, 1)
+    kept._names = Forgotten({b"Job|p": ("Job", 0)})
+    assert sum(read(access, kept, points, now)) == 1  # type: ignore[arg-type]
+
+
 def test_what_was_kept_for_long_is_read_anew_in_the_background(redis: Redis, client: Client) -> None:
     clock = [0.0]
     access, kept, now = Access(client), Figures(lambda: clock[0]), time.time()
