@@ -227,10 +227,10 @@ def key_patterns() -> set[str]:
 
 
 def _pattern(method: Callable[..., str], keys: Keys) -> str:
-    _, parameter = inspect.signature(method).parameters
-    if parameter == "now":
+    _, *parameters = inspect.signature(method).parameters
+    if parameters == ["now"]:
         return method(keys, 0.0).replace("1970-01-01", "<day>")
-    return method(keys, f"<{parameter}>")
+    return method(keys, *(f"<{parameter}>" for parameter in parameters))
 
 
 def test_the_data_model_has_every_key_and_no_other() -> None:

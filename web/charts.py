@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,15 +97,13 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
     moments = [float(at) for at in data["x"]][-MOST_POINTS:]
     series = [(printable(each["label"]), each["state"], _clean(each["values"])) for each in data["series"]]
     write, unfinished = write_value(data["unit"]), bool(data.get("unfinished"))
-    top = ceiling([value for _, _, values in series for value in values if value is not None], data["unit"])
-    scale = _log_scale(top) if data.get("log") else _even_scale(top)
-    across = _across(moments)
-    seen: dict[str, int] = {}
-    lines = []
+    known_values = [value for _, _, values in series for value in values if value is not None]
+    scale = (_log_scale if data.get("log") else _even_scale)(ceiling(known_values, data["unit"]))
+    across, seen, lines = _across(moments), Counter[str](), list[Line]()
     for label, state, values in series:
         places = [None if v is None else (x, scale.height(v)) for x, v in zip(across, values, strict=True)]
-        lines.append(_line(label, state, seen.get(state, 0), places, unfinished, write(values[-1] if values else None)))
-        seen[state] = seen.get(state, 0) + 1
+        lines.append(_line(label, state, seen[state], places, unfinished, write(values[-1] if values else None)))
+        seen[state] += 1
     span = moments[-1] - moments[0] if moments else 0.0
     marks = _marks(deploys, moments)
     named = _named(marks, moments)
