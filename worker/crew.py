@@ -41,9 +41,10 @@ class Crew:
             processor.start()
 
     def resize(self, threads: int, numbers: Iterator[int]) -> None:
-        """Have so many threads; those that are missing get `numbers`, of which there must be enough.
+        """Have so many threads; those that are missing get `numbers`.
 
-        Raises RuntimeError when the system gives no more threads; `wanted` is how many there are then.
+        Raises RuntimeError when the system gives no more threads, or there are too few numbers as those that were to
+        be kept are just ending; `wanted` is how many there are then.
         """
         working = [each for each in self.processors if each.is_alive and not each.is_leaving]
         # Those without a job first: they end at once.
@@ -62,4 +63,6 @@ class Crew:
 
     def _made(self, numbers: Iterator[int], count: int) -> Iterator[Processor]:
         for _ in range(count):
-            yield self._make(next(numbers), next(self._places))
+            if (number := next(numbers, None)) is None:
+                raise RuntimeError("threads that are just ending have the last places; ask again")
+            yield self._make(number, next(self._places))

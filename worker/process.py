@@ -216,7 +216,7 @@ class WorkerProcess:
             assert pool
             try:
                 pool.crew.resize(threads, iter(numbers))
-            except RuntimeError as error:  # the system gives no more threads
+            except RuntimeError as error:  # there are no more threads to be had
                 log.event("process.concurrency_kept", level=log.WARNING, capsule=capsule, wanted=threads, error=error)
             pool.fetcher.resize(pool.crew.wanted)
             self.page.set_threads(sum(self.concurrency.values()))
@@ -281,7 +281,8 @@ class WorkerProcess:
             return "it stops, or has not started"
         if pool is None:
             return f"there is no such capsule; there are {', '.join(self.concurrency)}"
-        most = pool.crew.wanted + room
+        # Those that have not ended yet are kept rather than replaced.
+        most = pool.crew.wanted + room + sum(p.is_alive and p.is_leaving for p in pool.processors)
         return "" if 1 <= threads <= most else f"this capsule can have 1 to {most} threads now"
 
     def _beat(self) -> float:

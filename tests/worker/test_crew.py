@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 import jobd
+from jobd.client import defaults
 from jobd.client.orders import threads_order, threads_wanted
 from jobd.worker.config import Capsule
 from jobd.worker.process import WorkerProcess
@@ -117,6 +118,19 @@ def test_fewer_and_then_more_at_once_keeps_those_that_work(run_worker: RunWorker
         assert (most, alive(worker)) == (4, 4)
         release.release(12)
         wait_until(lambda: len(calls) == 12, "all to end")
+
+
+def test_those_that_are_about_to_end_can_all_be_had_again(run_worker: RunWorker) -> None:
+    most = defaults.MOST_THREADS
+    with run_worker(concurrency=1) as worker:
+        assert worker.set_concurrency(most)
+        block.perform_bulk([(n,) for n in range(most)])
+        runs(most)
+        assert worker.set_concurrency(1)
+        assert worker.set_concurrency(most)
+        assert (worker.concurrency, alive(worker)) == ({"default": most}, most)
+        release.release(most)
+        wait_until(lambda: len(calls) == most, "all to end")
 
 
 def test_a_quiet_process_takes_nothing_with_more_threads_until_it_is_resumed(run_worker: RunWorker) -> None:
