@@ -17,6 +17,8 @@ from jobd.client.errors import JobCancelled
 
 _GLANCE = 0.0001
 """Seconds between two looks whether the other thread has decided, which it does at once."""
+_TURNS = 1000
+"""Of a loop that does nothing, in the first of which an exception comes that was raised by a thread in itself."""
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in.argtypes = [ctypes.c_ulong, ctypes.py_object]
 
@@ -67,7 +69,8 @@ class Brake:
         # slow, and under a trace (a debugger, a measure of coverage) the next call of 3.11 would never end.
         try:
             _raise_in(threading.get_ident(), _Instead)
-            while True:
+            # It comes at the first jump back, unless another thread has taken it back, as some time-out helpers do.
+            for _ in range(_TURNS):
                 pass
         except _Instead:
             return

@@ -406,6 +406,14 @@ def test_what_was_taken_back_lets_a_debugger_go_on_in_every_thread() -> None:
     assert found.stdout == "goes on\n", found.stderr
 
 
+def test_who_lets_go_goes_on_although_another_thread_takes_back_what_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brake_module, "_raise_in", lambda thread, error: None)
+    worker = threading.Thread(target=Brake().let_go, daemon=True)
+    worker.start()
+    worker.join(20)
+    assert not worker.is_alive()
+
+
 def traceback_of(thread: threading.Thread) -> list[str]:
     """The functions that it is in."""
     frame = sys._current_frames().get(thread.ident or 0)
