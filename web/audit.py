@@ -20,7 +20,7 @@ _EXPECTED = (BadRequest, NotFound, JobdError)
 
 
 def carried_out(change: Callable[[Context], View | Done], ctx: Context, page: str) -> View | Done:
-    """What comes of a change, which is recorded unless it only asks back; an error of it is raised as it is."""
+    """What comes of a change, recorded unless it only asks back; an error of it is raised as it is."""
     record = _begun(ctx, page)
     try:
         result = change(ctx)
@@ -39,6 +39,8 @@ def carried_out(change: Callable[[Context], View | Done], ctx: Context, page: st
     if isinstance(result, Done):
         target = ctx.masker.text(result.target or result.started) or record.target
         _keep(ctx, replace(record, action=result.action, target=target, counts=result.counts))
+    elif result.revealed:
+        _keep(ctx, replace(record, target=ctx.masker.text(result.revealed)))
     return result
 
 
@@ -59,6 +61,8 @@ def _named(ctx: Context, page: str) -> str:
     """What a change is of, as its page reads it: a field counts only where the page goes by it."""
     if page == "/busy":
         return ctx.one("jid" if ctx.one("action") == "cancel" else "identity")
+    if page.startswith("/jobs/"):
+        return ctx.path.get("jid", "")
     if page.startswith("/cron") and ctx.one("name"):
         return ctx.one("name")
     if page.startswith("/queues/"):

@@ -18,11 +18,13 @@ from jobd.client.errors import ConfigError
 
 ACTIONS = (
     *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "limits", "mute"),
-    *("quiet", "stop", "dump", "concurrency", "cancel", "cron", "cron_edit", "audit"),
+    *("quiet", "stop", "dump", "concurrency", "cancel", "cron", "cron_edit", "audit", "reveal"),
 )
-"""What `authorize` is asked about: to look at pages, each kind of change, and to look at who changed what."""
+"""What `authorize` is asked about: to look at pages, each kind of change, who changed what, and what is hidden."""
 LOOKING = ("view", "audit")
-"""Those of them that change nothing."""
+"""Those of them that a read-only dashboard has too."""
+ASKED_FOR = ("reveal",)
+"""Those of them that nobody has unless `authorize` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ async def allowed(user: str, authorize: Authorize | None, read_only: bool) -> fr
     """Which of ACTIONS a user may do."""
     asked = LOOKING if read_only else ACTIONS
     if authorize is None:
-        return frozenset(asked)
+        return frozenset(asked) - set(ASKED_FOR)
     found = set()
     for action in asked:
         told = authorize(user, action)

@@ -62,12 +62,16 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a page shows: a template for people, `data` for it and for programs."""
+    """What a page shows: a template for people, `data` for it and for programs.
+
+    One that shows what else is hidden names in `revealed` of what: that is recorded as a change is.
+    """
 
     template: str
     data: dict[str, Any]
     title: str
     status: int = 200
+    revealed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

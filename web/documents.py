@@ -85,7 +85,7 @@ def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> st
 
 def job_row(entry: JobEntry, masker: Masker, key: str, at: float | None = None) -> dict[str, Any]:
     """A job in a list. `at` is the score in a set; none where that is no time, of which JSON knows no name."""
-    known = _known.setdefault(masker, {})
+    known = {} if masker.reveals else _known.setdefault(masker, {})
     about = known.get(entry.raw)
     if about is None:
         about = _about(entry, masker)
@@ -140,6 +140,11 @@ def job_detail(
         "error_message": masker.text(entry.error_message),
         "raw": raw_text(entry, masker, RAW_CHARACTERS) if entry.malformed else "",
     }
+
+
+def holds_hidden(document: dict[str, Any]) -> bool:
+    """Whether something is hidden in what is shown of a job."""
+    return HIDDEN in as_json(document)
 
 
 def jid_in(entry: JobEntry, field: str) -> str:

@@ -52,6 +52,9 @@ def _as_word(word: str) -> str:
 class Masker:
     """Hides values whose key holds one of `words` [WORDS], and secrets by their shape."""
 
+    reveals = False
+    """Whether it hides nothing: then what it leaves of a job is kept nowhere."""
+
     def __init__(self, words: Iterable[str] = WORDS) -> None:
         known = tuple(_IGNORED.sub("", word.lower()) for word in words)
         self._all = tuple(filter(None, known))
@@ -102,3 +105,21 @@ class Masker:
             return False
         plain = plain.replace("_", "").replace("-", "").replace(" ", "")
         return any(word in plain for word in self._all)
+
+
+class Open(Masker):
+    """Hides nothing: for the page of one job, asked for by somebody who may see all that it holds."""
+
+    reveals = True
+
+    def hides(self, key: object) -> bool:
+        """No value."""
+        return False
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """The same value."""
+        return value
+
+    def text(self, text: str) -> str:
+        """The same text, cut to what is shown of any."""
+        return untorn(text, MOST_WHOLE)

@@ -146,6 +146,8 @@ _REVISION: dict[str, Any] = {
     "revision": {"type": "string", "description": "for edit: that of GET; refused with 409 if it is another by now"},
     "known": {"enum": ["yes"], "description": "for edit, of one of the code or a configuration: it is set back"},
 }
+_LOOK = ["reveal"]
+"""Changes nothing: it is asked for as what is shown is, and answered by the same with nothing hidden."""
 _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/queues": (["pause", "resume"], {"key": {**_KEYS, "description": "`key` of each queue that is meant"}}),
     "/queues/{name}": (
@@ -161,6 +163,7 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/retries": (["retry", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/scheduled": (["enqueue", "reschedule", "kill", "delete"], {**_MANY, **_AT}),
     "/dead": (["retry", "delete"], _MANY),
+    "/jobs/{jid}": (_LOOK, {}),
     "/bulk/{id}": (["stop"], {}),
     "/edit": (
         ["edit"],
@@ -213,6 +216,8 @@ def document(base: str, *, writes: bool) -> dict[str, Any]:
         paths[path] = {"parameters": _in_path(path), "get": _operation(summary, query)}
     for path, (actions, fields) in _WRITES.items() if writes else ():
         paths[path]["post"] = _change(actions, fields)
+        if actions == _LOOK:
+            paths[path]["post"]["parameters"] = paths[path]["get"]["parameters"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "jobd", "version": VERSION},

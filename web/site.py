@@ -81,7 +81,7 @@ PAGES: tuple[tuple[str, Show, Change | None], ...] = (
     _of_set("retries"),
     _of_set("scheduled"),
     _of_set("dead"),
-    ("/jobs/{jid:path}", jobs.job, None),
+    ("/jobs/{jid:path}", jobs.job, jobs.change),
     ("/busy", busy.busy, busy.change),
     ("/busy/{identity:path}", stacks.show, stacks.change),
     ("/failures", failures.show, failures.change),
@@ -129,7 +129,7 @@ def app(
     - `client`: whose Redis is shown [that of the jobs of this process].
     - `auth`: who asks: `Basic`, `Tokens`, a function of a Starlette request that returns the user's name or None, or
       several of them, of which the first that tells counts. None leaves that to the application around it.
-    - `authorize(user, action)`: whether a user may do one of `ACTIONS`; it may be async. [all may do all]
+    - `authorize(user, action)`: whether a user may do one of `ACTIONS`; it may be async. [all may do all but `reveal`]
     - `read_only`: nothing can be changed [True without `auth` and `authorize`, else False].
     - `mask`: words by which the keys of secrets are told [`WORDS`].
     - `trusted_origins`: origins, such as `https://ops.example.com`, from whose pages changes may come besides.
@@ -274,7 +274,11 @@ class Site:
             change = endpoint.change
             ctx.fields, ctx.changes = await sent.fields_of(request, endpoint.api), True
             path = request.url.path.removeprefix(ctx.base).removeprefix("/api/v1")
-            return await self._shared.changing.run(lambda: self._carried_out(change, ctx, path))
+            if change is not jobs.change or not _looks_through(endpoint, ctx):
+                return await self._shared.changing.run(lambda: self._carried_out(change, ctx, path))
+            ctx.may_search = True
+            async with threads.search(ctx.user.name or ctx.address):
+                return await self._shared.changing.run(lambda: self._carried_out(change, ctx, path))
         assert endpoint.show
         show, kept_as = endpoint.show, _kept_as(request, ctx)
         if not _looks_through(endpoint, ctx):

@@ -927,4 +927,10 @@ VIETNAMESE = {
         "Có hiệu lực đến khi tiến trình này kết thúc: tiến trình mới lại có số luồng đã cấu hình. Luồng thừa sẽ dừng "
         "khi công việc của nó xong; không luồng nào bị ngắt. Tổng cộng nhiều nhất: {count}."
     ),
+    "Show hidden values": "Hiện các giá trị đã che",
+    "It is recorded who looked at them.": "Ai đã xem sẽ được ghi lại.",
+    "Hidden values are shown here. It is recorded that you looked at them.": (
+        "Các giá trị đã che đang hiện ở đây. Việc bạn xem đã được ghi lại."
+    ),
+    "Hide them again": "Che lại",
 }

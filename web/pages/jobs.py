@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jobd.client import metric_keys
@@ -16,8 +16,9 @@ from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
 from jobd.web import copies, story
 from jobd.web.context import BadRequest, Context, MustSearch, NotFound, View
-from jobd.web.documents import job_detail, key_of
+from jobd.web.documents import holds_hidden, job_detail, job_row, key_of
 from jobd.web.filters import narrowed
+from jobd.web.masking import Masker, Open
 from jobd.web.pages import busy, edit, queues, sets
 from jobd.web.places import ACTIONS, Kind
 from jobd.web.questions import Question, answer
@@ -45,6 +46,22 @@ class OutOfTime(Exception):
 
 def job(ctx: Context) -> View:
     """Show the job of which an id, or the key in its list, is given."""
+    found, figures = _find(ctx)
+    return _view(ctx, found, figures, ctx.masker)
+
+
+def change(ctx: Context) -> View:
+    """Show the job with what is hidden of it elsewhere, and change nothing."""
+    if ctx.one("action") != "reveal":
+        raise BadRequest(f"action is {ctx.one('action')[:50]!r}; give reveal")
+    ctx.require("reveal")
+    found, figures = _find(ctx)
+    view = _view(ctx, found, figures, Open())
+    return replace(view, revealed=found.entry.jid or found.key)
+
+
+def _find(ctx: Context) -> tuple[Found, Any]:
+    """The job, and the figures of its class."""
     place, key = ctx.query.get("in", ""), ctx.query.get("key", "")
     found, figures = _named(ctx, place, key) if place and key else (None, None)
     if found is None:
@@ -52,6 +69,10 @@ def job(ctx: Context) -> View:
             raise MustSearch("the job is not where it was: load this page again to have it looked for")
         found = _by_jid(ctx, ctx.path.get("jid", ""))
         [figures] = answer(ctx.access, _ask_figures(ctx, found.entry.name))
+    return found, figures
+
+
+def _view(ctx: Context, found: Found, figures: Any, masker: Masker) -> View:
     totals = ctx.read_totals()
     jobds = {each.identity for each in totals.processes if each.is_jobds} if found.work else ()
     actions: tuple[str, ...] = ()
@@ -60,38 +81,52 @@ def job(ctx: Context) -> View:
     elif found.place == "queue":
         actions = ("delete",)
     whole = ctx.query.get("whole", "") == "yes"
-    shown = job_detail(found.entry, ctx.masker, found.key, found.at, whole=whole)
+    shown = job_detail(found.entry, masker, found.key, found.at, whole=whole)
     actions = tuple(each for each in actions if each in ctx.allowed)
     data: dict[str, Any] = {
         "place": found.place,
         "in_queue": found.queue,
         "actions": list(actions),
         "job": shown,
-        "work": busy.document(found.work, ctx.masker) if found.work else None,
+        "work": busy.document(found.work, masker) if found.work else None,
         "may_cancel": found.work is not None and busy.may_cancel(found.work, ctx, jobds),
         "class_now": figures,
-        **_told(ctx, found, shown, actions),
+        **_told(ctx, found, shown, actions, masker),
+        **_hiding(ctx, found, shown, masker),
         "now": ctx.access.now(),
     }
     return View("job.html", data, "Job")
 
 
-def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[str]) -> dict[str, Any]:
-    """What can be made of the payload, of which `shown` has the secrets hidden."""
+def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[str], masker: Masker) -> dict[str, Any]:
+    """What can be made of the payload as it is `shown`; addresses get no secret, whatever is shown."""
     entry = found.entry
     at = found.work.run_at if found.work else found.at
-    cause = narrowed(narrowed("", "class", shown["class"]), "error", shown["error_class"])
+    named = job_row(entry, ctx.masker, found.key)
+    name, error = named["class"], named["error_class"]
+    cause = narrowed(narrowed("", "class", name), "error", error)
     runs = next((each for each in ("retry", "enqueue") if each in actions), "")
     request = copies.request(ctx.url(f"/api/v1/{found.place}"), runs, found.key) if runs else ""
     return {
         "timeline": [asdict(event) for event in story.timeline(entry, found.place, shown["at"] if at is None else at)],
         "attempts": asdict(story.attempts(entry)),
         "backtrace": asdict(story.backtrace(shown["error_backtrace"], ctx.shared.sources)),
-        "cause": cause if shown["class"] and shown["error_class"] and "…" not in shown["error_class"] else "",
-        **asdict(copies.copies(entry, shown, ctx.masker, found.place, request)),
+        "cause": cause if name and error and "…" not in error else "",
+        **asdict(copies.copies(entry, shown, masker, found.place, request)),
         "links": ctx.shared.links.of(entry),
         **_editing(ctx, found),
     }
+
+
+def _hiding(ctx: Context, found: Found, shown: dict[str, Any], masker: Masker) -> dict[str, Any]:
+    """The address that shows what is hidden, for whom may see it, and the one that hides it again."""
+    name = raw_bytes(found.queue) if found.place == "queue" else ""
+    where = {"in": found.place, "key": found.key, "name": name} if found.key else {}
+    address = ctx.job_url(
+        ctx.masker.text(found.entry.jid), **where, whole="yes" if ctx.query.get("whole", "") == "yes" else ""
+    )
+    may_see = "reveal" in ctx.allowed and not masker.reveals and holds_hidden(shown)
+    return {"revealed": masker.reveals, "reveal": address if may_see else "", "hide": address if masker.reveals else ""}
 
 
 def _editing(ctx: Context, found: Found) -> dict[str, Any]:
