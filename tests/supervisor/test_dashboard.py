@@ -113,7 +113,7 @@ def test_without_a_master_a_lack_of_means_stops_no_job_and_it_is_tried_again(
         client, before = dashboard._client, sockets(os.getpid())
         dashboard.tick(100.0 + web_thread.AGAIN - 1)
         dashboard.tick(100.0 + web_thread.AGAIN)
-        assert sockets(os.getpid()) == before
+        assert sockets(os.getpid()) <= before  # others may be collected meanwhile
     try:
         dashboard.tick(100.0 + 2 * web_thread.AGAIN)
         wait_until(lambda: dashboard._server.started, "it to serve")
