@@ -933,4 +933,11 @@ VIETNAMESE = {
         "Các giá trị đã che đang hiện ở đây. Việc bạn xem đã được ghi lại."
     ),
     "Hide them again": "Che lại",
+    "show the job beside the list, or close it": "xem công việc bên cạnh danh sách, hoặc đóng lại",
+    "Peek": "Xem nhanh",
+    "Open its page": "Mở trang riêng",
+    "Drag over bars to find their jobs.": "Kéo qua các cột để tìm công việc của chúng.",
+    "Shift and Enter on a time, Enter on another: all between.": (
+        "Shift và Enter ở giờ đầu, Enter ở giờ cuối: cả khoảng."
+    ),
 }

@@ -36,6 +36,14 @@ def test_a_file_is_kept_for_good_by_its_digest_alone(browser: Browser) -> None:
     assert packed.headers["content-type"] == "text/css; charset=utf-8"
 
 
+def test_scripts_are_sent_line_by_line_without_indents_and_comments(browser: Browser) -> None:
+    for path in assets.FOLDER.glob("*.js"):
+        lines = path.read_text().splitlines()
+        assert all(line.count("`") % 2 == 0 for line in lines), f"{path.name}: a text of several lines would change"
+        sent = browser.get(assets.address(path.name)).text.splitlines()
+        assert sent == ["" if line.lstrip().startswith("//") else line.lstrip() for line in lines]
+
+
 def test_nothing_but_scripts_and_styles_is_sent(browser: Browser) -> None:
     for name in ("vendor/SHA256SUMS", "../assets.py", "vendor/../../site.py", "%2e%2e/assets.py", "none.js", ""):
         assert browser.get(f"/static/{name}").status_code == 404, name

@@ -60,6 +60,7 @@
     row.setAttribute("data-js-row", "");
     row.scrollIntoView({ block: "nearest" });
     (row.querySelector(ours) ?? row.querySelector("a, button"))?.focus({ preventScroll: true });
+    document.dispatchEvent(new Event("jobd:row"));
   };
   const tick = (far) => {
     const box = current()?.querySelector(ours);
@@ -132,6 +133,7 @@
       for (const box of boxes) box.checked = value;
       count();
     },
+    o: () => document.dispatchEvent(new Event("jobd:peek")),
     Enter: () => current()?.querySelector("a")?.click(),
     r: () => act("retry", "enqueue", "run"),
     K: () => act("kill"),
