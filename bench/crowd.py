@@ -17,7 +17,7 @@ from typing import Any
 from redis import Redis
 
 from bench.systems import QUEUE
-from jobd.client import metric_keys
+from jobd.client import defaults, metric_keys, queue_history, queue_waits
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
 from jobd.client.history import RINGS, Sample, key_of, pack
@@ -76,6 +76,7 @@ def fill(client: Redis, url: str, size: Size) -> None:
         _cron(client, url, size, now)
         client.set(_FILLED, repr(size))
     _samples(client, size)
+    _recorded(client, size)
     beat(client, size)
 
 
@@ -252,6 +253,30 @@ def _samples(client: Redis, size: Size) -> None:
             sample = pack(Sample(at, done, done / 100, size.queued, size.processes * size.threads, latency=60.0))
             written[place : place + len(sample)] = sample
         client.set(key_of(KEYS, step), bytes(written), ex=ring.ttl)
+
+
+def _recorded(client: Redis, size: Size) -> None:
+    """The last hour of as many queues as are recorded, and all that is known of the fullest."""
+    now = time.time()
+    for step, ring in RINGS.items():
+        for back in range(ring.slots):
+            sample = _of_queue(now - ring.step * back, now)
+            place = queue_history.offset(step, sample.at)
+            client.setrange(queue_history.ring_key(KEYS, step, _queue(0)), place, queue_history.pack(sample))
+    bins = ((300.0, 280.0, 280.0, 3.0),) * queue_history.BINS
+    course = queue_history.Course(_of_queue(now, now), 60.0, 1.7, 1.6, 0.1, bins).pack()
+    names = [_queue(number) for number in range(min(size.queues, defaults.HISTORY_QUEUES))]
+    client.hset(KEYS.queue_courses, mapping=dict.fromkeys(names, course))
+    for grid in (queue_waits.FINE, queue_waits.COARSE):
+        counts = bytes((0, 0, 0, 7)) * queue_waits.BUCKETS * grid.slots
+        for back in range(5):
+            key = queue_waits.key_of(KEYS, grid, _queue(0), grid.place(now)[0] - back)
+            client.set(key, counts, ex=grid.ttl)
+
+
+def _of_queue(at: float, now: float) -> queue_history.QueueSample:
+    done = 1e6 - 2 * (now - at)
+    return queue_history.QueueSample(at, 500_000.0, 60.0, done + 5e5, done, done, done / 100)
 
 
 def _cron(client: Redis, url: str, size: Size, now: float) -> None:

@@ -15,12 +15,13 @@ from jobd.web.context import Context
 from jobd.web.questions import Question
 from jobd.web.recent import RANGES, edges
 
-_WIDTHS = {"5m": 10.0, "1h": 120.0, "6h": 600.0, "24h": 1800.0, "3d": 7200.0}
+_WIDTHS = {"5m": 10.0, "1h": 180.0, "6h": 900.0, "24h": 3600.0, "3d": 10800.0}
 QUEUE_RANGES = {name: replace(RANGES[name], width=width) for name, width in _WIDTHS.items()}
 """As those of the first page, in fewer points: the page has the jobs besides."""
 
 
-_WAIT_WIDTHS = {"5m": 60.0, "1h": 60.0, "6h": 1800.0, "24h": 1800.0, "3d": 7200.0}
+SHARES = ("p50", "p95", "p99")
+_WAIT_WIDTHS = {"5m": 60.0, "1h": 180.0, "6h": 1800.0, "24h": 3600.0, "3d": 10800.0}
 """Seconds in which waits are put together: they are counted by the minute, and by the half hour."""
 
 
@@ -70,6 +71,11 @@ def charts(ctx: Context, recorded: Recorded, drawn: str, *, counted: bool) -> di
         found["wait"] = chart("seconds", False, ("Next job has waited", "retry", highest(samples, "latency", between)))
         return found
     between = [*(each.start for each in recorded.waits), between[-1]]
-    shares = [(share, "running", [getattr(each, share) for each in recorded.waits]) for share in ("p50", "p95", "p99")]
+    shares = [(share, "running", [_short(getattr(each, share)) for each in recorded.waits]) for share in SHARES]
     waits = chart("seconds", True, *shares, ("Next job has waited", "retry", highest(samples, "latency", between)))
     return {**found, "wait": {**waits, "log": True}}
+
+
+def _short(seconds: float | None) -> float | None:
+    """To three digits: a percentile is off by more."""
+    return None if seconds is None else float(f"{seconds:.3g}")

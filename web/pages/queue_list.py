@@ -21,7 +21,7 @@ from jobd.web.questions import name_of
 from jobd.web.queue_courses import Going, ask_courses, drains, going
 from jobd.web.totals import Totals
 
-QUEUES = 45
+QUEUES = 40
 """Rows on a page."""
 ORDERS = ("asc", "desc")
 _DELIMITER = re.compile(r"[:.-]")
