@@ -6,7 +6,11 @@
 -- atomic   so that a job is in one of the two sets, and the dead set never over its limits
 local dead_key, dead_cutoff, dead_max = KEYS[2], ARGV[2], ARGV[3]
 --- include _types
+--- include _may_push
 --- include _bury
+for _, command in ipairs({"ZADD", "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK"}) do
+  if not may_push(dead_key, command) then return redis.error_reply("NOPERM no " .. command .. " to " .. dead_key .. "; nothing was changed") end
+end
 if not fits(dead_key, "zset") then return redis.error_reply("WRONGTYPE " .. dead_key .. " is no sorted set; nothing was changed") end
 local moved, gone = 0, 0
 for i = 4, #ARGV do

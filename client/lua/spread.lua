@@ -5,6 +5,8 @@
 -- returns  {moved, gone}
 -- atomic   so that a job is in one of the two sets, and one that somebody else has moved is not doubled
 --- include _types
+--- include _may_push
+if not may_push(KEYS[2], "ZADD") then return redis.error_reply("NOPERM no ZADD to " .. KEYS[2] .. "; nothing was changed") end
 if not fits(KEYS[2], "zset") then return redis.error_reply("WRONGTYPE " .. KEYS[2] .. " is no sorted set; nothing was changed") end
 for i = 3, #ARGV, 3 do
   local time = tonumber(ARGV[i])
