@@ -1,8 +1,9 @@
 """How long jobs of a queue had waited when they began to run, by stretches of time: `QueueWaits`.
 
-Worker processes count waits in buckets whose bounds are 1.5 times apart, from 1 ms to some 50 hours, by the minute for
-an hour at least and by the half hour for three days; `worker/queue_counts.py` writes them. A percentile is told as the
-middle of its bucket, so it is off by a quarter at most. Counts are u32, big-endian, as `BITFIELD` has them.
+Worker processes count waits in buckets whose bounds are 1.5 times apart, from 1 ms to 35 hours, by the minute for an
+hour at least and by the half hour for three days; `worker/queue_counts.py` writes them. A percentile is told as the
+middle of its bucket, so it is off by a quarter at most; what is below 1 ms is told as 0.5 ms, and what is above 35
+hours as 35 hours. Counts are u32, big-endian, as `BITFIELD` has them.
 """
 
 from __future__ import annotations
