@@ -37,7 +37,7 @@ logger = logging.getLogger("jobd")
 
 MOST_BYTES = 1_000_000
 """About so much is moved at once."""
-LONGEST_REST = 0.01
+RESTS, LONGEST_REST = 2.0, 0.02
 """Seconds for which a change rests after a portion, unless that took less: then as long as it took."""
 _INTO_QUEUES = ("retry", "enqueue")
 _COUNTS = ("moved", "gone", "malformed", "dropped")
@@ -120,7 +120,7 @@ def begin(place: Place, order: Order, masker: Masker) -> str:
 
 def rest(took: float) -> None:
     """Leave Redis to the workers, who fetch meanwhile, after a portion that took so many seconds."""
-    time.sleep(min(took, LONGEST_REST))
+    time.sleep(min(RESTS * took, LONGEST_REST))
 
 
 class _Run:

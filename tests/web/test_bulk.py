@@ -354,7 +354,7 @@ def test_it_rests_after_each_portion(browser: Browser, redis: Redis, monkeypatch
     rest(0.002)
     rest(60.0)
     monkeypatch.undo()
-    assert slept == [0.002, bulk.LONGEST_REST]
+    assert slept == [0.004, bulk.LONGEST_REST]
 
 
 def test_it_leaves_a_line_in_the_log(browser: Browser, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
