@@ -38,7 +38,7 @@ logger = logging.getLogger("jobd")
 MOST_BYTES = 1_000_000
 """About so much is moved at once."""
 RESTS, LONGEST_REST = 2.0, 0.02
-"""Seconds for which a change rests after a portion, unless that took less: then as long as it took."""
+"""So many times as long as a portion took a change rests after it, and so many seconds at most."""
 _INTO_QUEUES = ("retry", "enqueue")
 _COUNTS = ("moved", "gone", "malformed", "dropped")
 _NUMBERS = (*_COUNTS, "of", "looked_at", "started_at", "beat", "ended_at", "at")
