@@ -280,17 +280,21 @@ class TestOneEntry:
                 next(iter(jobd.RetrySet(client))).retry()
         assert redis.zcard("retry") == 20
 
-    @pytest.mark.parametrize("change", ["waves", "reschedule", "kill"])
-    def test_a_user_who_may_not_write_sets_loses_no_job(self, redis: Redis, redis_url: str, change: str) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda retries: retries.retry_in_waves(5, 60),
+            lambda retries: retries.kill_all(),
+            lambda retries: next(iter(retries)).reschedule(NOW + 60),
+        ],
+        ids=["waves", "kill", "reschedule"],
+    )
+    def test_a_user_who_may_not_write_sets_loses_no_job(
+        self, redis: Redis, redis_url: str, change: Callable[[jobd.RetrySet], object]
+    ) -> None:
         fill_set(redis, "retry", 20)
-        with user_without(redis, redis_url, "zadd") as client, pytest.raises(RedisRefused, match="ZADD.*nothing was"):
-            retries = jobd.RetrySet(client)
-            if change == "waves":
-                retries.retry_in_waves(5, 60)
-            elif change == "kill":
-                retries.kill_all()
-            else:
-                next(iter(retries)).reschedule(NOW + 60)
+        with user_without(redis, redis_url, "zadd") as client, pytest.raises(RedisRefused, match=r"ZADD.*nothing was"):
+            change(jobd.RetrySet(client))
         assert redis.zcard("retry") == 20
 
     def test_a_dead_set_of_a_wrong_type_leaves_the_entry(self, redis: Redis) -> None:
