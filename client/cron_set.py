@@ -6,7 +6,7 @@ What an entry holds is in `cron.py`. Ticking is done by worker processes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,10 +36,7 @@ class CronSet:
         self._keys = self._access.keys
 
     def __iter__(self) -> Iterator[CronEntry]:
-        cursor = None
-        while cursor != 0:
-            cursor, entries = self._access.read(partial(_read_page, keys=self._keys, cursor=cursor or 0))
-            yield from entries
+        return _page_by_page(lambda page: self._access.read(partial(_read_page, keys=self._keys, cursor=page)))
 
     def __len__(self) -> int:
         return int(self._access.read(lambda redis: redis.scard(self._keys.cron_jobs)))
@@ -192,9 +189,15 @@ class CronSet:
 
 def read_entries(redis: Any, keys: Keys) -> Iterator[CronEntry]:
     """All entries, page by page. Raises redis-py's errors."""
-    cursor = None
-    while cursor != 0:
-        cursor, entries = _read_page(redis, keys, cursor or 0)
+    return _page_by_page(lambda page: _read_page(redis, keys, page))
+
+
+def _page_by_page(read: Callable[[int], tuple[int, list[CronEntry]]]) -> Iterator[CronEntry]:
+    """The entries of all pages, of which each tells where the next one is."""
+    cursor, entries = read(0)
+    yield from entries
+    while cursor:
+        cursor, entries = read(cursor)
         yield from entries
 
 
