@@ -481,6 +481,15 @@ def retire(keys: Keys, identity: str) -> Call[None]:
     return Call(load("retire"), own, [identity], _nothing)
 
 
+def lacking(needed: Mapping[str, str]) -> Call[list[str]]:
+    """Which commands the user of this connection may not run: `needed` names those for each key, with spaces between.
+
+    Answers `COMMAND key` for each; nothing on servers before 7.0, which cannot tell.
+    """
+    arguments = [text for pair in needed.items() for text in pair]
+    return Call(load("lacking"), [], arguments, lambda reply: list(map(_text, reply)))
+
+
 def lead(keys: Keys, identity: str, ttl: float, sources: Sequence[str]) -> Call[list[float] | float]:
     """Hold, renew or win the promoting lease for `ttl` seconds; a number of seconds: another holds it for so long.
 

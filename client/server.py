@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobd.client import scripts
+from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
+from jobd.client.keys import Keys
 
 OLDEST_REDIS = (6, 2)
 MAX_SKEW = 5.0
@@ -52,6 +55,41 @@ def refuse_too_old(facts: ServerFacts) -> None:
     if facts.name == "Redis" and numbers < OLDEST_REDIS:
         oldest = ".".join(map(str, OLDEST_REDIS))
         raise RedisUnavailable(f"Redis {facts.version} is too old: jobd needs Redis {oldest} or newer, or Valkey")
+
+
+def needed_rights(keys: Keys, queues: Iterable[str]) -> dict[str, str]:
+    """The commands that a worker's scripts move jobs by, for each of its keys, with spaces between them. Pure.
+
+    Scripts are not rolled back: one that is refused its second command has lost what the first one took.
+    """
+    owner = "some-host:1:jobd"
+    return {
+        **{keys.queue(name): "TYPE LPUSH RPUSH RPOP" for name in queues},
+        keys.jobs(owner): "EXISTS HGET HMGET HGETALL HKEYS HEXISTS HSET HSETNX HDEL DEL",
+        keys.batch(owner): "EXISTS LRANGE RPUSH RPOP DEL",
+        keys.owners: "ZSCORE ZADD ZREM",
+        keys.schedule: "TYPE ZSCORE ZRANGE ZADD ZREM",
+        keys.retry: "TYPE ZSCORE ZRANGE ZADD ZREM",
+        keys.dead: "TYPE ZADD ZREMRANGEBYRANK ZREMRANGEBYSCORE",
+        keys.queues: "SADD",
+        keys.paused: "SMISMEMBER",
+        keys.suspects: "EXISTS SADD SREM",
+        keys.crashes("some-jid"): "INCR EXPIRE DEL",
+        keys.stat_processed: "INCRBY EXPIRE",
+        keys.stat_failed: "INCRBY EXPIRE",
+    }
+
+
+def refuse_without_rights(connector: Connector, keys: Keys, queues: Iterable[str]) -> None:
+    """Raise RedisUnavailable when this user of Redis may not do what keeps jobs. Raises redis-py's errors as well."""
+    with connector.connection() as connection:
+        lacks = scripts.send(connection, scripts.lacking(needed_rights(keys, queues)))
+    if lacks:
+        shown = ", ".join(lacks[:5]) + (f" and {len(lacks) - 5} more" if len(lacks) > 5 else "")
+        raise RedisUnavailable(
+            f"the user of redis_url may not run {shown}: jobs would be lost between two commands; "
+            "give it these commands and keys with ACL SETUSER"
+        )
 
 
 def warnings(facts: ServerFacts) -> list[str]:

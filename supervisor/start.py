@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 from jobd.client.connection import Connector
 from jobd.client.embedded import EmbeddedAddress, is_embedded
 from jobd.client.errors import ConfigError, JobdError
-from jobd.client.server import ServerFacts, read_facts, refuse_too_old, warnings
+from jobd.client.keys import Keys
+from jobd.client.server import ServerFacts, read_facts, refuse_too_old, refuse_without_rights, warnings
 from jobd.supervisor import application, exits, home, notify
 from jobd.supervisor.application import ApplicationError
 from jobd.supervisor.config import Config
@@ -273,11 +274,14 @@ def _check_redis(config: Config) -> ServerFacts:
     connector = Connector(config.redis_url)
     try:
         facts = read_facts(connector.client())
+        refuse_too_old(facts)
+        if facts.role in ("", "master"):  # else it is warned of
+            names = [name for capsule in config.all_capsules for name in capsule.names]
+            refuse_without_rights(connector, Keys(config.namespace), names)
     except (RedisError, OSError) as error:
         raise connector.unavailable(error) from error
     finally:
         connector.close()
-    refuse_too_old(facts)
     for warning in warnings(facts):
         log.event("redis.warning", level=log.WARNING, warning=warning)
     return facts

@@ -115,6 +115,16 @@ class TestRedis:
             (line,) = said(run_jobd(cwd=tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}"), exits.REDIS_UNAVAILABLE)
         assert line == "jobd: Redis 5.0.14 is too old: jobd needs Redis 6.2 or newer, or Valkey"
 
+    def test_a_user_of_redis_who_would_lose_jobs_is_refused(self, tmp_path: Path) -> None:
+        with RedisServer() as server, server.client() as client:
+            client.execute_command("ACL", "SETUSER", "halfway", "on", ">word", "~*", "&*", "+@all", "-zadd")
+            url = f"unix://halfway:word@{server.socket}"
+            for command in ([], ["--check"]):
+                (line,) = said(run_jobd(*command, cwd=tmp_path, REDIS_URL=url), exits.REDIS_UNAVAILABLE)
+                assert "may not run ZADD" in line
+                assert "ACL SETUSER" in line
+                assert "word@" not in line
+
     def test_what_is_no_redis_at_all_is_said(self, tmp_path: Path) -> None:
         with answering({b"": b"HTTP/1.1 400 Bad Request\r\n\r\n"}) as port:
             (line,) = said(run_jobd(cwd=tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}"), exits.REDIS_UNAVAILABLE)
