@@ -70,4 +70,12 @@ def test_no_function_is_longer_than_a_page() -> None:
         if isinstance(node, ast.FunctionDef)
     ]
     assert len(functions) > 100
-    assert [(name, node.name) for name, node in functions if (node.end_lineno or 0) - node.lineno >= 40] == []
+    assert [(name, node.name) for name, node in functions if lines_of_code(node) > 40] == []
+
+
+def lines_of_code(function: ast.FunctionDef) -> int:
+    """Its lines but for the docstring, which says more the more there is to choose."""
+    first, lines = function.body[0], (function.end_lineno or 0) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return lines
+    return lines - ((first.end_lineno or 0) - first.lineno + 1)

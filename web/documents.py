@@ -72,11 +72,11 @@ def as_json(value: Any, indent: int | None = None) -> str:
 
 def call_text(entry: JobEntry, masker: Masker, most: int = ROW_CHARACTERS) -> str:
     """The arguments in one line, as in a call."""
-    parts, length = [], 0
-    for name, value in [*((None, arg) for arg in entry.args), *entry.kwargs.items()]:
-        few = prune(value, _ROW_NODES)
-        hidden = (HIDDEN if masker.hides(name) else masker.value(few)) if name is not None else masker.value(few)
-        parts.append(as_json(hidden) if name is None else f"{name}={as_json(hidden)}")
+    parts, length = list[str](), 0
+    places: list[tuple[str | int, Any]] = [*enumerate(entry.args), *entry.kwargs.items()]
+    for place, value in places:
+        shown = as_json(masker.argument(entry.payload, (place,), prune(value, _ROW_NODES)))
+        parts.append(shown if isinstance(place, int) else f"{masker.text(place)}={shown}")
         length += len(parts[-1])
         if length > most:
             break
@@ -128,7 +128,12 @@ def job_detail(
         "error_backtrace": list(entry.error_backtrace),
     }
     begun = {name: within(value, PART_CHARACTERS) for name, value in parts.items()}
-    found = {name: masker.value(value) for name, (value, _) in begun.items()}
+    args, kwargs = begun["arguments"][0], begun["kwargs"][0]
+    found = {
+        "arguments": masker.arguments(entry.payload, args),
+        "kwargs": masker.keywords(entry.payload, kwargs),
+        **{name: masker.value(begun[name][0]) for name in ("fields", "error_backtrace")},
+    }
     return {
         **job_row(entry, masker, key, at),
         "retried_at": entry.retried_at,
@@ -156,7 +161,7 @@ def jid_in(entry: JobEntry, field: str) -> str:
 def raw_text(entry: JobEntry, masker: Masker, most: int) -> str:
     """What stands in an entry that is no job: its fields if it has any, else its bytes."""
     if entry.payload:
-        return cut(as_json(masker.value(prune(dict(entry.payload), most))), most)
+        return cut(as_json(masker.payload(entry.payload, prune(dict(entry.payload), most))), most)
     return cut(masker.text(entry.raw[: most * 4].decode("utf-8", "backslashreplace")), most)
 
 

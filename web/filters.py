@@ -16,7 +16,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from jobd.client.entry import JobEntry
-from jobd.web.masking import HIDDEN, Masker
+from jobd.client.payload import is_active_job
+from jobd.web.masking import HIDDEN, Masker, Path
 from jobd.web.preview import prune
 
 STATES = ("retry", "scheduled", "dead", "enqueued", "damaged")
@@ -106,13 +107,19 @@ class Subject:
     def shown(self) -> str:
         """All that is shown of it."""
         if self.entry.payload:
-            pruned = prune(dict(self.entry.payload), SEARCHED_NODES)
-            return json.dumps(self.masker.value(pruned), ensure_ascii=False, default=str)
+            job, known = self.entry.payload, dict(self.entry.payload)
+            if self.masker.knows_jobs and is_active_job(job):
+                known["args"] = self.entry.args  # by their places in these they are judged
+            shown = self.masker.payload(job, prune(known, SEARCHED_NODES))
+            return json.dumps(shown, ensure_ascii=False, default=str)
         return self.masker.text(self.entry.raw.decode("utf-8", "backslashreplace"))
 
     def leaves(self) -> Iterator[str]:
         """Its arguments at every depth, as text."""
-        yield from _leaves(self.masker.value(prune([*self.entry.args, self.entry.kwargs], SEARCHED_NODES)))
+        entry, masker = self.entry, self.masker
+        *args, kwargs = prune([*entry.args, entry.kwargs], SEARCHED_NODES)
+        yield from _leaves(masker.arguments(entry.payload, args))
+        yield from _leaves(masker.keywords(entry.payload, kwargs) if isinstance(kwargs, dict) else [])
 
 
 @dataclass(frozen=True)
@@ -344,18 +351,24 @@ def _fits(value: str, pieces: list[str]) -> bool:
 
 def _at_path(entry: JobEntry, path: tuple[str, ...], masker: Masker) -> Iterator[str]:
     """What stands at a path: into the arguments by their number, into keyword arguments or a map by name."""
-    args = entry.args
-    for value in [args, entry.kwargs, *(each for each in args[:50] if isinstance(each, dict))]:
+    job, args = entry.payload, entry.args
+    starts: list[tuple[Any, Path]] = [(args, ()), (entry.kwargs, ())]
+    starts += [(arg, (place,)) for place, arg in enumerate(args[:50]) if isinstance(arg, dict)]
+    for value, steps in starts:
+        if steps and masker.conceals(job, steps, value):
+            continue
         for name in path:
             if isinstance(value, dict) and name in value:
-                value = HIDDEN if masker.hides(name) else value[name]
+                value, steps = value[name], (*steps, name)
             elif isinstance(value, list) and _INDEX.fullmatch(name) and int(name) < len(value):
-                value = value[int(name)]
+                value, steps = value[int(name)], (*steps, int(name))
             else:
                 break
+            if masker.conceals(job, steps, value):
+                value = HIDDEN
         else:
             if not isinstance(value, dict | list):
-                yield _leaf(masker.value(value))
+                yield _leaf(masker.argument(job, steps, value))
 
 
 def _leaves(value: Any) -> Iterator[str]:

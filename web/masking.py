@@ -1,18 +1,31 @@
 """Keeps secrets out of what leaves the server: pages, the JSON interface, messages of errors.
 
 Values under a telling key are replaced whole, and so is what looks like a secret inside of text. Arguments by position
-have no key: of those only the second rule holds.
+have no key: of those only the second rule holds, unless the application tells more by a function of its own.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
+from jobd.client import payload as wire
+from jobd.client.errors import ConfigError
 from jobd.web.preview import MOST_WHOLE, untorn
 
+logger = logging.getLogger("jobd")
+
+Path: TypeAlias = "tuple[str | int, ...]"
+"""Where a value stands in the arguments of a job: a place or a keyword, then keys and places within it."""
+MaskValue: TypeAlias = Callable[[Mapping[str, Any], Path, Any], "bool | None"]
+"""Of a job's payload, a place in it and the value there: True hides it, False shows it, None leaves it to the words."""
+
 HIDDEN = "••••••"
+ENCRYPTED = "[encrypted]"
+"""The last argument of a job that its client has encrypted: Sidekiq Enterprise says so by `encrypt` in the payload."""
 WORDS = (
     *("pass", "secret", "token", "apikey", "authorization", "credential", "private"),
     *("cvv", "ssn", "iban", "cardnumber", "cookie", "auth", "card"),
@@ -24,6 +37,8 @@ _OF_CLASSES = ("Error", "Exception", "Warning", "Failure", "Expired", "Invalid",
 _COLON = "".join(rf"(?<![A-Za-z]{end})" for end in (*_OF_CLASSES, "Job", "Worker", "Mailer")) + ":(?!:)"
 """One that assigns: not those of `Password::ResetJob`, nor that after the name of a class, `TokenError: expired`."""
 _DEEPEST = 200
+_COMPLAINS_EVERY = 60.0
+"""Seconds between two complaints about the application's function."""
 _IGNORED = re.compile(r"[\s_-]+")
 _VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;&"'}\])]+)"""
 _PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
@@ -55,7 +70,20 @@ class Masker:
     reveals = False
     """Whether it hides nothing: then what it leaves of a job is kept nowhere."""
 
-    def __init__(self, words: Iterable[str] = WORDS) -> None:
+    def __init__(
+        self,
+        words: Iterable[str] = WORDS,
+        *,
+        unmasked: Mapping[str, Collection[str]] | None = None,
+        mask_value: MaskValue | None = None,
+    ) -> None:
+        """`unmasked`: for names of jobs the keys that are no secrets there. `mask_value` is asked before all words.
+
+        Raises `ConfigError` for keys that are no list.
+        """
+        self._unmasked = {name: _keys(name, keys) for name, keys in (unmasked or {}).items()}
+        self._mask_value, self._complained = mask_value, -_COMPLAINS_EVERY
+        self.knows_jobs = bool(self._unmasked) or mask_value is not None
         known = tuple(_IGNORED.sub("", word.lower()) for word in words)
         self._all = tuple(filter(None, known))
         self._words = tuple(word for word in self._all if word not in _WHOLE)
@@ -87,6 +115,64 @@ class Masker:
             return [self.value(item, depth + 1) for item in value]
         return self.text(value) if isinstance(value, str) else value
 
+    def argument(self, job: Mapping[str, Any], path: Path, value: Any) -> Any:
+        """What stands at a place of the arguments of a job, whose payload is given, with its secrets hidden."""
+        if _is_encrypted(job, path[0]):
+            return ENCRYPTED
+        if not self.knows_jobs:
+            return HIDDEN if isinstance(path[-1], str) and self.hides(path[-1]) else self.value(value)
+        return self._judged(job, path, value, self._unmasked.get(wire.display_name(job), frozenset()))
+
+    def conceals(self, job: Mapping[str, Any], path: Path, value: Any) -> bool:
+        """Whether all is hidden that stands there."""
+        if _is_encrypted(job, path[0]):
+            return True
+        key, told = path[-1], self._asked(job, path, value)
+        if told is not None or not isinstance(key, str):
+            return told is True
+        return key not in self._unmasked.get(wire.display_name(job), ()) and self.hides(key)
+
+    def payload(self, job: Mapping[str, Any], fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """All fields of a job, or those that are given of it, with their secrets hidden."""
+        fields = job if fields is None else fields
+        args, kwargs = fields.get("args"), fields.get("kwargs")
+        calls: dict[str, Any] = {"args": self.arguments(job, args)} if isinstance(args, list) else {}
+        calls |= {"kwargs": self.keywords(job, kwargs)} if isinstance(kwargs, dict) else {}
+        return {**self.value({name: value for name, value in fields.items() if name not in calls}), **calls}
+
+    def arguments(self, job: Mapping[str, Any], args: Sequence[Any]) -> list[Any]:
+        """The arguments of a job by position with their secrets hidden."""
+        return [self.argument(job, (place,), value) for place, value in enumerate(args)]
+
+    def keywords(self, job: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The keyword arguments of a job with their secrets hidden."""
+        return {self.text(name): self.argument(job, (name,), value) for name, value in kwargs.items()}
+
+    def _judged(self, job: Mapping[str, Any], path: Path, value: Any, shown: Collection[str]) -> Any:
+        if len(path) > _DEEPEST:
+            return "…"
+        key, told = path[-1], self._asked(job, path, value)
+        if told is True or (told is None and isinstance(key, str) and key not in shown and self.hides(key)):
+            return HIDDEN
+        if isinstance(value, dict):
+            return {self.text(name): self._judged(job, (*path, name), item, shown) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._judged(job, (*path, place), item, shown) for place, item in enumerate(value)]
+        return self.text(value) if isinstance(value, str) and told is None else value
+
+    def _asked(self, job: Mapping[str, Any], path: Path, value: Any) -> bool | None:
+        """What the application says; True where it cannot say anything: nothing is shown by mistake."""
+        if self._mask_value is None:
+            return None
+        try:
+            told = self._mask_value(job, path, value)
+        except Exception:
+            if time.monotonic() >= self._complained + _COMPLAINS_EVERY:
+                self._complained = time.monotonic()
+                logger.exception("web.mask_failed mask_value has failed; the value is hidden")
+            return True
+        return told if told is None else told is not False
+
     def text(self, text: str) -> str:
         """The same text with what looks like a secret hidden."""
         text = untorn(text, MOST_WHOLE)
@@ -107,6 +193,19 @@ class Masker:
         return any(word in plain for word in self._all)
 
 
+def _keys(name: str, keys: Collection[str]) -> frozenset[str]:
+    if isinstance(keys, str):
+        raise ConfigError(f"unmasked: the keys of {name} are {keys!r}; give a list, [{keys!r}]")
+    return frozenset(keys)
+
+
+def _is_encrypted(job: Mapping[str, Any], place: str | int) -> bool:
+    if not job.get("encrypt") or not isinstance(place, int):
+        return False
+    args = job.get("args")
+    return not isinstance(args, list) or place == len(args) - 1 or wire.is_active_job(job)
+
+
 class Open(Masker):
     """Hides nothing: for the page of one job, asked for by somebody who may see all that it holds."""
 
@@ -115,6 +214,10 @@ class Open(Masker):
     def hides(self, key: object) -> bool:
         """No value."""
         return False
+
+    def argument(self, job: Mapping[str, Any], path: Path, value: Any) -> Any:
+        """The same value; what is encrypted nobody can read here."""
+        return ENCRYPTED if _is_encrypted(job, path[0]) else value
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """The same value."""

@@ -23,10 +23,10 @@ from jobd.web import auth as who
 from jobd.web.auth import Authenticator, Authorize, User
 from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, MustSearch, NotFound, Shared, View
 from jobd.web.downloads import Downloads, FileResponse, headers_of
-from jobd.web.headers import SecurityHeaders
+from jobd.web.headers import SecurityHeaders, policy_headers
 from jobd.web.links import JobLinks, Links
 from jobd.web.live import Live, Look, Picture
-from jobd.web.masking import WORDS, Masker
+from jobd.web.masking import WORDS, Masker, MaskValue
 from jobd.web.openapi import document as openapi
 from jobd.web.pages import (
     activity,
@@ -115,7 +115,10 @@ def app(
     authorize: Authorize | None = None,
     read_only: bool | None = None,
     mask: Iterable[str] = WORDS,
+    unmasked: Mapping[str, Collection[str]] | None = None,
+    mask_value: MaskValue | None = None,
     trusted_origins: Collection[str] = (),
+    frame_ancestors: Collection[str] = (),
     hosts: Collection[str] = (),
     title: str = "jobd",
     environment: str = "",
@@ -132,7 +135,11 @@ def app(
     - `authorize(user, action)`: whether a user may do one of `ACTIONS`; it may be async. [all may do all but `reveal`]
     - `read_only`: nothing can be changed [True without `auth` and `authorize`, else False].
     - `mask`: words by which the keys of secrets are told [`WORDS`].
+    - `unmasked`: for names of jobs the keys in their arguments that are no secrets there, `{"app.Pay": ["card_type"]}`.
+    - `mask_value(job, path, value)`: True hides a value in a job's arguments, False shows it, None leaves it to the
+      words. `job` is the payload; `path` begins with an argument's place or name. Where it fails, the value is hidden.
     - `trusted_origins`: origins, such as `https://ops.example.com`, from whose pages changes may come besides.
+    - `frame_ancestors`: origins whose pages may show it in a frame [none].
     - `hosts`: names under which it answers, without a port [any].
     - `title`: what the pages are called [jobd].
     - `environment`: shown beside it; `production` as a red bar [""].
@@ -144,10 +151,12 @@ def app(
     Raises `ConfigError`.
     """
     sources = _checked(trusted_origins, source_link, source_root)
+    masker = Masker(mask, unmasked=unmasked, mask_value=mask_value)
+    headers = policy_headers(frame_ancestors)
     given = [] if auth is None else [auth] if callable(auth) else list(auth)
     read_only = _is_unguarded(given, authorize) if read_only is None else read_only
-    shared = Shared(client, Masker(mask), title, environment, Links(job_links), sources)
-    return _application(Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams))
+    shared = Shared(client, masker, title, environment, Links(job_links), sources)
+    return _application(Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams), headers)
 
 
 def _checked(trusted_origins: Collection[str], source_link: str, source_root: str) -> source_links.SourceLinks:
@@ -158,8 +167,9 @@ def _checked(trusted_origins: Collection[str], source_link: str, source_root: st
     return source_links.SourceLinks(source_link, source_root)
 
 
-def _application(site: Site) -> Starlette:
-    made = Starlette(False, list(site.routes()), [Middleware(SecurityHeaders)], {405: answers.not_taken})
+def _application(site: Site, headers: Mapping[str, str]) -> Starlette:
+    guarded = Middleware(SecurityHeaders, headers=headers)
+    made = Starlette(False, list(site.routes()), [guarded], {405: answers.not_taken})
     made.state.live, made.state.downloads = site.live, site.downloads
     return made
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -92,14 +94,38 @@ def test_a_program_with_a_token_needs_no_header_of_a_browser(client: Client) -> 
 
 
 def test_every_answer_has_the_headers_that_keep_browsers_in_bounds(browser: Browser, redis: Redis) -> None:
+    wanted = headers.policy_headers()
     for path in (*GET_PAGES, "/stats", "/api/v1/totals", "/nothing", "/static/app.css", "/static/none"):
         answer = browser.get(path)
-        assert {name: answer.headers[name] for name in headers.HEADERS} == headers.HEADERS
+        assert {name: answer.headers[name] for name in wanted} == wanted
         assert ("no-store" in answer.headers["cache-control"]) is (path != "/static/app.css")
-    policy = dict(part.strip().split(" ", 1) for part in headers.POLICY.split(";"))
+    assert wanted["x-frame-options"] == "DENY"
+    policy = policy_of(wanted)
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["form-action"] == "'self'"
-    assert "unsafe" not in headers.POLICY
+    assert "unsafe" not in wanted["content-security-policy"]
+
+
+def policy_of(found: Mapping[str, str]) -> dict[str, str]:
+    return dict(part.strip().split(" ", 1) for part in found["content-security-policy"].split(";"))
+
+
+def test_pages_that_are_named_may_show_it_in_a_frame(client: Client) -> None:
+    origins = ["https://portal.example.com", "http://[::1]:8080", "'self'"]
+    answer = Browser(jobd.web.app(client, read_only=True, frame_ancestors=origins)).get("/queues")
+    assert policy_of(answer.headers)["frame-ancestors"] == " ".join(origins)
+    assert policy_of(answer.headers)["default-src"] == "'none'"
+    assert "x-frame-options" not in answer.headers  # which would refuse them all
+
+
+@pytest.mark.parametrize(
+    "wrong", ["portal.example.com", "*", "https://a b", "https://a; script-src *", "https://a/b", ""]
+)
+def test_no_other_text_gets_into_the_policy(wrong: str, client: Client) -> None:
+    with pytest.raises(ConfigError, match=re.escape(repr(wrong))):
+        jobd.web.app(client, frame_ancestors=[wrong])
+    with pytest.raises(ConfigError, match="list"):
+        jobd.web.app(client, frame_ancestors="https://portal.example.com")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -465,7 +491,7 @@ def test_requests_of_another_type_than_the_address_takes_are_refused(browser: Br
 def test_an_address_with_too_many_parameters_is_refused(path: str, browser: Browser) -> None:
     answer = browser.get(f"{path}?{'a&' * 101}")
     assert (answer.status_code, "more than 100 parameters" in answer.text) == (400, True)
-    assert answer.headers["content-security-policy"] == headers.POLICY
+    assert answer.headers["content-security-policy"] == headers.policy_headers()["content-security-policy"]
     assert browser.get(f"/live?{urlencode({'once': 1, 'page': '/?' + 'a&' * 101})}").status_code == 400
 
 

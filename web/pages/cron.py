@@ -121,6 +121,12 @@ def _runs(noted: tuple[bytes, ...], others: tuple[bytes, ...]) -> tuple[_Run, ..
     return tuple(map(_run, cron_push.merged(noted, others)))
 
 
+def call_of(entry: CronEntry) -> dict[str, Any]:
+    """The job of an entry, as far as a payload would tell of it."""
+    call = {"class": entry.job, "args": list(entry.args), "kwargs": dict(entry.kwargs)}
+    return call | ({"queue": entry.queue} if entry.queue else {})
+
+
 def _row(entry: CronEntry, runs: Sequence[_Run], ctx: Context, now: float) -> dict[str, Any]:
     words, zone, ahead = "", "", list[float]()
     if entry.problem is None:
@@ -132,7 +138,7 @@ def _row(entry: CronEntry, runs: Sequence[_Run], ctx: Context, now: float) -> di
         "words": words,
         "timezone": zone,
         "class": entry.job,
-        "args": cut(as_json(ctx.masker.value(list(entry.args))), 200),
+        "args": cut(as_json(ctx.masker.arguments(call_of(entry), entry.args)), 200),
         "queue": entry.queue or "",
         "description": ctx.masker.text(entry.description),
         "enabled": entry.enabled,
@@ -207,7 +213,7 @@ def show_entry(ctx: Context) -> View:
         row["next"] = upcoming(entry.schedule, _ahead(entry, now, NEXT_RUNS_OF_ONE), now, entry.skips)
     data = {
         **row,
-        "kwargs": as_json(ctx.masker.value(dict(entry.kwargs))) if entry.kwargs else "",
+        "kwargs": as_json(ctx.masker.keywords(call_of(entry), entry.kwargs)) if entry.kwargs else "",
         "date_as_argument": entry.date_as_argument,
         "may_change": "cron" in ctx.allowed,
         "may_edit": "cron_edit" in ctx.allowed,

@@ -216,8 +216,8 @@ def fields_of(entry: CronEntry, masker: Masker) -> dict[str, str]:
         "cron": printable(masker.text(expression)),
         "timezone": zone,
         "class": printable(masker.text(entry.job)),
-        "args": _json(masker.value(list(entry.args))),
-        "kwargs": _json(masker.value(dict(entry.kwargs))),
+        "args": _json(masker.arguments(cron.call_of(entry), entry.args)),
+        "kwargs": _json(masker.keywords(cron.call_of(entry), entry.kwargs)),
         "queue": printable(masker.text(entry.queue or "")),
         "description": printable(masker.text(entry.description)),
         "overlap": entry.overlap,
@@ -237,8 +237,8 @@ def locks(entry: CronEntry, masker: Masker) -> dict[str, str]:
     found: dict[str, str] = {} if entry.source else dict.fromkeys(_OF_RUBY, "ruby")
     if masker.text(entry.description) != entry.description:
         found["description"] = "secret"
-    job = [entry.job, list(entry.args), dict(entry.kwargs), entry.queue, _message(entry)]
-    if masker.value(job) != job:
+    job, message = cron.call_of(entry), _message(entry)
+    if masker.payload(job) != job or _hidden(message, masker) != message:
         found |= dict.fromkeys(_PARTS, "secret")
     return found
 
@@ -251,10 +251,14 @@ def _message(entry: CronEntry) -> Any:
         return text
 
 
+def _hidden(message: Any, masker: Masker) -> Any:
+    return masker.payload(message) if isinstance(message, dict) else masker.value(message)
+
+
 def revision(entry: CronEntry, masker: Masker) -> str:
     """Tells an entry from what it was before a change. Of secrets it tells nothing, so that none can be tried out."""
     told: dict[str, Any] = {name: masker.text(text) for name, text in cron_edits.definition(entry).items()}
-    told |= {"args": masker.value(list(entry.args)), "message": masker.value(_message(entry))}
+    told |= {"args": masker.arguments(cron.call_of(entry), entry.args), "message": _hidden(_message(entry), masker)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -46,7 +46,7 @@ def refusal(entry: JobEntry, masker: Masker) -> str:
         return REFUSALS["rails"]
     # All that goes along into the new job, not the arguments alone.
     known = {name: value for name, value in entry.payload.items() if name not in edits.LEFT} | {"kwargs": entry.kwargs}
-    return "" if masker.value(known) == known else REFUSALS["secret"]
+    return "" if masker.payload(entry.payload, known) == known else REFUSALS["secret"]
 
 
 def show(ctx: Context) -> View:
