@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from jobd.client.entry import JobEntry
 from jobd.client.sets import SetEntry
-from jobd.web.documents import key_of
+from jobd.web.documents import cut, key_of
+from jobd.web.masking import Masker
 
 Place: TypeAlias = Literal["retries", "dead"]
 
@@ -20,7 +22,8 @@ MOST_READ = 500
 """Characters of a message that are told apart; to mask more of a thousand would take too long."""
 MOST_SHOWN = 300
 MOST_SEARCHED = 200
-"""Characters that a list takes as a search."""
+"""Characters of names in a search."""
+_NAME = 200
 BUCKETS = 24
 SHORTEST, LONGEST = 3600.0, 30 * 24 * 3600.0
 """Seconds that the curves of a page span at least and at most."""
@@ -62,6 +65,38 @@ class Told:
     queue: str
     first: float | None
     last: float | None
+
+    @property
+    def cause(self) -> str:
+        """Names the cause, wherever and whenever it is found."""
+        said = "\0".join((self.name, self.error, self.message))
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def tell(entry: JobEntry, masker: Masker) -> Told:
+    """What an entry tells."""
+
+    def name(text: str) -> str:
+        return cut(masker.text(beginning(text)), _NAME)
+
+    message = normalise(masker.text(beginning(entry.problem or entry.error_message)))
+    first, again = entry.failed_at, entry.retried_at
+    last = first if again is None else again
+    return Told(name(entry.name), name(entry.error_class), message, cut(masker.text(entry.queue), _NAME), first, last)
+
+
+def search(entry: JobEntry, told: Told) -> str:
+    """The search that finds in a list the jobs that failed of the same as this one.
+
+    The cause alone would do; class and error besides, where they can be quoted and are shown as they are, spare a
+    search most of the jobs.
+    """
+    found = ""
+    for name, shown, value in (("class", told.name, entry.name), ("error", told.error, entry.error_class)):
+        term = f'{name}:"{value}" '
+        if value and shown == value and term.count('"') == 2 and "\\" not in term and len(found + term) < MOST_SEARCHED:
+            found += term
+    return f"{found}cause:{told.cause}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +142,7 @@ class Cause:
     @property
     def id(self) -> str:
         """Names the cause, wherever and whenever it is found."""
-        said = "\0".join((self.told.name, self.told.error, self.told.message))
-        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return self.told.cause
 
     @property
     def queues(self) -> list[str]:
@@ -121,15 +155,8 @@ class Cause:
 
     @property
     def search(self) -> str:
-        """The search that finds such jobs in a list, as far as the names are shown as they are and can be quoted."""
-        entry = self.failures[0].entry
-        named = (("class", self.told.name, entry.name), ("error", self.told.error, entry.error_class))
-        terms = [f'{name}:"{value}"' for name, shown, value in named if value and shown == value]
-        found = ""
-        for term in terms:
-            if term.count('"') == 2 and "\\" not in term and len(found) + len(term) < MOST_SEARCHED:
-                found = f"{found} {term}".lstrip()
-        return found
+        """The search that finds these jobs in a list."""
+        return search(self.failures[0].entry, self.told)
 
 
 def group(failures: Iterable[Failure]) -> list[Cause]:

@@ -343,6 +343,18 @@ class Context:
             return self.url(f"{page}/{name}", **query)
         return self.url(f"{page}/-", **{"name": raw_bytes(name), **query})
 
+    def about_url(self, found: Mapping[str, Any]) -> str:
+        """The page of the one thing that needs attention, or the page of all of its kind."""
+        page, values = found["page"], found["values"]
+        match page, values:
+            case "/queues", {"queue": name}:
+                return self.queue_url(name)
+            case "/busy", {"process": name}:
+                return self.process_url(name)
+            case "/cron", {"name": name}:
+                return self.cron_url(name)
+        return self.url(page)
+
     def job_url(self, jid: str, **query: Any) -> str:
         """The page of a job."""
         return self.url(f"/jobs/{quote(jid) if _is_plain(jid) else '-'}", **query)

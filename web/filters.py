@@ -17,6 +17,7 @@ from typing import Any
 
 from jobd.client.entry import JobEntry
 from jobd.client.payload import is_active_job
+from jobd.web.causes import tell
 from jobd.web.masking import HIDDEN, Masker, Path
 from jobd.web.preview import prune
 
@@ -26,7 +27,10 @@ MOST_TERMS = 20
 SEARCHED_NODES = 5_000
 """Values of one payload that are looked through for text; what a longer one holds after them is not found."""
 
-_NAMES = ("class", "queue", "error", "message", "tag", "jid", "state", "args", "attempt", "age", "since", "until")
+_NAMES = (
+    *("class", "queue", "error", "message", "tag", "jid", "state", "args", "attempt", "age", "since", "until"),
+    "cause",
+)
 _COMPARED = ("attempt", "age")
 _HEAD = re.compile(r"""([a-z_]+)((?:\.[^\s:"<>=]*)?)(:(?!:|//)|>=|<=|>|<|=)""")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(s|m|min|h|d|w)?")
@@ -83,7 +87,7 @@ class Term:
     @property
     def parts(self) -> list[bytes]:
         """What the bytes of every payload hold that fulfils it, in this order; empty where that cannot be told."""
-        if self.negated or self.field in (*_COMPARED, "state", "since", "until"):
+        if self.negated or self.field in (*_COMPARED, "state", "since", "until", "cause"):
             return []
         pieces = [self.value] if self.exact or not self.field else self.value.split("*")
         if self.field == "class":  # a mail's name is put together from two values
@@ -302,6 +306,8 @@ def _holds(term: Term, subject: Subject) -> bool:
             return _any(term, (masker.text(entry.error_class),))
         case "message":
             return all(piece in masker.text(entry.error_message) for piece in _pieces(term))
+        case "cause":
+            return tell(entry, masker).cause == term.value
         case "tag":
             return _any(term, masker.value(entry.tags))
         case "args":

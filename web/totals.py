@@ -313,6 +313,20 @@ def _late_processes(totals: Totals) -> Iterator[tuple[str, str, Process]]:
             yield "/busy", "Process {process} has not shown itself for {seconds}.", process
 
 
+_STATES = {
+    "alone": "No worker is running: {count} jobs wait.",
+    "nothing": "No worker is running, and no job waits.",
+    "attention": (
+        "Needs attention: {up} of {processes} processes up, {busy} of {threads} threads busy, {enqueued} jobs wait."
+    ),
+    "waits": (
+        "Healthy: {up} of {processes} processes up, {busy} of {threads} threads busy, "
+        "the next job has waited {seconds}."
+    ),
+    "idle": "Healthy: {up} of {processes} processes up, {busy} of {threads} threads busy, no job waits.",
+}
+
+
 def health(totals: Totals, found: Sequence[Attention] | None = None) -> tuple[str, dict[str, Any]]:
     """The state of the whole in one sentence, and the values in it. `found` needs attention [what `totals` tell]."""
     found = attention(totals) if found is None else found
@@ -320,13 +334,11 @@ def health(totals: Totals, found: Sequence[Attention] | None = None) -> tuple[st
         "busy": totals.busy,
         "threads": totals.threads,
         "processes": len(totals.processes),
+        "up": len(totals.processes) - sum(1 for _ in _late_processes(totals)),
         "enqueued": totals.enqueued,
+        "count": totals.enqueued,
         "seconds": totals.latency,
     }
     if not totals.processes:
-        return ("No worker is running." if totals.enqueued else "No worker is running, and no job waits."), values
-    if found:
-        return "Needs attention: {busy} of {threads} threads busy, {enqueued} jobs wait.", values
-    if totals.enqueued:
-        return "Healthy: {busy} of {threads} threads busy, the next job has waited {seconds}.", values
-    return "Healthy: {busy} of {threads} threads busy, no job waits.", values
+        return _STATES["alone" if totals.enqueued else "nothing"], values
+    return _STATES["attention" if found else "waits" if totals.enqueued else "idle"], values

@@ -163,14 +163,16 @@ VIETNAMESE = {
         "Tập đã chết giữ {count} trên {limit}: công việc cũ nhất sẽ bị bỏ trước."
     ),
     "No worker is running, and no job waits.": "Không có tiến trình nào chạy, cũng không có công việc chờ.",
-    "Needs attention: {busy} of {threads} threads busy, {enqueued} jobs wait.": (
-        "Cần chú ý: {busy} trên {threads} luồng bận, {enqueued} công việc đang chờ."
+    "Needs attention: {up} of {processes} processes up, {busy} of {threads} threads busy, {enqueued} jobs wait.": (
+        "Cần chú ý: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, "
+        "{enqueued} công việc đang chờ."
     ),
-    "Healthy: {busy} of {threads} threads busy, the next job has waited {seconds}.": (
-        "Ổn: {busy} trên {threads} luồng bận, công việc kế tiếp đã chờ {seconds}."
+    "Healthy: {up} of {processes} processes up, {busy} of {threads} threads busy, the next job has waited {seconds}.": (
+        "Ổn: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, "
+        "công việc kế tiếp đã chờ {seconds}."
     ),
-    "Healthy: {busy} of {threads} threads busy, no job waits.": (
-        "Ổn: {busy} trên {threads} luồng bận, không có công việc chờ."
+    "Healthy: {up} of {processes} processes up, {busy} of {threads} threads busy, no job waits.": (
+        "Ổn: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, không có công việc chờ."
     ),
     "Not found": "Không tìm thấy",
     "Not allowed": "Không được phép",
@@ -574,6 +576,22 @@ VIETNAMESE = {
     "Will retry": "Sẽ thử lại",
     "With {count} lines of libraries": "Kèm {count} dòng của thư viện",
     "among the dead": "trong số đã chết",
+    "among the failures": "trong trang lỗi",
+    "Group by cause": "Gom theo nguyên nhân",
+    "Nothing to retry.": "Không có gì chờ thử lại.",
+    "Nothing is scheduled.": "Không có gì được lên lịch.",
+    "No job is dead.": "Không có công việc nào đã chết.",
+    "Overdue for {time}: it runs as soon as a process fetches it.": (
+        "Quá hạn {time}: sẽ chạy ngay khi có tiến trình lấy."
+    ),
+    "overdue for {time}": "quá hạn {time}",
+    "Was due": "Đã đến hạn",
+    "Has run for {time} in": "Đã chạy {time} trong",
+    "{action}: {count} jobs": "{action}: {count} công việc",
+    "First of all:": "Trước hết:",
+    "Start one where the code of the jobs is:": "Hãy chạy ở nơi có mã của công việc:",
+    "No queue holds or held a job.": "Chưa hàng đợi nào có công việc.",
+    "Push a job, and its queue shows here:": "Đẩy một công việc, hàng đợi của nó sẽ hiện ở đây:",
     "among the retries": "trong số chờ thử lại",
     "attempt {n}": "lần thử {n}",
     "attempt {n} of {most}": "lần thử {n} trên {most}",

@@ -79,11 +79,13 @@ def test_a_cause_of_jobs_without_times_has_none() -> None:
 
 
 def test_the_search_for_a_cause_names_class_and_error_as_they_are() -> None:
-    assert group([failed('A"B', "x", 1.0)])[0].search == ""
+    [odd] = group([failed('A"B', "x", 1.0)])
+    assert odd.search == f"cause:{odd.id}"
     entry = DeadSet().entries([(1.0, payload("j", **{"class": "A B", "error_class": "E"}))])[0]
     cause = Cause.of([Failure("dead", entry, Told("A B", "E", "", "", None, None))])
-    assert cause.search == 'class:"A B" error:"E"'
-    assert group([failed("x" * 195, "x", 1.0)])[0].search == ""
+    assert cause.search == f'class:"A B" error:"E" cause:{cause.id}'
+    [long] = group([failed("x" * 195, "x", 1.0)])
+    assert long.search == f"cause:{long.id}"
 
 
 def test_the_curve_has_every_failure_of_its_time_once() -> None:

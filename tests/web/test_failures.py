@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis import Redis
@@ -12,6 +13,7 @@ import jobd.web
 from jobd.client.push import Client
 from jobd.client.sets import DeadSet, RetrySet
 from jobd.web import causes
+from jobd.web.causes import normalise
 from jobd.web.pages import failures
 from tests.client.api import fill_set, jids, payload, queued
 from tests.web.browser import PROCESS, Browser, Page, fill
@@ -42,9 +44,24 @@ def test_jobs_of_one_cause_are_one_row_whatever_is_in_their_messages(browser: Br
     page = Page.of(browser.get("/failures").text)
     assert "8 × PayJob" in page.text
     links = [str(each["href"]) for each in page.all("a")]
-    assert "/retries?q=class%3A%22PayJob%22+error%3A%22LookupError%22" in links
+    assert f"/retries?q=class%3A%22PayJob%22+error%3A%22LookupError%22+cause%3A{first['id']}" in links
     for sample in first["samples"]:
         assert browser.get(f"/jobs/{sample['jid']}?in={sample['place']}&key={sample['key']}").status_code == 200
+
+
+def test_what_a_cause_links_to_are_its_jobs_and_no_others_of_the_class_and_error(
+    browser: Browser, redis: Redis, client: Client
+) -> None:
+    put(redis, "retry", 5)
+    put(redis, "retry", 3, message="too late by {} s", args=[1])
+    put(redis, "dead", 2, message="too late by {} s")
+    for cause in browser.data("/failures")["causes"]:
+        for place, count in (("retries", cause["in_retries"]), ("dead", cause["in_dead"])):
+            jobs = browser.data(f"/{place}?{urlencode({'q': cause['q']})}")["jobs"]
+            assert [normalise(job["error_message"]) for job in jobs] == [cause["message"]] * count
+    answer = browser.act("/retries", action="kill", all="yes", q=cause["q"], confirmed="yes")
+    assert answer.json()["moved"] == 3
+    assert redis.zcard("retry") == 5
 
 
 def test_nothing_has_failed(browser: Browser) -> None:

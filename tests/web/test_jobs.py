@@ -60,7 +60,9 @@ def test_a_job_that_failed_tells_what_became_of_it_and_what_comes_next(browser: 
     assert str(10**30) in browser.get(f"/api/v1{where}").text
     assert json.loads(told["raw_json"])["args"] == [10**30, {"password": HIDDEN}, "a"]
     links = [Page.query(str(each["href"])).get("q") for each in page.all("a")]
-    assert links.count("class:app.jobs.Send error:SMTP::Timeout") == 2
+    [cause] = browser.data("/failures")["causes"]
+    assert links.count(f'class:"app.jobs.Send" error:"SMTP::Timeout" cause:{cause["id"]}') == 2
+    assert f"/failures#c{cause['id']}" in [each["href"] for each in page.all("a")]
     assert len(browser.data("/retries?q=class:app.jobs.Send+error:SMTP::Timeout")["jobs"]) == 1
     assert "hunter2" not in browser.get(where).text
 
@@ -286,3 +288,22 @@ def test_no_stream_searches(browser: Browser, redis: Redis) -> None:
         assert browser.get(f"/live?{urlencode({'once': 1, 'page': page})}").status_code == 400
     for page in ("/jobs/j0", "/jobs/j0?in=retries&key=1.0~0123456789abcdef"):
         assert "load this page again" in browser.get(f"/live?{urlencode({'once': 1, 'page': page})}").json()["html"]
+
+
+@pytest.mark.parametrize("place", ["retry", "schedule"])
+def test_a_job_whose_time_is_over_is_overdue_and_does_not_run_in_the_past(
+    place: str, browser: Browser, redis: Redis
+) -> None:
+    now = time.time()
+    redis.zadd(place, {payload("late", created_at=now - 900): now - 600, payload("soon", created_at=now): now + 600})
+    path = "/retries" if place == "retry" else "/scheduled"
+    listed = Page.of(browser.get(path).text).text
+    assert "overdue for 10 min" in listed
+    late, soon = (
+        Page.of(browser.get(f"/jobs/{job['jid']}?in={path[1:]}&key={job['key'].replace('+', '%2B')}").text).text
+        for job in browser.data(path)["jobs"]
+    )
+    assert "Overdue for 10 min" in late
+    assert "Was due" in late
+    assert "Overdue" not in soon
+    assert "Was due" not in soon

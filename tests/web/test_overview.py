@@ -154,9 +154,40 @@ def test_the_fullest_queues_and_the_classes_that_fail_most_are_named(browser: Br
     assert [each["class"] for each in data["failing"]] == ['Evil"C', "C6", "C5", "C4", "C3"]
     links = [str(each["href"]) for each in Page.of(browser.get("/").text).all("a")]
     assert "/retries?q=class%3AC6" in links
-    [evil] = [link for link in links if "Evil" in link]
-    assert browser.get(evil).status_code == 200
+    assert "/metrics/C6" in links
+    evil = [link for link in links if "Evil" in link]
+    assert [browser.get(link).status_code for link in evil] == [200, 200]
     assert "nobody takes from it" in browser.get("/").text
+
+
+def test_what_needs_attention_leads_to_the_one_thing_that_is_meant(
+    browser: Browser, redis: Redis, client: Client
+) -> None:
+    process(redis, "a:1:x")
+    fill_queue(redis, 4)
+    redis.sadd("paused", "default")
+    CronSet(client).create("late", "* * * * *", "HardJob")
+    redis.hset("cron_job:late", "last_enqueue_time", "2020-01-01 00:00:00 UTC")
+    page = Page.of(browser.get("/").text)
+    links = [str(each["href"]) for each in page.all("a")]
+    assert links.count("/queues/default") >= 2  # the first of all, and in the list
+    assert "First of all: Queue default is paused with 4 jobs." in " ".join(page.text.split())
+    assert Context.about_url(_context(client), {"page": "/cron", "values": {"name": "a/b"}}) == "/cron/-?name=a%2Fb"
+    assert Context.about_url(_context(client), {"page": "/cron", "values": {"count": 2}}) == "/cron"
+    assert Context.about_url(_context(client), {"page": "/busy", "values": {"process": "a:1:x"}}) == "/busy/a:1:x"
+
+
+def _context(client: Client) -> Context:
+    return Context(Shared(client, Masker()), User("ann"), frozenset(), "", {}, {})
+
+
+def test_without_a_process_the_page_says_how_much_waits_and_how_to_start_one(browser: Browser, redis: Redis) -> None:
+    fill_queue(redis, 4)
+    page = Page.of(browser.get("/").text)
+    assert "No worker is running: 4 jobs wait." in page.text
+    assert "jobd -C config.yml" in page.text
+    [card] = [each for each in page.all("p") if "health" in str(each.get("class"))]
+    assert "down" in str(card["class"])
 
 
 def test_a_cron_entry_that_nobody_has_run_is_late(redis: Redis, client: Client, browser: Browser) -> None:

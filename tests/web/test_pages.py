@@ -40,7 +40,7 @@ def test_the_dashboard_says_how_it_goes_as_the_interface_for_programs_does(
     page = Page.of(browser.get("/").text)
     told = browser.data("/totals")
     assert (told["processed"], told["failed"], told["dead"], told["busy"], told["processes"]) == (100, 7, 2, 1, 1)
-    assert "Needs attention: 1 of 5 threads busy, 5 jobs wait." in page.text
+    assert "Needs attention: 1 of 1 processes up, 1 of 5 threads busy, 5 jobs wait." in page.text
     assert "No process takes from queue qplain: 2 jobs wait." in page.text
     assert browser.get("/stats").json()["sidekiq"]["retries"] == told["retries"] == 2
     assert browser.get("/stats/queues").json()["default"] == 2

@@ -13,7 +13,7 @@ from jobd.client.deploys import DeployMark
 from jobd.client.errors import InvalidArguments
 from jobd.client.sets import DeadSet, RetrySet, SetEntry
 from jobd.client.waves import Waves
-from jobd.web.causes import Cause, Failure, Place, Told, beginning, curve, group, normalise, since
+from jobd.web.causes import Cause, Failure, Place, Told, curve, group, since, tell
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.deploys import ask_deploys, masked
 from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key
@@ -35,7 +35,6 @@ SIZE, EVERY = 50, 30
 TYPED = "failures"
 ASK_FOR_THE_NAME = 1_000
 """Jobs from which on a deletion asks to type this page's name."""
-_NAME = 200
 _MOST_KNOWN = 5_000
 _known: WeakKeyDictionary[Masker, dict[bytes, Told]] = WeakKeyDictionary()
 """What the last jobs have told, by the digest of their bytes: to mask a thousand messages takes its time."""
@@ -191,25 +190,8 @@ def _failures(entries: Iterable[SetEntry], place: Place, ctx: Context) -> Iterat
         if told is None:
             if len(known) >= _MOST_KNOWN:
                 known.clear()
-            told = known[digest] = _told(entry, ctx)
+            told = known[digest] = tell(entry, ctx.masker)
         yield Failure(place, entry, told)
-
-
-def _told(entry: SetEntry, ctx: Context) -> Told:
-    def name(text: str) -> str:
-        return cut(ctx.masker.text(beginning(text)), _NAME)
-
-    message = normalise(ctx.masker.text(beginning(entry.problem or entry.error_message)))
-    first, again = entry.failed_at, entry.retried_at
-    last = first if again is None else again
-    return Told(
-        name(entry.name),
-        name(entry.error_class),
-        message,
-        cut(ctx.masker.text(entry.queue), _NAME),
-        first,
-        last,
-    )
 
 
 def _until(failures: Iterable[Failure]) -> float | None:

@@ -14,10 +14,9 @@ from jobd.client.metrics import JobMetrics, buckets, unpack
 from jobd.client.processes import Work, number
 from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
-from jobd.web import copies, story
+from jobd.web import causes, copies, story
 from jobd.web.context import BadRequest, Context, MustSearch, NotFound, View
-from jobd.web.documents import holds_hidden, job_detail, job_row, key_of
-from jobd.web.filters import narrowed
+from jobd.web.documents import holds_hidden, job_detail, key_of
 from jobd.web.masking import Masker, Open
 from jobd.web.pages import busy, edit, queues, sets
 from jobd.web.places import ACTIONS, Kind
@@ -102,16 +101,15 @@ def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[s
     """What can be made of the payload as it is `shown`; addresses get no secret, whatever is shown."""
     entry = found.entry
     at = found.work.run_at if found.work else found.at
-    named = job_row(entry, ctx.masker, found.key)
-    name, error = named["class"], named["error_class"]
-    cause = narrowed(narrowed("", "class", name), "error", error)
+    told = causes.tell(entry, ctx.masker)
     runs = next((each for each in ("retry", "enqueue") if each in actions), "")
     request = copies.request(ctx.url(f"/api/v1/{found.place}"), runs, found.key) if runs else ""
     return {
         "timeline": [asdict(event) for event in story.timeline(entry, found.place, shown["at"] if at is None else at)],
         "attempts": asdict(story.attempts(entry)),
         "backtrace": asdict(story.backtrace(shown["error_backtrace"], ctx.shared.sources)),
-        "cause": cause if name and error and "…" not in error else "",
+        "cause": causes.search(entry, told) if entry.error_class or entry.error_message else "",
+        "cause_id": told.cause,
         **asdict(copies.copies(entry, shown, masker, found.place, request)),
         "links": ctx.shared.links.of(entry),
         **_editing(ctx, found),
