@@ -30,6 +30,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "language": tuple(LANGUAGES),
     "theme": ("system", "light", "dark"),
     "clock": ("utc", "local"),
+    "times": ("relative", "exact"),
     "keys": ("on", "off"),
     **{f"hide-{name}": _choices(columns) for name, columns in COLUMNS.items()},
 }

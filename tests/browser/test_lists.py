@@ -49,6 +49,20 @@ def pane(page: Page) -> Locator:
     return page.get_by_role("dialog", name=re.compile("^peek"))
 
 
+def test_times_are_shown_as_they_are_to_those_who_cannot_hover(page: Page, peeked: dict[str, bytes]) -> None:
+    page.goto("/retries")
+    at = row_of(page, "peek0").locator("time")
+    shown = "[getComputedStyle(each, '::after').content, getComputedStyle(each).fontSize]"
+    assert at.evaluate(f"each => {shown}") == ["none", "14px"]
+    page.get_by_text("Display", exact=True).click()
+    follow(page.locator('[data-set="times"][data-to="exact"]'))
+    title = at.get_attribute("title")
+    assert title
+    assert title.endswith(" UTC")
+    assert at.evaluate(f"each => {shown}") == [f'"{title}"', "0px"]
+    assert (at.bounding_box() or {"width": 0})["width"] > 50
+
+
 @pytest.mark.parametrize("path", ["/queues/peeked", "/retries", "/scheduled", "/dead"])
 def test_a_click_shows_the_job_beside_its_list(path: str, page: Page, peeked: dict[str, bytes]) -> None:
     page.goto(path)

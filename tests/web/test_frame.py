@@ -14,7 +14,9 @@ from tests.web.browser import Browser, Page
 JID = "0123456789abcdef01234567"
 
 
-@pytest.mark.parametrize(("setting", "value"), [("theme", "dark"), ("clock", "local"), ("keys", "off")])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("theme", "dark"), ("clock", "local"), ("times", "exact"), ("keys", "off")]
+)
 def test_a_choice_is_kept_in_a_cookie_and_drawn_by_the_server(setting: str, value: str, browser: Browser) -> None:
     answer = browser.get(f"/{setting}?to={value}&from=/retries%3Fq%3Dx")
     assert (answer.status_code, answer.headers["location"]) == (303, "/retries?q=x")

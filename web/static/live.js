@@ -43,14 +43,9 @@
     for (const time of document.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
-      const exact = time.classList.contains("exact");
       const seconds = (now - at.getTime()) / 1000;
-      let text = time.textContent;
-      if (!exact) text = seconds < 0 ? say(words.in, { time: duration(-seconds) }) : say(words.ago, { time: duration(seconds) });
-      if (html.dataset.clock === "local") {
-        if (exact) text = local(at);
-        else time.title = local(at);
-      }
+      const text = seconds < 0 ? say(words.in, { time: duration(-seconds) }) : say(words.ago, { time: duration(seconds) });
+      if (html.dataset.clock === "local") time.title = local(at);
       if (time.textContent !== text) time.textContent = text;
     }
   };
