@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from jobd.client.errors import JobdError, RedisRefused, RedisUnavailable
 from jobd.web import auth as who
-from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound
+from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound, OutOfReach
 from jobd.web.threads import Overloaded
 
 
@@ -24,6 +24,9 @@ async def not_taken(request: Request, error: Exception) -> Response:
 
 def judge(error: Exception, ctx: Context) -> tuple[int, str, str]:
     """Status, title and text of the answer to an error."""
+    if isinstance(error, OutOfReach):
+        text = "You may not do this here: {action}. You may change only what is of these queues: {queues}."
+        return 403, "Not allowed", ctx.t(text, action=error.action, queues=error.reach.shown)
     if isinstance(error, Forbidden):
         known = str(error) in who.ACTIONS
         return 403, "Not allowed", ctx.t("You may not do this: {action}.", action=error) if known else str(error)

@@ -12,6 +12,7 @@ from jobd.client.audit import Record
 from jobd.client.errors import JobdError, RedisUnavailable
 from jobd.web.context import BadRequest, Context, Done, Forbidden, NotFound, View
 from jobd.web.pages import queues
+from jobd.web.reach import audited
 
 logger = logging.getLogger("jobd.web.audit")
 
@@ -54,6 +55,7 @@ def _begun(ctx: Context, page: str) -> Record:
     keys = ctx.fields.get("key", ())
     target = _named(ctx, page) or ", ".join([*keys[:3], "…"] if len(keys) > 3 else keys)
     chosen = ctx.masker.text(ctx.one("q")) or ("all" if ctx.one("all") == "yes" else "")
+    chosen = audited(chosen, ctx.reach) if chosen else ""
     return Record(ctx.user.name or "-", ctx.address, _action(ctx, page), page, ctx.masker.text(target), chosen)
 
 

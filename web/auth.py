@@ -8,13 +8,14 @@ import hmac
 import inspect
 import ipaddress
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from starlette.requests import Request
 
 from jobd.client.errors import ConfigError
+from jobd.web.reach import NOWHERE, Reach
 
 ACTIONS = (
     *("view", "retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "limits", "mute"),
@@ -25,6 +26,11 @@ LOOKING = ("view", "audit")
 """Those of them that a read-only dashboard has too."""
 ASKED_FOR = ("reveal",)
 """Those of them that nobody has unless `authorize` gives them."""
+OF_QUEUES = (
+    *("retry", "enqueue", "reschedule", "kill", "delete", "pause", "clear", "move", "limits", "mute"),
+    *("cancel", "cron", "cron_edit", "reveal"),
+)
+"""Those of them that can be judged by the queue of what is changed; who is limited to queues has no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ Authenticator: TypeAlias = Callable[[Request], "User | str | Awaitable[User | st
 """Tells the user of a request; None is nobody."""
 Authorize: TypeAlias = Callable[[str, str], "bool | Awaitable[bool]"]
 """Whether a user, by name, may do one of ACTIONS."""
+Queues: TypeAlias = "Iterable[str] | Callable[[str], Iterable[str] | Awaitable[Iterable[str]]]"
+"""Patterns of the queues in which changes may be made, or what tells those of a user, by name."""
 
 
 class _Secrets:
@@ -158,14 +166,37 @@ async def identify(request: Request, authenticators: Sequence[Authenticator]) ->
     return None
 
 
-async def allowed(user: str, authorize: Authorize | None, read_only: bool) -> frozenset[str]:
-    """Which of ACTIONS a user may do."""
-    asked = LOOKING if read_only else ACTIONS
-    if authorize is None:
-        return frozenset(asked) - set(ASKED_FOR)
-    found = set()
-    for action in asked:
-        told = authorize(user, action)
-        if (await told if inspect.isawaitable(told) else told) is True:
-            found.add(action)
-    return frozenset(found)
+def checked_queues(queues: Queues | None) -> Queues | None:
+    """The same, for many requests; None is all. Raises `ConfigError`."""
+    return queues if queues is None or callable(queues) else Reach.of(queues).patterns
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who may come in, what they may do, and where."""
+
+    authenticators: tuple[Authenticator, ...]
+    authorize: Authorize | None
+    queues: Queues | None
+    read_only: bool
+
+    async def rights_of(self, user: str) -> tuple[frozenset[str], Reach]:
+        """Which of ACTIONS a user may do, and within which queues. Raises `ConfigError`."""
+        reach = await self._reach_of(user)
+        asked = set(LOOKING if self.read_only or reach == NOWHERE else ACTIONS)
+        if reach.limited:
+            asked &= {*LOOKING, *OF_QUEUES}
+        if self.authorize is None:
+            return frozenset(asked - set(ASKED_FOR)), reach
+        found = set()
+        for action in (each for each in ACTIONS if each in asked):
+            told = self.authorize(user, action)
+            if (await told if inspect.isawaitable(told) else told) is True:
+                found.add(action)
+        return frozenset(found), reach
+
+    async def _reach_of(self, user: str) -> Reach:
+        if self.queues is None:
+            return Reach()
+        told = self.queues(user) if callable(self.queues) else self.queues
+        return Reach.of(await told if inspect.isawaitable(told) else told)

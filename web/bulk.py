@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,7 @@ from jobd.web.filters import Filter
 from jobd.web.masking import Masker
 from jobd.web.places import Place, QueuePlace, SetPlace, matching
 from jobd.web.questions import Question
+from jobd.web.reach import Reach, audited
 
 logger = logging.getLogger("jobd")
 
@@ -42,7 +43,7 @@ RESTS, LONGEST_REST = 2.0, 0.02
 _INTO_QUEUES = ("retry", "enqueue")
 _COUNTS = ("moved", "gone", "malformed", "dropped")
 _NUMBERS = (*_COUNTS, "of", "looked_at", "started_at", "beat", "ended_at", "at")
-_TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by", "to")
+_TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by", "to", "queues")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Order:
     """What is to be done: an action on all of a place that pass a filter and were there at `until`.
 
     `of` is how many they were when they were counted, 0 where that is not known; `at` is the time for `reschedule`,
-    `to` the queue for `move`. `user` and `address` say who asked.
+    `to` the queue for `move`. `user` and `address` say who asked, `reach` of which queues alone jobs are taken.
     """
 
     action: str
@@ -61,6 +62,7 @@ class Order:
     user: str = ""
     address: str = ""
     to: str = ""
+    reach: Reach = field(default_factory=Reach)
 
 
 class TooMany(JobdError):
@@ -157,6 +159,8 @@ class _Run:
             fields["at"] = repr(order.at)
         if order.to:
             fields["to"] = order.to
+        if order.reach.limited:
+            fields["queues"] = order.reach.shown
         self._access.write(lambda redis: redis.hset(self._key, mapping=fields))
         self._tell("running", BulkResult())
 
@@ -184,7 +188,7 @@ class _Run:
 
     def _pages(self) -> Iterator[list[JobEntry]]:
         order = self._order
-        for page, looked_at in matching(self._place, order.wanted, self._masker, order.until):
+        for page, looked_at in matching(self._place, order.wanted, self._masker, order.until, order.reach):
             self._looked_at += looked_at
             yield page
 
@@ -231,7 +235,7 @@ class _Run:
                 action=order.action,
                 page=f"/bulk/{self.id}",
                 target=self.id,
-                filter=chosen or "all",
+                filter=audited(chosen or "all", order.reach),
                 result="failed" if state == "failed" else "done",
                 error=error or ("stopped by hand" if state == "stopped" else ""),
                 counts=counts,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from jobd.client.access import Access
+from jobd.client.entry import JobEntry
 from jobd.client.errors import JobdError, RedisRefused
 from jobd.client.push import Client, default_client
 from jobd.client.scripts import raw_bytes
@@ -22,6 +23,7 @@ from jobd.web.links import Links
 from jobd.web.masking import Masker
 from jobd.web.outage import Outage, Views
 from jobd.web.questions import Question, answer
+from jobd.web.reach import Reach, queues_of
 from jobd.web.seldom import Seldom
 from jobd.web.server import Watch
 from jobd.web.text import translate
@@ -58,6 +60,14 @@ class MustSearch(NotFound):
 
 class Forbidden(Exception):
     """The user may not do it."""
+
+
+class OutOfReach(Forbidden):
+    """The user may do it, but only to what is of certain queues."""
+
+    def __init__(self, action: str, reach: Reach) -> None:
+        super().__init__(f"{action} outside of {reach.shown}")
+        self.action, self.reach = action, reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +233,7 @@ class Shared:
 
 @dataclass
 class Context:
-    """One request. `allowed` are the actions that its user may do, `fields` what was sent with a change.
+    """One request. `allowed` are the actions that its user may do, within `reach`; `fields` was sent with a change.
 
     What is not `for_people` is answered as JSON. `page` is the path and query by which the page is asked for again;
     `wishes` are what the user has chosen of SETTINGS.
@@ -242,6 +252,7 @@ class Context:
     totals: Totals | None = None
     page: str = "/"
     wishes: Mapping[str, str] = field(default_factory=dict)
+    reach: Reach = field(default_factory=Reach)
     may_search: bool = False
     """Whether a job may be looked for everywhere."""
     changes: bool = False
@@ -287,10 +298,24 @@ class Context:
         assert self.totals is not None
         return self.totals
 
-    def require(self, action: str) -> None:
-        """Raise `Forbidden` unless the user may do this."""
+    def require(self, action: str, *queues: str) -> None:
+        """Raise `Forbidden` unless the user may do this to what is of these queues; without any, to everything."""
+        self.require_somewhere(action)
+        if action not in LOOKING and not self.reach.takes(*queues):
+            raise OutOfReach(action, self.reach)
+
+    def require_somewhere(self, action: str) -> None:
+        """Raise `Forbidden` unless the user may do this to something; to what, is then asked of `reach`."""
         if action not in self.allowed:
             raise Forbidden(action)
+
+    def require_job(self, action: str, entry: JobEntry) -> None:
+        """Raise `Forbidden` unless the user may do this to this job, by the queues that its bytes in Redis tell."""
+        self.require(action, *queues_of(entry))
+
+    def may(self, action: str, *queues: str) -> bool:
+        """Whether the user may do this to what is of these queues."""
+        return action in self.allowed and self.reach.takes(*queues)
 
     def one(self, name: str, default: str = "") -> str:
         """One field of what was sent."""

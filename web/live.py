@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from jobd.client.errors import JobdError
+from jobd.web.reach import Reach
 from jobd.web.threads import Overloaded, Threads
 
 logger = logging.getLogger("jobd")
@@ -43,6 +44,7 @@ class Look:
     language: str
     allowed: frozenset[str]
     base: str
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def _change(actions: list[str], fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": f"one of {', '.join(actions)}",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {**_responses("how many were moved, gone, malformed, dropped"), **_MORE},
+        "responses": {**_responses("how many were moved, gone, malformed, dropped, left as of other queues"), **_MORE},
     }
 
 
@@ -255,7 +255,7 @@ _MORE = {
 
 
 def _responses(done: str) -> dict[str, Any]:
-    refused = {"400": "makes no sense", "401": "nobody", "403": "not allowed", "404": "not there"}
+    refused = {"400": "makes no sense", "401": "nobody", "403": "not allowed, or not in this queue", "404": "not there"}
     refused |= {"405": "takes no such method", "429": "too much at once", "500": "a defect", "503": "no Redis"}
     return {"200": _answer(done), **{code: _answer(text) for code, text in refused.items()}}
 

@@ -17,6 +17,7 @@ from jobd.client.scripts import DeadLimits
 from jobd.client.sets import DeadSet, JobSet, RetrySet, ScheduledSet, SetEntry
 from jobd.web.filters import Filter, Subject
 from jobd.web.masking import Masker
+from jobd.web.reach import Reach
 
 Kind: TypeAlias = Literal["retries", "scheduled", "dead"]
 
@@ -151,15 +152,18 @@ class QueuePlace:
 Place: TypeAlias = SetPlace | QueuePlace
 
 
-def matching(place: Place, wanted: Filter, masker: Masker, until: float) -> Iterator[tuple[list[JobEntry], int]]:
-    """All entries that pass a filter and were there at `until` (the server's clock).
+def matching(
+    place: Place, wanted: Filter, masker: Masker, until: float, reach: Reach
+) -> Iterator[tuple[list[JobEntry], int]]:
+    """All entries within reach that pass a filter and were there at `until` (the server's clock).
 
     For each page that is looked at: those of it, and how many it held. A queue ends where it did at the beginning,
     since pushes could otherwise go on ahead for ever.
     """
     begun, seen, size = place.access.now(), 0, place.size()
     for page in place.pages():
-        yield [entry for entry in page if _is_meant(place, entry, wanted, masker, until, begun)], len(page)
+        meant = (entry for entry in page if _is_meant(place, entry, wanted, masker, until, begun))
+        yield [entry for entry in meant if reach.takes_job(entry)], len(page)
         seen += len(page)
         if isinstance(place, QueuePlace) and seen >= size:
             return

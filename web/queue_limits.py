@@ -32,8 +32,8 @@ def document(limits: Limits, size: int, latency: float) -> dict[str, Any]:
 
 
 def change(ctx: Context, owner: Queue) -> Done:
-    """Set those that were sent. Raises `BadRequest`."""
-    ctx.require("limits")
+    """Set those that were sent. Raises `BadRequest`, `Forbidden`."""
+    ctx.require("limits", owner.name)
     try:
         given: dict[str, Any] = {kind: limit_in(kind, ctx.one(kind)) for kind in KINDS if kind in ctx.fields}
     except InvalidArguments as error:

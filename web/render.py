@@ -102,6 +102,7 @@ COUNTS = {
     "gone": "Gone by then: {gone}.",
     "malformed": "Left, as they are no jobs: {malformed}.",
     "dropped": "The dead set dropped its oldest: {dropped}.",
+    "left": "Left, as they are of other queues than yours: {left}.",
 }
 
 RESULTS = frozenset({"did", "moved", "pushed", *COUNTS})

@@ -20,7 +20,7 @@ from jobd.client.errors import ConfigError, JobdError, RedisUnavailable
 from jobd.client.push import Client
 from jobd.web import answers, assets, audit, csrf, finder, sent, settings
 from jobd.web import auth as who
-from jobd.web.auth import Authenticator, Authorize, User
+from jobd.web.auth import Authenticator, Authorize, Queues, Rules, User
 from jobd.web.context import BadRequest, Context, Done, Download, Forbidden, MustSearch, NotFound, Shared, View
 from jobd.web.downloads import Downloads, FileResponse, headers_of
 from jobd.web.headers import SecurityHeaders, policy_headers
@@ -113,6 +113,7 @@ def app(
     *,
     auth: Authenticator | Sequence[Authenticator] | None = None,
     authorize: Authorize | None = None,
+    queues: Queues | None = None,
     read_only: bool | None = None,
     mask: Iterable[str] = WORDS,
     unmasked: Mapping[str, Collection[str]] | None = None,
@@ -130,9 +131,9 @@ def app(
     """Make the dashboard, an ASGI application that can be mounted under any path.
 
     - `client`: whose Redis is shown [that of the jobs of this process].
-    - `auth`: who asks: `Basic`, `Tokens`, a function of a Starlette request that returns the user's name or None, or
-      several of them, of which the first that tells counts. None leaves that to the application around it.
+    - `auth`: who asks: `Basic`, `Tokens`, a function of a Starlette request that returns a name or None, or several.
     - `authorize(user, action)`: whether a user may do one of `ACTIONS`; it may be async. [all may do all but `reveal`]
+    - `queues`: patterns of those in which a user may do it, or a function, async or not, of the user's name. [all]
     - `read_only`: nothing can be changed [True without `auth` and `authorize`, else False].
     - `mask`: words by which the keys of secrets are told [`WORDS`].
     - `unmasked`: for names of jobs the keys in their arguments that are no secrets there, `{"app.Pay": ["card_type"]}`.
@@ -152,11 +153,20 @@ def app(
     """
     sources = _checked(trusted_origins, source_link, source_root)
     masker = Masker(mask, unmasked=unmasked, mask_value=mask_value)
-    headers = policy_headers(frame_ancestors)
-    given = [] if auth is None else [auth] if callable(auth) else list(auth)
-    read_only = _is_unguarded(given, authorize) if read_only is None else read_only
+    headers, rules = policy_headers(frame_ancestors), _rules(auth, authorize, queues, read_only)
     shared = Shared(client, masker, title, environment, Links(job_links), sources)
-    return _application(Site(shared, tuple(given), authorize, read_only, trusted_origins, hosts, streams), headers)
+    return _application(Site(shared, rules, trusted_origins, hosts, streams), headers)
+
+
+def _rules(
+    auth: Authenticator | Sequence[Authenticator] | None,
+    authorize: Authorize | None,
+    queues: Queues | None,
+    read_only: bool | None,
+) -> Rules:
+    given = () if auth is None else (auth,) if callable(auth) else tuple(auth)
+    read_only = _is_unguarded(given, authorize) if read_only is None else read_only
+    return Rules(given, authorize, who.checked_queues(queues), read_only)
 
 
 def _checked(trusted_origins: Collection[str], source_link: str, source_root: str) -> source_links.SourceLinks:
@@ -196,16 +206,14 @@ class Site:
     def __init__(
         self,
         shared: Shared,
-        authenticators: tuple[Authenticator, ...],
-        authorize: Authorize | None,
-        read_only: bool,
+        rules: Rules,
         trusted: Collection[str],
         hosts: Collection[str],
         streams: bool,
     ) -> None:
         self._streams, self.downloads = streams, Downloads()
         self._shared, self.live = shared, Live(self._draw, shared.threads)
-        self._authenticators, self._authorize, self._read_only = authenticators, authorize, read_only
+        self._rules = rules
         self._trusted, self._hosts = frozenset(map(str.lower, trusted)), frozenset(map(str.lower, hosts))
 
     def routes(self) -> Iterable[Route]:
@@ -220,7 +228,7 @@ class Site:
             yield Route(f"/{name}", self._guarded(_setting(name), name))
         yield Route("/static/{name:path}", _static)
         for path, show, change in (*PAGES, *BESIDES):
-            allowed = None if self._read_only else change
+            allowed = None if self._rules.read_only else change
             yield self._route(path, _Endpoint(show, allowed, api=False))
             yield self._route("/api/v1" + ("/overview" if path == "/" else path), _Endpoint(show, allowed, api=True))
         yield Route("/{path:path}", self._guarded(_nothing, "nothing"))
@@ -255,7 +263,7 @@ class Site:
         host = request.headers.get("host", "")
         if self._hosts and sent.host_name(host) not in self._hosts:
             raise Forbidden(f"Host is {host!r}, under which this dashboard does not answer")
-        user = await who.identify(request, self._authenticators) if self._authenticators else User("")
+        user = await who.identify(request, self._rules.authenticators) if self._rules.authenticators else User("")
         if user is not None:
             headers = {name.lower(): value for name, value in request.headers.items()}
             if problem := csrf.problem(request.method, headers, by_token=user.by_token, trusted=self._trusted):
@@ -265,7 +273,7 @@ class Site:
         return user
 
     def _challenge(self, request: Request) -> Response:
-        challenges = [text for each in self._authenticators if (text := getattr(each, "challenge", None))]
+        challenges = [text for each in self._rules.authenticators if (text := getattr(each, "challenge", None))]
         response = answers.refusal(request, "log in", 401)
         for text in challenges:
             response.headers.append("www-authenticate", text)
@@ -274,7 +282,8 @@ class Site:
     async def _context(self, request: Request, user: User) -> Context:
         sent.query_of(sent.raw_query(request))
         ctx = _nobody(self._shared, request)
-        ctx.user, ctx.allowed = user, await who.allowed(user.name, self._authorize, self._read_only)
+        ctx.user = user
+        ctx.allowed, ctx.reach = await self._rules.rights_of(user.name)
         return ctx
 
     async def _run(self, request: Request, ctx: Context, endpoint: _Endpoint) -> Response:
@@ -385,7 +394,7 @@ class Site:
             raise BadRequest("page is no page of this site")
         if _is_still(wanted, sent.query_of(wanted.partition("?")[2])):
             raise BadRequest(f"page has one of {', '.join(_STILL)}: such a page is not kept up to date")
-        look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base), ctx.query.get("seen", "")[:32]
+        look, seen = Look(wanted, ctx.language, ctx.allowed, ctx.base, ctx.reach), ctx.query.get("seen", "")[:32]
         since = sent.since_of(ctx.query)
         if "once" in ctx.query:
             picture = await self.live.picture(look, since=since)
@@ -406,7 +415,8 @@ class Site:
         async def may() -> bool:
             try:
                 user = await self._enter(request)
-                return user is not None and (await self._context(request, user)).allowed == look.allowed
+                now = await self._context(request, user) if user is not None else None
+                return now is not None and (now.allowed, now.reach) == (look.allowed, look.reach)
             except Forbidden:
                 return False
 
@@ -422,6 +432,7 @@ class Site:
             shared=self._shared,
             user=User(""),
             allowed=look.allowed,
+            reach=look.reach,
             base=look.base,
             path={},
             query=sent.query_of(query),
@@ -461,12 +472,12 @@ class Site:
         return Response("ok\n", media_type="text/plain")
 
     async def _openapi(self, request: Request, ctx: Context) -> Response:
-        return answers.as_json(openapi(ctx.base, writes=not self._read_only))
+        return answers.as_json(openapi(ctx.base, writes=not self._rules.read_only))
 
 
 def _kept_as(request: Request, ctx: Context) -> Hashable:
     """What the last view of a page is kept under: what it shows depends on the address and on the user's rights."""
-    return request.url.path, request.url.query, ctx.allowed
+    return request.url.path, request.url.query, ctx.allowed, ctx.reach
 
 
 def _looks_through(endpoint: _Endpoint, ctx: Context) -> bool:

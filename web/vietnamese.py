@@ -164,12 +164,12 @@ VIETNAMESE = {
     ),
     "No worker is running, and no job waits.": "Không có tiến trình nào chạy, cũng không có công việc chờ.",
     "Needs attention: {up} of {processes} processes up, {busy} of {threads} threads busy, {enqueued} jobs wait.": (
-        "Cần chú ý: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, "
-        "{enqueued} công việc đang chờ."
+        "Cần chú ý: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, {enqueued} công việc "
+        "đang chờ."
     ),
     "Healthy: {up} of {processes} processes up, {busy} of {threads} threads busy, the next job has waited {seconds}.": (
-        "Ổn: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, "
-        "công việc kế tiếp đã chờ {seconds}."
+        "Ổn: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, công việc kế tiếp đã chờ "
+        "{seconds}."
     ),
     "Healthy: {up} of {processes} processes up, {busy} of {threads} threads busy, no job waits.": (
         "Ổn: {up} trên {processes} tiến trình đang chạy, {busy} trên {threads} luồng bận, không có công việc chờ."
@@ -961,4 +961,12 @@ VIETNAMESE = {
     "Shift and Enter on a time, Enter on another: all between.": (
         "Shift và Enter ở giờ đầu, Enter ở giờ cuối: cả khoảng."
     ),
+    "You may not do this here: {action}. You may change only what is of these queues: {queues}.": (
+        "Bạn không được làm việc này ở đây: {action}. Bạn chỉ được thay đổi những gì thuộc các hàng đợi: {queues}."
+    ),
+    "Your queues: {queues}": "Hàng đợi của bạn: {queues}",
+    "Only jobs of your queues are meant: {queues}.": "Chỉ áp dụng cho công việc thuộc hàng đợi của bạn: {queues}.",
+    "Left, as they are of other queues than yours: {left}.": "Để lại vì thuộc hàng đợi không phải của bạn: {left}.",
+    "only of the queues {queues}": "chỉ của các hàng đợi {queues}",
+    "of other queues: {count}": "thuộc hàng đợi khác: {count}",
 }

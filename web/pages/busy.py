@@ -20,6 +20,7 @@ from jobd.web.documents import process_row, work_row
 from jobd.web.masking import Masker
 from jobd.web.pages import cancel
 from jobd.web.questions import Question, answer, name_of
+from jobd.web.reach import queues_of
 from jobd.web.totals import LATE, remembered
 from jobd.web.usual import usual_of
 
@@ -122,7 +123,8 @@ def _running(work: Work, ctx: Context, now: float, jobds: Collection[str]) -> di
 
 def may_cancel(work: Work, ctx: Context, jobds: Collection[str]) -> bool:
     """Whether the user may cancel this job, its process being one of `jobds`, and has not done so yet."""
-    return "cancel" in ctx.allowed and work.process in jobds and bool(work.entry.jid) and not work.cancelled
+    may = ctx.may("cancel", work.queue, *queues_of(work.entry))
+    return may and work.process in jobds and bool(work.entry.jid) and not work.cancelled
 
 
 def _process(process: Process, works: Sequence[Work], masker: Masker, now: float) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from jobd.client.errors import NotControllable
 from jobd.client.processes import ProcessSet, Work, WorkSet
 from jobd.web.context import BadRequest, Context, Done, NotFound, View
 from jobd.web.documents import work_row
+from jobd.web.reach import queues_of
 
 
 def change(ctx: Context) -> View | Done:
     """Ask its process to interrupt a job; `identity` names the process, which is looked for otherwise."""
-    ctx.require("cancel")
+    ctx.require_somewhere("cancel")
     jid, identity = ctx.one("jid"), ctx.one("identity")
     if not jid or len(jid) > 1_000:
         raise BadRequest("name the running job in jid")
@@ -19,6 +20,7 @@ def change(ctx: Context) -> View | Done:
     gone = f"job {jid} does not run, as the heartbeats show: it has ended, or began some seconds ago; look for its id"
     if work is None:
         raise NotFound(gone)
+    ctx.require("cancel", work.queue, *queues_of(work.entry))
     if ctx.one("confirmed") != "yes":
         return _question(ctx, work)
     try:

@@ -14,9 +14,9 @@ from jobd.client.cron import CronEntry
 from jobd.client.cron_expression import Schedule, parse
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet, decoded
-from jobd.client.errors import InvalidCron
-from jobd.client.payload import read_time
-from jobd.web.context import BadRequest, Context, Done, NotFound, View
+from jobd.client.errors import InvalidCron, MalformedPayload
+from jobd.client.payload import decode, read_time
+from jobd.web.context import BadRequest, Context, Done, NotFound, OutOfReach, View
 from jobd.web.documents import as_json, cut
 from jobd.web.questions import Question, name_of
 from jobd.web.text import translate
@@ -52,7 +52,9 @@ def show(ctx: Context) -> View:
     rows, expressions, count, found = ctx.ask(_ask_entries(ctx, offset, text))[0]
     now = ctx.read_totals().now
     data = {
-        "entries": [_row(entry, runs, ctx, now) for entry, runs in rows],
+        "entries": [
+            {**_row(entry, runs, ctx, now), "locked": not ctx.reach.takes(queue_of(entry))} for entry, runs in rows
+        ],
         "q": text,
         "count": count,
         "found": found,
@@ -215,12 +217,28 @@ def show_entry(ctx: Context) -> View:
         **row,
         "kwargs": as_json(ctx.masker.keywords(call_of(entry), entry.kwargs)) if entry.kwargs else "",
         "date_as_argument": entry.date_as_argument,
-        "may_change": "cron" in ctx.allowed,
-        "may_edit": "cron_edit" in ctx.allowed,
-        "may_delete": "cron" in ctx.allowed and is_deletable(entry),
+        "may_change": ctx.may("cron", queue_of(entry)),
+        "may_edit": ctx.may("cron_edit", queue_of(entry)),
+        "may_delete": ctx.may("cron", queue_of(entry)) and is_deletable(entry),
         "now": now,
     }
     return View("cron_entry.html", data, "Cron")
+
+
+def queue_of(entry: CronEntry) -> str:
+    """The queue into which its job goes when it is pushed from here; empty where that cannot be told."""
+    try:
+        message = cron.message_of(entry) if entry.problem is None else decode(entry.stored.get("message", ""))
+    except MalformedPayload:
+        return ""
+    queue = message.get("queue")
+    return queue if isinstance(queue, str) else ""
+
+
+def _require(ctx: Context, entries: CronSet, name: str) -> None:
+    """Raise `Forbidden` where the job of an entry is of no queue of the user."""
+    if ctx.reach.limited and (entry := entries.find(name)):
+        ctx.require("cron", queue_of(entry))
 
 
 def check_name(name: str) -> None:
@@ -311,12 +329,13 @@ def is_deletable(entry: CronEntry) -> bool:
 def change(ctx: Context) -> View | Done:
     """Enable, disable, run now or delete an entry, skip its next run; enable or disable all of them."""
     action = ctx.one("action")
-    ctx.require("cron")
+    ctx.require_somewhere("cron")
     if action in ALL:
         return _change_all(ctx, action)
     if action not in ONE:
         raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join((*ONE, *ALL))}")
     name, entries = name_in(ctx), CronSet(ctx.client)
+    _require(ctx, entries, name)
     if action == "delete":
         return _delete(ctx, entries, name)
     if action in ("skip", "unskip"):
@@ -369,15 +388,21 @@ def _delete(ctx: Context, entries: CronSet, name: str) -> View | Done:
 
 def _change_all(ctx: Context, action: str) -> View | Done:
     entries, enabling = CronSet(ctx.client), action == "enable_all"
-    names = [entry.name for entry in entries if entry.enabled != enabling and entry.name.isprintable()]
+    meant = [entry for entry in entries if entry.enabled != enabling and entry.name.isprintable()]
+    names = [entry.name for entry in meant if ctx.reach.takes(queue_of(entry))]
+    left = len(meant) - len(names)
+    if left and not names:
+        raise OutOfReach("cron", ctx.reach)
     if ctx.one("confirmed") != "yes":
-        return _confirm(ctx, action, len(names))
+        return _confirm(ctx, action, len(names), left=left)
     moved = sum(entries.enable(name) if enabling else entries.disable(name) for name in names)
-    return Done(action, ctx.url("/cron"), {"moved": moved, "gone": len(names) - moved})
+    return Done(action, ctx.url("/cron"), {"moved": moved, "gone": len(names) - moved, "left": left})
 
 
-def _confirm(ctx: Context, action: str, count: int, name: str = "", source: str = "") -> View:
+def _confirm(ctx: Context, action: str, count: int, name: str = "", source: str = "", left: int = 0) -> View:
     data = {
+        "queues": ctx.reach.shown,
+        "left": left,
         "action": action,
         "count": count,
         "target": name,

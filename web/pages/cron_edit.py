@@ -103,7 +103,7 @@ def change(ctx: Context) -> View | Done:
     action = ctx.one("action")
     if action not in ACTIONS:
         return cron.change(ctx)
-    ctx.require("cron_edit")
+    ctx.require_somewhere("cron_edit")
     if several := [name for name in NEW if len(ctx.fields.get(name, " ")) != 1]:
         raise BadRequest(f"{several[0]} is no one text; give it once, arguments as the text of a JSON array")
     sent = {name: _plain(name, ctx.one(name)) for name in NEW if name in ctx.fields}
@@ -128,6 +128,7 @@ def _create(ctx: Context, sent: Mapping[str, str]) -> View | Done:
         made = _read(typed, FIELDS, None)
     except (InvalidCron, Wrong) as error:
         return _refused(ctx, known, None, typed, str(error))
+    ctx.require("cron_edit", cron.queue_of(made))
     if there is None and _only_checks(ctx):
         return _form(ctx, known, None, typed, made)
     if there is not None or not cron_edits.add(ctx.access, made):
@@ -142,6 +143,7 @@ def _edit(ctx: Context, sent: Mapping[str, str]) -> View | Done:
     before, known = _ask(ctx, name)
     if before is None:
         raise NotFound(f"there is no cron entry {name}")
+    ctx.require("cron_edit", cron.queue_of(before))
     if not (given := ctx.one("revision")):
         raise BadRequest(
             "revision is missing; give that of GET /api/v1/cron-edit?name=NAME, so that no other change is lost"
@@ -152,6 +154,7 @@ def _edit(ctx: Context, sent: Mapping[str, str]) -> View | Done:
         after = _read(typed, [each for each in FIELDS if typed[each] != shown[each]], before, ctx.masker)
     except (InvalidCron, Wrong) as error:
         return _refused(ctx, known, before, typed, str(error))
+    ctx.require("cron_edit", cron.queue_of(after))
     if given != revision(before, ctx.masker):
         return _refused(ctx, known, before, typed, ctx.t(CHANGED), 409, after)
     if _only_checks(ctx):
@@ -314,7 +317,7 @@ def _form(
         "zones": zones() if ctx.for_people else (),
         "error": error,
         "unfinished": not ctx.one("step") and not all(typed[name] for name in ("name", "cron", "class")),
-        "may": "cron_edit" in ctx.allowed,
+        "may": ctx.may("cron_edit", cron.queue_of(before)) if before else "cron_edit" in ctx.allowed,
         "post": ctx.cron_url(before.name) if before else ctx.url("/cron"),
         "back": ctx.cron_url(before.name) if before else ctx.url("/cron"),
     }

@@ -22,6 +22,7 @@ from jobd.web.masking import Masker
 from jobd.web.pages import queues, sets
 from jobd.web.places import ACTIONS
 from jobd.web.questions import Question, answer
+from jobd.web.reach import queues_of
 
 GONE = "The job is gone: it has run, or somebody has changed or moved it. Nothing was pushed."
 REFUSALS = {
@@ -57,20 +58,23 @@ def show(ctx: Context) -> View:
     if problem := refusal(entry, ctx.masker):
         raise JobdError(ctx.t(problem))
     typed = {"args": _text(entry.args), "kwargs": _text(entry.kwargs)}
-    return _form(ctx, entry, typed, delete="delete" in ctx.allowed)
+    return _form(ctx, entry, typed, delete=_may(ctx, "delete", entry))
 
 
 def change(ctx: Context) -> View | Done:
     """Push the job with what was typed; what cannot be pushed stays in the form, which says why."""
     if ctx.one("action") != "edit":
         raise BadRequest(f"action is {ctx.one('action')[:50]!r}; give edit")
-    ctx.require("retry")
-    if delete := ctx.one("delete") == "yes":
-        ctx.require("delete")
+    rights = ("retry", "delete") if (delete := ctx.one("delete") == "yes") else ("retry",)
+    for right in rights:
+        ctx.require_somewhere(right)
     typed = {"args": ctx.one("args"), "kwargs": ctx.one("kwargs") or "{}"}
     [entry] = answer(ctx.access, _ask_entry(ctx))
-    if entry is not None and (problem := refusal(entry, ctx.masker)):
-        raise JobdError(ctx.t(problem))
+    if entry is not None:
+        for right in rights:
+            ctx.require_job(right, entry)
+        if problem := refusal(entry, ctx.masker):
+            raise JobdError(ctx.t(problem))
     try:
         args, kwargs = read(typed["args"], "args", list), read(typed["kwargs"], "kwargs", dict)
         jid = edits.run_edited(entry, args, kwargs, delete=delete) if entry else None
@@ -141,14 +145,19 @@ def _form(
         "name": ctx.masker.text(entry.name) if entry else "",
         "queue": ctx.masker.text(entry.queue) if entry else "",
         **typed,
-        "may": "retry" in ctx.allowed,
-        "may_delete": "delete" in ctx.allowed,
+        "may": _may(ctx, "retry", entry),
+        "may_delete": _may(ctx, "delete", entry),
         "delete": delete,
         "error": error,
         "post": ctx.url("/edit", **where),
         "back": ctx.job_url(jid, **where) if entry else _list_of(ctx),
     }
     return View("edit.html", data, "Edit and run as a new job", status)
+
+
+def _may(ctx: Context, right: str, entry: JobEntry | None) -> bool:
+    """Whether the user may do this to a job; of one that is gone, whether to some."""
+    return right in ctx.allowed if entry is None else ctx.may(right, *queues_of(entry))
 
 
 def _list_of(ctx: Context) -> str:

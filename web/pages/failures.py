@@ -14,12 +14,13 @@ from jobd.client.errors import InvalidArguments
 from jobd.client.sets import DeadSet, RetrySet, SetEntry
 from jobd.client.waves import Waves
 from jobd.web.causes import Cause, Failure, Place, Told, curve, group, since, tell
-from jobd.web.context import BadRequest, Context, Done, NotFound, View
+from jobd.web.context import BadRequest, Context, Done, NotFound, OutOfReach, View
 from jobd.web.deploys import ask_deploys, masked
 from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key
 from jobd.web.masking import Masker
 from jobd.web.mutes import Mute, add, ask_mutes, remove
 from jobd.web.questions import Question
+from jobd.web.reach import queues_of
 
 MOST = 1_000
 """Jobs that are grouped, fewer where they are large: see `documents.MOST_BYTES`."""
@@ -60,6 +61,7 @@ def show(ctx: Context) -> View:
     rows = [
         {
             **look.row(cause, ctx),
+            **_within(cause, ctx),
             "curve": curve(cause, begin, now),
             "deploy": _deploy(cause, marks, ctx),
             "mute": _mute_of(cause, mutes),
@@ -85,6 +87,14 @@ def show(ctx: Context) -> View:
         "now": now,
     }
     return View("failures.html", data, "Failures")
+
+
+def _within(cause: Cause, ctx: Context) -> dict[str, bool]:
+    """Whether no job of a cause is within reach of the user, and whether all are; by their queues as they are shown."""
+    if not ctx.reach.limited:
+        return {"locked": False, "mutable": True}
+    taken = [ctx.reach.takes(name) for name in {each.told.queue for each in cause.failures}]
+    return {"locked": not any(taken), "mutable": all(taken)}
 
 
 def _held(causes: Iterable[Cause], mutes: Mapping[str, Mute], *, partly: bool) -> set[int]:
@@ -229,13 +239,16 @@ def change(ctx: Context) -> View | Done:
     action = ctx.one("action")
     if action not in RIGHTS:
         raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(RIGHTS)}")
-    ctx.require(RIGHTS[action])
+    ctx.require_somewhere(RIGHTS[action])
     if action in ("mute", "unmute"):
         return _mute(ctx) if action == "mute" else _unmute(ctx)
     waves = _waves(ctx) if action == "waves" else None
     keys = " ".join(ctx.fields.get("jobs", ())).split()
-    found = _named(ctx, keys) if keys else _grouped(ctx, action)
-    cause = Cause.of(found)
+    named = _named(ctx, keys) if keys else _grouped(ctx, action)
+    found = [each for each in named if ctx.reach.takes_job(each.entry)]
+    if not found:
+        raise OutOfReach(RIGHTS[action], ctx.reach)
+    cause, left = Cause.of(found), len(named) - len(found)
     asked = (
         ctx.one("confirmed") != "yes"
         or ctx.one("again") == "yes"
@@ -244,10 +257,10 @@ def change(ctx: Context) -> View | Done:
         or (ctx.one("ask_typed") == "yes" and ctx.one("typed") != TYPED)
     )
     if asked:
-        return _confirmation(ctx, action, cause, waves)
+        return _confirmation(ctx, action, cause, waves, left)
     result = _carry_out(ctx, action, found, waves)
     counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
-    counts["gone"] += len(keys) - len(found)
+    counts |= {"gone": counts["gone"] + len(keys) - len(named), "left": left}
     return Done(action, ctx.url("/failures"), counts, _target(cause))
 
 
@@ -256,7 +269,8 @@ def _target(cause: Cause) -> str:
 
 
 def _mute(ctx: Context) -> Done:
-    """Mute a cause with as many jobs as were shown."""
+    """Mute a cause with as many jobs as were shown, if all that it has are within reach."""
+    _require_mute(ctx, ctx.one("group"))
     found = _grouped(ctx, "mute")
     cause = Cause.of(found)
     told, now = cause.told, ctx.access.server_now()
@@ -265,8 +279,18 @@ def _mute(ctx: Context) -> Done:
     return Done("mute", ctx.url("/failures"), target=_target(cause))
 
 
+def _require_mute(ctx: Context, wanted: str) -> None:
+    """Raise `Forbidden` unless all jobs of a cause are of queues of the user; where none is left, all queues are."""
+    if not ctx.reach.limited:
+        return
+    [(look, _, _)] = ctx.ask(_ask_failures(ctx))
+    causes = (cause for cause in look.causes if cause.id == wanted)
+    ctx.require("mute", *{name for cause in causes for each in cause.failures for name in queues_of(each.entry)})
+
+
 def _unmute(ctx: Context) -> Done:
     wanted = ctx.one("group")
+    _require_mute(ctx, wanted)
     mute = remove(ctx.access, wanted) if wanted.isascii() else None
     if mute is None:
         raise NotFound("this cause is not muted: somebody has unmuted it, or the time for that is over")
@@ -366,7 +390,7 @@ def _sum(one: BulkResult, other: BulkResult) -> BulkResult:
     )
 
 
-def _confirmation(ctx: Context, action: str, cause: Cause, waves: Waves | None) -> View:
+def _confirmation(ctx: Context, action: str, cause: Cause, waves: Waves | None, left: int) -> View:
     count = len(cause.failures)
     keys = " ".join(f"{each.place[0]}:{each.key}" for each in cause.failures)
     fields = [("action", action), ("jobs", keys)]
@@ -381,6 +405,8 @@ def _confirmation(ctx: Context, action: str, cause: Cause, waves: Waves | None) 
         "about": _about(cause),
         "action": action,
         "count": count,
+        "queues": ctx.reach.shown,
+        "left": left,
         "drops": drops,
         "room": room,
         "typed": typed,

@@ -21,6 +21,7 @@ from jobd.web.masking import Masker, Open
 from jobd.web.pages import busy, edit, queues, sets
 from jobd.web.places import ACTIONS, Kind
 from jobd.web.questions import Question, answer
+from jobd.web.reach import queues_of
 
 FIND_SECONDS = 1.0
 """How long a job is looked for of which only the id is known; nothing in Redis says where it is."""
@@ -38,6 +39,11 @@ class Found:
     at: float | None = None
     work: Work | None = None
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that the job is of, that from which it was taken with them."""
+        return (*queues_of(self.entry), *([self.queue] if self.place in ("queue", "busy") else []))
+
 
 class OutOfTime(Exception):
     """The search has used up its time."""
@@ -53,8 +59,9 @@ def change(ctx: Context) -> View:
     """Show the job with what is hidden of it elsewhere, and change nothing."""
     if ctx.one("action") != "reveal":
         raise BadRequest(f"action is {ctx.one('action')[:50]!r}; give reveal")
-    ctx.require("reveal")
+    ctx.require_somewhere("reveal")
     found, figures = _find(ctx)
+    ctx.require("reveal", *found.queues)
     view = _view(ctx, found, figures, Open())
     return replace(view, revealed=found.entry.jid or found.key)
 
@@ -81,7 +88,7 @@ def _view(ctx: Context, found: Found, figures: Any, masker: Masker) -> View:
         actions = ("delete",)
     whole = ctx.query.get("whole", "") == "yes"
     shown = job_detail(found.entry, masker, found.key, found.at, whole=whole)
-    actions = tuple(each for each in actions if each in ctx.allowed)
+    actions = tuple(each for each in actions if ctx.may(each, *found.queues))
     data: dict[str, Any] = {
         "place": found.place,
         "in_queue": found.queue,
@@ -123,13 +130,13 @@ def _hiding(ctx: Context, found: Found, shown: dict[str, Any], masker: Masker) -
     address = ctx.job_url(
         ctx.masker.text(found.entry.jid), **where, whole="yes" if ctx.query.get("whole", "") == "yes" else ""
     )
-    may_see = "reveal" in ctx.allowed and not masker.reveals and holds_hidden(shown)
+    may_see = ctx.may("reveal", *found.queues) and not masker.reveals and holds_hidden(shown)
     return {"revealed": masker.reveals, "reveal": address if may_see else "", "hide": address if masker.reveals else ""}
 
 
 def _editing(ctx: Context, found: Found) -> dict[str, Any]:
     """The address at which it is run with other arguments, or why it is not."""
-    if "retry" not in ctx.allowed or found.place == "busy":
+    if not ctx.may("retry", *found.queues) or found.place == "busy":
         return {"edit": "", "not_edited": ""}
     if problem := edit.refusal(found.entry, ctx.masker):
         return {"edit": "", "not_edited": ctx.t(problem)}

@@ -15,9 +15,9 @@ from jobd.client.entry import JobEntry
 from jobd.client.sets import DeadSet
 from jobd.web import bulk, filters
 from jobd.web.bulk import Order
-from jobd.web.context import BadRequest, Context, Done, View
+from jobd.web.context import BadRequest, Context, Done, OutOfReach, View
 from jobd.web.filters import Filter
-from jobd.web.places import RIGHTS, Place, matching
+from jobd.web.places import RIGHTS, Place, QueuePlace, matching
 
 MOST_NAMED = 200
 MOST_AT_ONCE = 500
@@ -60,7 +60,7 @@ class Many:
             keys = ctx.one("shown").split()
         if action not in self.actions:
             raise BadRequest(f"action is {action[:50]!r}; give one of {', '.join(self.actions)}")
-        ctx.require(RIGHTS.get(action, action))
+        self._require(action)
         if len(keys) > MOST_NAMED:
             raise BadRequest(f"{len(keys):,} jobs are named; name at most {MOST_NAMED}, or all that match a search")
         whole = ctx.one("all") == "yes"
@@ -68,17 +68,34 @@ class Many:
             raise BadRequest("tick the jobs that are meant, or choose all")
         at = _moment(ctx) if action == "reschedule" else None
         to = self._target() if action == "move" else ""
-        order = Order(action, wanted(ctx), math.inf, at=at, user=ctx.user.name, address=ctx.address, to=to)
+        order = Order(action, wanted(ctx), math.inf, 0, at, ctx.user.name, ctx.address, to, ctx.reach)
         return self._all(order) if whole else self._named(order, keys)
+
+    def _require(self, action: str) -> None:
+        """Raise `Forbidden` unless the user may do this to some of the jobs that may be here."""
+        right, place = RIGHTS.get(action, action), self.place
+        self.ctx.require_somewhere(right)
+        if isinstance(place, QueuePlace):
+            self.ctx.require(right, place.owner.name)
 
     def _named(self, order: Order, keys: list[str]) -> View | Done:
         ctx = self.ctx
-        if order.action in ("delete", "kill") and ctx.one("confirmed") != "yes" and ctx.for_people:
-            fields = [("action", order.action), ("q", ctx.text()), *(("key", key) for key in keys)]
-            return self._confirm(order, len(keys), fields)
+        asked = order.action in ("delete", "kill") and ctx.one("confirmed") != "yes" and ctx.for_people
+        if asked and not ctx.reach.limited:
+            return self._confirm_named(order, keys, 0)
         found = {entry.raw: entry for entry in self.find(keys) if entry is not None}
-        result = self._applied(order, list(found.values()))
-        return self._done(order, result.also(gone=len(keys) - len(found)))
+        meant = [entry for entry in found.values() if ctx.reach.takes_job(entry)]
+        left = len(found) - len(meant)
+        if left and not meant:
+            raise OutOfReach(RIGHTS.get(order.action, order.action), ctx.reach)
+        if asked:
+            return self._confirm_named(order, keys, left)
+        result = self._applied(order, meant)
+        return self._done(order, result.also(gone=len(keys) - len(found)), left)
+
+    def _confirm_named(self, order: Order, keys: list[str], left: int) -> View:
+        fields = [("action", order.action), ("q", self.ctx.text()), *(("key", key) for key in keys)]
+        return self._confirm(order, len(keys) - left, fields, left=left)
 
     def _all(self, order: Order) -> View | Done:
         ctx = self.ctx
@@ -100,6 +117,7 @@ class Many:
         to = self.ctx.one("to").strip()
         if not to or len(to) > 200 or not to.isprintable() or to == self.place.name:
             raise BadRequest(f"to is {to[:50]!r}; give the name of another queue")
+        self.ctx.require("move", to)
         return to
 
     def _applied(self, order: Order, meant: list[JobEntry]) -> BulkResult:
@@ -109,10 +127,10 @@ class Many:
 
     def _gather(self, order: Order) -> list[JobEntry] | None:
         """All that are meant; None when that is too much for a request."""
-        if not order.wanted and self.place.size() > MOST_AT_ONCE:
+        if not order.wanted and not order.reach.limited and self.place.size() > MOST_AT_ONCE:
             return None
         meant, seen = list[JobEntry](), 0
-        for page, looked_at in matching(self.place, order.wanted, self.ctx.masker, order.until):
+        for page, looked_at in matching(self.place, order.wanted, self.ctx.masker, order.until, order.reach):
             meant, seen = meant + page, seen + looked_at
             if len(meant) > MOST_AT_ONCE or seen > _MOST_LOOKED_AT:
                 return None
@@ -120,9 +138,9 @@ class Many:
 
     def _count_and_confirm(self, order: Order) -> View:
         counted, complete = self.place.size(), True
-        if order.wanted:
+        if order.wanted or order.reach.limited:
             counted, deadline = 0, time.monotonic() + COUNT_SECONDS
-            for page, _ in matching(self.place, order.wanted, self.ctx.masker, order.until):
+            for page, _ in matching(self.place, order.wanted, self.ctx.masker, order.until, order.reach):
                 counted += len(page)
                 if time.monotonic() > deadline:
                     complete = False
@@ -131,7 +149,9 @@ class Many:
         fields += [("of", str(counted))] if complete else []
         return self._confirm(order, counted, fields, complete=complete)
 
-    def _confirm(self, order: Order, count: int, fields: list[tuple[str, str]], *, complete: bool = True) -> View:
+    def _confirm(
+        self, order: Order, count: int, fields: list[tuple[str, str]], *, complete: bool = True, left: int = 0
+    ) -> View:
         drops = room = 0
         if order.action == "kill":
             found = DeadSet(self.ctx.client).room()
@@ -147,6 +167,8 @@ class Many:
             "target": self.title,
             "at": order.at,
             "to": order.to,
+            "queues": order.reach.shown,
+            "left": left,
             "drops": drops,
             "room": room,
             "typed": typed,
@@ -156,8 +178,8 @@ class Many:
         }
         return View("confirm.html", data, "Confirm", status=200 if self.ctx.for_people else 409)
 
-    def _done(self, order: Order, result: BulkResult) -> Done:
-        counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
+    def _done(self, order: Order, result: BulkResult, left: int = 0) -> Done:
+        counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")} | {"left": left}
         target = f"{self.place.name} → {order.to}" if order.to else ""
         return Done(order.action, self.address(q=str(order.wanted)), counts, target=target)
 

@@ -14,7 +14,7 @@ from jobd.client.queues import Queue
 from jobd.client.scripts import raw_bytes
 from jobd.web import queue_limits
 from jobd.web.consumers import NOBODY, Consumers, latest_consumers
-from jobd.web.context import BadRequest, Context, Done, View
+from jobd.web.context import BadRequest, Context, Done, OutOfReach, View
 from jobd.web.pages.many import MOST_NAMED
 from jobd.web.pages.queues import ask_pauses
 from jobd.web.questions import name_of
@@ -86,7 +86,10 @@ def show(ctx: Context) -> View:
     listed = _laid_out(_grouped(rows) if tree else rows, sort, order, opened if tree else "")
     after = offset + QUEUES if offset + QUEUES < len(listed) else None
     data = {
-        "queues": [_document(row, notes, parent) for row, parent in listed[offset : offset + QUEUES]],
+        "queues": [
+            {**_document(row, notes, parent), "locked": not (row.queues or ctx.reach.takes(row.name))}
+            for row, parent in listed[offset : offset + QUEUES]
+        ],
         "count": len(rows),
         "offset": offset,
         "next": after,
@@ -233,11 +236,14 @@ def change(ctx: Context) -> Done:
     action, keys = ctx.one("action"), list(ctx.fields.get("key", ()))
     if action not in ("pause", "resume"):
         raise BadRequest(f"action is {action[:50]!r}; give one of pause, resume")
-    ctx.require("pause")
+    ctx.require_somewhere("pause")
     if not keys or len(keys) > MOST_NAMED:
         raise BadRequest(f"{len(keys):,} queues are named; tick 1 to {MOST_NAMED}")
-    names = list(dict.fromkeys(map(_named, keys)))
+    named = list(dict.fromkeys(map(_named, keys)))
+    names = [name for name in named if ctx.reach.takes(name)]
+    if not names:
+        raise OutOfReach("pause", ctx.reach)
     queues = [Queue(name, ctx.client) for name in names]
     done = [queue.pause(ctx.user.name or None) if action == "pause" else queue.resume() for queue in queues]
     target = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return Done(f"{action}_many", ctx.url("/queues"), {"moved": sum(done)}, target=target)
+    return Done(f"{action}_many", ctx.url("/queues"), {"moved": sum(done), "left": len(named) - len(names)}, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -136,9 +137,10 @@ def queue(ctx: Context) -> View:
     found |= _history(ctx, name, found, recorded, courses.get(name), drawn)
     raws = found.pop("raws")
     listed = _search(ctx, owner, filtered, order) if filtered else _listed(ctx, owner, raws, offset, found["size"])
-    actions = [each for each in ("pause", "clear", "limits", *QUEUE_ACTIONS) if RIGHTS.get(each, each) in ctx.allowed]
+    actions = [each for each in ("pause", "clear", "limits", *QUEUE_ACTIONS) if ctx.may(RIGHTS.get(each, each), name)]
     data = {"name": name, "offset": offset, "order": order, "rows": ROWS, "now": ctx.access.now(), "q": str(filtered)}
-    data["other_queues"] = [each.name for each in ctx.read_totals().queues if each.name != name][:_OTHERS]
+    others = (each.name for each in ctx.read_totals().queues if each.name != name)
+    data["other_queues"] = list(islice(filter(ctx.reach.takes, others), _OTHERS))
     data |= queue_limits.document(limits, found["size"], found["latency"])
     data |= {**found, **listed, "actions": actions, **seen_values(listed["jobs"])}
     return View("queue.html", data, "Queue")
@@ -177,20 +179,19 @@ def _history(
 def _listed(ctx: Context, owner: Queue, raws: list[bytes], offset: int, size: int) -> dict[str, Any]:
     entries = as_many_as_fit([QueueEntry(raw, owner) for raw in raws])
     after = offset + len(entries) if len(raws) == ROWS or len(entries) < len(raws) else None
-    rows = [
-        {**job_row(entry, ctx.masker, _key(ctx, offset + place, entry, size)), "place": offset + place + 1}
-        for place, entry in enumerate(entries)
-    ]
+    rows = [_row(ctx, offset + place, entry, size) for place, entry in enumerate(entries)]
     return {"jobs": rows, "next": after if after is not None and after < size else None}
 
 
 def _search(ctx: Context, owner: Queue, filtered: Filter, order: str) -> dict[str, Any]:
     found = search(QueuePlace(owner), filtered, ctx, newest_first=order == "newest")
-    rows = [
-        {**job_row(entry, ctx.masker, _key(ctx, place, entry, found.size)), "place": place + 1}
-        for place, entry in found.entries
-    ]
+    rows = [_row(ctx, place, entry, found.size) for place, entry in found.entries]
     return {"jobs": rows, "next": None, "cursor": found.cursor, "seen": found.seen, "size": found.size}
+
+
+def _row(ctx: Context, place: int, entry: JobEntry, size: int) -> dict[str, Any]:
+    row = job_row(entry, ctx.masker, _key(ctx, place, entry, size))
+    return {**row, "place": place + 1, "locked": not ctx.reach.takes_job(entry)}
 
 
 def _key(ctx: Context, place: int, entry: JobEntry, size: int) -> str:
@@ -267,11 +268,11 @@ def change(ctx: Context) -> View | Done:
     action, name = ctx.one("action"), name_in(ctx)
     owner = Queue(name, ctx.client)
     if action in ("pause", "resume"):
-        ctx.require("pause")
+        ctx.require("pause", name)
         changed = owner.pause(ctx.user.name or None) if action == "pause" else owner.resume()
         return Done(action, ctx.url("/queues"), {"moved": int(changed)})
     if action == "clear":
-        ctx.require("clear")
+        ctx.require("clear", name)
         return _clear(ctx, owner)
     if action == "limits":
         return queue_limits.change(ctx, owner)

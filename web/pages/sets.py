@@ -38,7 +38,8 @@ def place_of(kind: Kind, ctx: Context) -> SetPlace:
 
 
 def _row(entry: SetEntry, ctx: Context) -> dict[str, Any]:
-    return job_row(entry, ctx.masker, key_of(entry.score, entry.raw), entry.score)
+    row = job_row(entry, ctx.masker, key_of(entry.score, entry.raw), entry.score)
+    return {**row, "locked": not ctx.reach.takes_job(entry)}
 
 
 def show(kind: Kind, ctx: Context) -> View:
