@@ -25,7 +25,7 @@ Result: TypeAlias = Literal["done", "refused", "failed"]
 COMMAND_LINE = "command line"
 _MOST_TEXT = 300
 """Characters of one field that are kept."""
-_TEXTS = ("user", "address", "action", "page", "target", "filter", "result", "error")
+_TEXTS = ("user", "address", "action", "page", "target", "filter", "result", "error", "undo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Record:
     - `action`, `page`, `target`: what was done, in which list, to which queue, process or entry;
     - `filter`: which jobs were meant: a search, `all`, or empty when they were named one by one;
     - `counts`: how many were moved, gone, malformed, dropped;
-    - `result`: done, refused (no right to it) or failed, with the `error`.
+    - `result`: done, refused (no right to it) or failed, with the `error`;
+    - `undo`: the id under which what was deleted can be put back, for an hour.
 
     `id` and `at` (epoch seconds) are given when it is read.
     """
@@ -50,6 +51,7 @@ class Record:
     result: Result = "done"
     error: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    undo: str = ""
     id: str = ""
     at: float = 0.0
 

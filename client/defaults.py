@@ -121,6 +121,15 @@ AUDIT_RECORDS = 10_000
 AUDIT_TTL = 400 * 24 * 3600
 """Who did what by hand: about so many actions are kept, all of them so long after the last one."""
 
+TRASH_TTL = 3600
+"""Seconds for which what was deleted in the dashboard can be put back."""
+TRASH_JOBS = 10_000
+TRASH_BYTES = 10 * 2**20
+"""What is kept of one deletion at most."""
+TRASH_DELETIONS = 200
+TRASH_ALL_BYTES = 50 * 2**20
+"""What is kept of all deletions at most; the oldest are forgotten first."""
+
 MUTED_CAUSES = 200
 MUTE_TTL = 30 * 24 * 3600
 """Causes of failures that are muted at one time, and how long one is at most."""

@@ -35,6 +35,7 @@ class Keys:
     queue_courses: str = field(init=False)
     audit: str = field(init=False)
     muted: str = field(init=False)
+    trash: str = field(init=False)
     queue_limits: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +59,7 @@ class Keys:
             "queue_courses": "jobd:queue-courses",
             "audit": "jobd:audit",
             "muted": "jobd:muted",
+            "trash": "jobd:trash",
             "queue_limits": "jobd:queue-limits",
         }
         for attribute, name in names.items():
@@ -146,6 +148,10 @@ class Keys:
     def bulk_slot(self, number: int) -> str:
         """STRING, the change of many that goes on in one of the slots for them; expires soon after it ended."""
         return f"{self.namespace}jobd:bulk-slot:{number}"
+
+    def trashed(self, deletion: str, place: int) -> str:
+        """ZSET, the jobs of one deletion that were in one of its places; expires."""
+        return f"{self.namespace}jobd:trash:{deletion}:{place}"
 
     def crashes(self, jid: str) -> str:
         """STRING, how often a process crashed while it ran this job; expires. `suspects` (SET) holds such jids."""

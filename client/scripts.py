@@ -543,10 +543,10 @@ def requeue(keys: Keys, source: str, members: Sequence[tuple[bytes, str, bytes]]
     """Move up to 300 members of `source`, a sorted set's key, into queues now: (member, queue, bytes to push)."""
     queues = list(dict.fromkeys(queue for _, queue, _ in members))
     place = {queue: i for i, queue in enumerate(queues, 1)}
-    arguments: list[Argument] = [len(queues), *queues]
+    arguments: list[Argument] = [len(queues), *map(raw_bytes, queues)]
     for member, queue, payload in members:
         arguments += (member, place[queue], payload)
-    own = [source, keys.queues, *map(keys.queue, queues)]
+    own: list[str | bytes] = [source, keys.queues, *(raw_bytes(keys.queue(queue)) for queue in queues)]
     return Call(load("requeue"), own, arguments, lambda reply: Moved(int(reply[0]), int(reply[1]), 0, _text(reply[2])))
 
 
@@ -603,6 +603,21 @@ def strike(keys: Keys, queue: str, mark: bytes, window: tuple[int, int], payload
     own: list[str | bytes] = [raw_bytes(keys.queue(queue))]
     arguments: list[Argument] = [mark, *window, *payloads]
     return Call(load("strike"), own, arguments, _read_struck)
+
+
+def discard(source: str, trash: str, members: Sequence[bytes]) -> Call[Moved]:
+    """Remove up to 300 members of `source`, a sorted set's key, into the sorted set `trash`, with their scores."""
+    arguments: list[Argument] = [defaults.TRASH_TTL, *members]
+    return Call(load("discard"), [source, trash], arguments, lambda reply: Moved(int(reply[0]), int(reply[1])))
+
+
+def toss(
+    keys: Keys, queue: str, trash: str, mark: bytes, window: tuple[int, int], jobs: Sequence[tuple[bytes, int]]
+) -> Call[Struck]:
+    """As `strike`, into the sorted set `trash`: (bytes, how many are taken before it)."""
+    own: list[str | bytes] = [raw_bytes(keys.queue(queue)), trash]
+    arguments: list[Argument] = [mark, *window, defaults.TRASH_TTL]
+    return Call(load("toss"), own, arguments + [value for pair in jobs for value in pair], _read_struck)
 
 
 def shift(

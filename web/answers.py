@@ -58,14 +58,15 @@ def refusal(request: Request, text: str, status: int) -> Response:
 def result(done: Done, api: bool) -> Response:
     """What became of a change: a document for programs, the way back to the page for people."""
     told = {name: count for name, count in done.counts.items() if count or name == "moved"}
+    undo = {"undo": done.undo} if done.undo else {}
     if done.started:
         document = {"action": done.action, "bulk": done.started, **told}
         return as_json(document, 202) if api else RedirectResponse(done.back, 303)
     if api:
-        return as_json({"action": done.action, **told, **({"jid": done.jid} if done.jid else {})})
+        return as_json({"action": done.action, **told, **({"jid": done.jid} if done.jid else {}), **undo})
     mark = "&" if "?" in done.back else "?"
     counts = "".join(f"&{name}={count}" for name, count in told.items())
-    pushed = f"&pushed={quote(done.jid)}" if done.jid else ""
+    pushed = (f"&pushed={quote(done.jid)}" if done.jid else "") + (f"&undo={done.undo}" if done.undo else "")
     return RedirectResponse(f"{done.back}{mark}did={done.action}{counts}{pushed}", 303)
 
 

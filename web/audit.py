@@ -39,7 +39,7 @@ def carried_out(change: Callable[[Context], View | Done], ctx: Context, page: st
         raise
     if isinstance(result, Done):
         target = ctx.masker.text(result.target or result.started) or record.target
-        _keep(ctx, replace(record, action=result.action, target=target, counts=result.counts))
+        _keep(ctx, replace(record, action=result.action, target=target, counts=result.counts, undo=result.undo))
     elif result.revealed:
         _keep(ctx, replace(record, target=ctx.masker.text(result.revealed)))
     return result

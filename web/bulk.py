@@ -33,6 +33,7 @@ from jobd.web.masking import Masker
 from jobd.web.places import Place, QueuePlace, SetPlace, matching
 from jobd.web.questions import Question
 from jobd.web.reach import Reach, audited
+from jobd.web.trash import Bin
 
 logger = logging.getLogger("jobd")
 
@@ -43,7 +44,7 @@ RESTS, LONGEST_REST = 2.0, 0.02
 _INTO_QUEUES = ("retry", "enqueue")
 _COUNTS = ("moved", "gone", "malformed", "dropped")
 _NUMBERS = (*_COUNTS, "of", "looked_at", "started_at", "beat", "ended_at", "at")
-_TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by", "to", "queues")
+_TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by", "to", "queues", "undo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Order:
     """What is to be done: an action on all of a place that pass a filter and were there at `until`.
 
     `of` is how many they were when they were counted, 0 where that is not known; `at` is the time for `reschedule`,
-    `to` the queue for `move`. `user` and `address` say who asked, `reach` of which queues alone jobs are taken.
+    `to` the queue for `move`. `user` and `address` say who asked, `reach` of which queues alone jobs are taken,
+    `bin` what takes in those that are deleted.
     """
 
     action: str
@@ -63,6 +65,7 @@ class Order:
     address: str = ""
     to: str = ""
     reach: Reach = field(default_factory=Reach)
+    bin: Bin | None = None
 
 
 class TooMany(JobdError):
@@ -73,6 +76,8 @@ def apply(place: Place, order: Order, pages: Iterable[list[Any]]) -> Iterator[Bu
     """Carry out an order on entries that were read just now; what came of all so far, after each portion."""
     limits = dead_limits(place.access) if order.action == "kill" else None
     change, result = place.change(order.action, limits, order.at, order.to), BulkResult()
+    if order.bin is not None:
+        change = order.bin.deletes(place)
     for page in _gathered(pages, place.portion, place.together):
         if order.action == "reschedule":  # those that have been moved come again
             page = [entry for entry in page if entry.score != order.at]
@@ -159,6 +164,8 @@ class _Run:
             fields["at"] = repr(order.at)
         if order.to:
             fields["to"] = order.to
+        if order.bin is not None:
+            fields["undo"] = order.bin.deletion.id
         if order.reach.limited:
             fields["queues"] = order.reach.shown
         self._access.write(lambda redis: redis.hset(self._key, mapping=fields))
@@ -239,6 +246,7 @@ class _Run:
                 result="failed" if state == "failed" else "done",
                 error=error or ("stopped by hand" if state == "stopped" else ""),
                 counts=counts,
+                undo=order.bin.id if order.bin else "",
             ),
         )
 

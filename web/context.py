@@ -88,7 +88,8 @@ class View:
 class Done:
     """What a change came to: the page to go back to, and counts that are said there.
 
-    One that still goes on was `started` under this id; a job that was pushed has this `jid`.
+    One that still goes on was `started` under this id; a job that was pushed has this `jid`;
+    what was deleted can be put back by `undo`.
     """
 
     action: str
@@ -97,6 +98,7 @@ class Done:
     target: str = ""
     started: str = ""
     jid: str = ""
+    undo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,10 @@ class Shared:
         environment: str = "",
         links: Links | None = None,
         sources: SourceLinks | None = None,
+        undo: bool = True,
     ) -> None:
         self._client, self.masker = client, masker
-        self.title, self.environment = title, environment
+        self.title, self.environment, self.undo = title, environment, undo
         self.threads, self.changing = Threads(), Threads(MOST_CHANGES)
         self.outage, self.views = Outage(), Views()
         self.refusals, self.links, self.sources = Seldom(), links or Links(), sources or SourceLinks()

@@ -55,6 +55,7 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
         {"in": "retries, scheduled, dead or queue", "name": "the queue", "q": "as in the list"},
     ),
     "/bulk/{id}": ("how far a change of many jobs is", {}),
+    "/undo/{id}": ("what is left of a deletion to be put back", {}),
     "/edit": (
         "the arguments of one job, to be changed",
         {"in": "retries, scheduled, dead or queue", "key": "its key there", "name": "the queue"},
@@ -165,6 +166,7 @@ _WRITES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "/dead": (["retry", "delete"], _MANY),
     "/jobs/{jid}": (_LOOK, {}),
     "/bulk/{id}": (["stop"], {}),
+    "/undo/{id}": (["undo"], {}),
     "/edit": (
         ["edit"],
         {

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from jobd.client import defaults
 from jobd.client.version import VERSION
 from jobd.web import assets
 from jobd.web.charts import plot, spark, steps
@@ -28,6 +29,7 @@ from jobd.web.text import LANGUAGES
 _HERE = Path(__file__).parent
 _TIMES = re.compile(r"(<time[^>]*>)[^<]*")
 _JID = re.compile(r"[0-9a-f]{24}")
+_UNDO = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 200
 """Characters of a value that is searched for by a click."""
 PAGES = (
@@ -97,15 +99,17 @@ MESSAGES = {
     "enable_all": "Entries enabled: {moved}.",
     "disable_all": "Entries disabled: {moved}.",
     "edit": "Pushed as a new job:",
+    "undo": "Put back: {moved}.",
 }
 COUNTS = {
     "gone": "Gone by then: {gone}.",
     "malformed": "Left, as they are no jobs: {malformed}.",
     "dropped": "The dead set dropped its oldest: {dropped}.",
+    "kept": "Kept to be put back: {kept}.",
     "left": "Left, as they are of other queues than yours: {left}.",
 }
 
-RESULTS = frozenset({"did", "moved", "pushed", *COUNTS})
+RESULTS = frozenset({"did", "moved", "pushed", "undo", *COUNTS})
 """Parameters of a page that tell what came of a change."""
 
 
@@ -118,6 +122,8 @@ def _environment() -> Engine:
         "stepped": steps,
         "narrowing": Narrowing,
         "toggled": toggled,
+        "trash_jobs": defaults.TRASH_JOBS,
+        "trash_bytes": defaults.TRASH_BYTES,
     }
     environment.filters |= {
         "number": lambda value: f"{value:,}",
@@ -241,6 +247,12 @@ def pushed(ctx: Context) -> str:
     return found if ctx.query.get("did") == "edit" and _JID.fullmatch(found) else ""
 
 
+def undo(ctx: Context) -> str:
+    """The id under which what was just deleted can be put back, from the same query."""
+    found = ctx.query.get("undo", "")
+    return found if "delete" in ctx.allowed and _UNDO.fullmatch(found) else ""
+
+
 def heading_figures(ctx: Context) -> dict[str, Any]:
     """The figures at the head of a page, and how many things need attention."""
     totals = ctx.read_totals()
@@ -286,6 +298,7 @@ def _render(view: View, ctx: Context, *, part: bool = False, stream: str = "", p
             figures=heading_figures(ctx) if ctx.totals and not part else None,
             message="" if part else message(ctx),
             pushed="" if part else pushed(ctx),
+            undoing="" if part else undo(ctx),
             problem=problem,
             moment_now=time.time(),
             languages=LANGUAGES,

@@ -46,6 +46,7 @@ from jobd.web.pages import (
     redis,
     sets,
     stacks,
+    trash,
 )
 from jobd.web.places import Kind
 from jobd.web.render import PAGES as MENU
@@ -97,6 +98,7 @@ BESIDES: tuple[tuple[str, Show, Change | None], ...] = (
     ("/export", export.show, None),
     ("/bulk/{id}", bulk.show, bulk.change),
     ("/edit", edit.show, edit.change),
+    ("/undo/{id}", trash.show, trash.change),
     ("/cron-edit", cron_edit.show, None),
 )
 """To what pages lead, at the same two addresses: a file, how far a change is, forms of a job and of a cron entry."""
@@ -127,6 +129,7 @@ def app(
     job_links: JobLinks | None = None,
     source_link: str = "",
     source_root: str = "",
+    undo: bool = True,
 ) -> Starlette:
     """Make the dashboard, an ASGI application that can be mounted under any path.
 
@@ -142,19 +145,19 @@ def app(
     - `trusted_origins`: origins, such as `https://ops.example.com`, from whose pages changes may come besides.
     - `frame_ancestors`: origins whose pages may show it in a frame [none].
     - `hosts`: names under which it answers, without a port [any].
-    - `title`: what the pages are called [jobd].
-    - `environment`: shown beside it; `production` as a red bar [""].
+    - `title`: what the pages are called [jobd]; `environment`: shown beside it, `production` as a red bar [""].
     - `streams`: whether pages may be kept up to date by a stream; without, and under WSGI, they ask again and again.
     - `job_links(job)`: links for the page of a job, a `JobEntry` with its secrets: pairs of a label and an address.
     - `source_link`: address of a line of code, in which `{path}` or `{file}`, and `{line}`, are filled in [none].
     - `source_root`: folder of the application where it runs, to which `{path}` is relative; `*` is any one folder.
+    - `undo`: whether what is deleted is kept for an hour, to be put back [True].
 
     Raises `ConfigError`.
     """
     sources = _checked(trusted_origins, source_link, source_root)
     masker = Masker(mask, unmasked=unmasked, mask_value=mask_value)
     headers, rules = policy_headers(frame_ancestors), _rules(auth, authorize, queues, read_only)
-    shared = Shared(client, masker, title, environment, Links(job_links), sources)
+    shared = Shared(client, masker, title, environment, Links(job_links), sources, undo)
     return _application(Site(shared, rules, trusted_origins, hosts, streams), headers)
 
 

@@ -969,4 +969,16 @@ VIETNAMESE = {
     "Left, as they are of other queues than yours: {left}.": "Để lại vì thuộc hàng đợi không phải của bạn: {left}.",
     "only of the queues {queues}": "chỉ của các hàng đợi {queues}",
     "of other queues: {count}": "thuộc hàng đợi khác: {count}",
+    "Undo": "Hoàn tác",
+    "Put back": "Đưa trở lại",
+    "Put back: {moved}.": "Đã đưa trở lại: {moved}.",
+    "Kept to be put back: {kept}.": "Được giữ để có thể đưa trở lại: {kept}.",
+    "Left to be put back: {count}.": "Còn có thể đưa trở lại: {count}.",
+    "kept: {count}": "được giữ: {count}",
+    "For an hour they can be put back, the first {most} of them, up to {size}.": (
+        "Trong một giờ có thể đưa chúng trở lại: {most} công việc đầu tiên, tối đa {size}."
+    ),
+    "They come back at the times that they had: a retry that is due runs at once. In a queue they come last.": (
+        "Chúng trở lại với thời điểm cũ: lần thử lại đã đến hạn sẽ chạy ngay. Trong hàng đợi chúng đứng cuối."
+    ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ OF_PARTS: dict[str, Callable[[Dashboard], str]] = {
     "/cron/": lambda dashboard: plain(dashboard, "/cron", "entries", "name"),
     "/metrics/": lambda dashboard: plain(dashboard, "/metrics", "classes", "class"),
     "/bulk/": lambda dashboard: change_of_many(dashboard),
+    "/undo/": lambda dashboard: deletion(dashboard),
 }
 """What stands for the part of an address that follows."""
 SAID = frozenset(
@@ -59,6 +61,15 @@ def change_of_many(dashboard: Dashboard) -> str:
     fields = {"action": "delete", "place": "retries", "q": "class:ChargeCard", "user": "ann", "of": 3, "state": "done"}
     counts = {"moved": 3, "gone": 0, "looked_at": 3, "started_at": time.time() - 9, "beat": time.time() - 5}
     dashboard.redis.hset(f"jobd:bulk:{CHANGE}", mapping={**fields, **counts})
+    return CHANGE
+
+
+def deletion(dashboard: Dashboard) -> str:
+    """The id of a deletion that can be taken back."""
+    told = {"at": time.time() - 60, "user": "ann", "places": [["dead", ""], ["queue", "mail"]]}
+    dashboard.redis.hset("jobd:trash", CHANGE, json.dumps({**told, "deleted": 3, "kept": 2, "bytes": 99}))
+    for number in range(2):
+        dashboard.redis.zadd(f"jobd:trash:{CHANGE}:{number}", {payload(f"deleted{number}"): time.time() - 60})
     return CHANGE
 
 

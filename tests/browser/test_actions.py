@@ -70,6 +70,21 @@ def test_ticked_jobs(path: str, action: str, dashboard: Dashboard, page: Page) -
     check_moved(dashboard, key, action, {f"{key}2", f"{key}5"})
 
 
+@pytest.mark.parametrize("path", SETS)
+def test_deleted_jobs_come_back_by_a_click(path: str, dashboard: Dashboard, page: Page) -> None:
+    key = SETS[path]
+    before: Any = dashboard.redis.zrange(key, 0, -1, withscores=True)
+    page.goto(path)
+    for number in (2, 5):
+        row_of(page, f"n{number}").get_by_role("checkbox").check()
+    press(page, "delete")
+    confirm(page)
+    check_moved(dashboard, key, "delete", {f"{key}2", f"{key}5"})
+    told(page).get_by_role("button", name="Undo").click()
+    expect(told(page)).to_contain_text("Put back: 2.")
+    assert dashboard.redis.zrange(key, 0, -1, withscores=True) == before
+
+
 @each_action
 def test_one_job_from_its_own_page(path: str, action: str, dashboard: Dashboard, page: Page) -> None:
     key = SETS[path]

@@ -66,6 +66,8 @@ def calls() -> dict[str, Call[Any]]:
         "reschedule": scripts.spread(KEYS, KEYS.retry, [(b"1", b"one", NOW), (b"gone", b"x", NOW)], KEYS.retry),
         "strike": scripts.strike(KEYS, "q", b"mark", (0, 5), [b"queued", b"gone"]),
         "shift": scripts.shift(KEYS, "q", "other", "back", b"mark", (0, 5), [(b"queued", b"moved"), (b"gone", b"x")]),
+        "discard": scripts.discard(KEYS.retry, KEYS.trashed("x", 0), [b"1", b"gone"]),
+        "toss": scripts.toss(KEYS, "q", KEYS.trashed("x", 1), b"mark", (0, 5), [(b"queued", 3), (b"gone", 4)]),
         "pluck": scripts.pluck(KEYS, "q", b"queued", NOW, limits),
         "clear": scripts.clear(KEYS, "q"),
     }
@@ -88,6 +90,8 @@ EXPECTED = {
     "reschedule": Moved(1, 1),
     "strike": Struck(1, (1,)),
     "shift": Struck(1, (1,)),
+    "discard": Moved(1, 1),
+    "toss": Struck(1, (1,)),
     "pluck": Moved(1, 0),
     "clear": 1,
 }
@@ -101,6 +105,8 @@ AGAIN = {
     "reschedule": Moved(0, 2),
     "strike": Struck(0, (0, 1)),
     "shift": Struck(0, (0, 1)),
+    "discard": Moved(0, 2),
+    "toss": Struck(0, (0, 1)),
     "pluck": Moved(0, 1),
     "clear": 0,
 }
@@ -185,6 +191,18 @@ def test_what_stands_outside_of_the_window_stays_and_so_does_the_order(redis: Re
     call = scripts.strike(KEYS, "q", b"mark", (2, 4), [b"a", b"e", b"g", b"g", b"i"])
     assert send(connector, call) == Struck(2, (0, 3, 4))
     assert redis.lrange(KEYS.queue("q"), 0, -1) == [bytes([c]) for c in b"abcdfhij"]
+
+
+def test_what_is_removed_is_kept_with_its_time_or_its_place_for_an_hour(redis: Redis, connector: Connector) -> None:
+    redis.zadd(KEYS.dead, {b"a": 1.5, b"b": 2.5, b"c": 3.5})
+    assert send(connector, scripts.discard(KEYS.dead, "trash:0", [b"c", b"a"])) == Moved(2, 0)
+    assert redis.zrange("trash:0", 0, -1, withscores=True) == [(b"a", 1.5), (b"c", 3.5)]
+    redis.rpush(KEYS.queue("q"), *"abcd")
+    call = scripts.toss(KEYS, "q", "trash:1", b"mark", (0, 9), [(b"d", 0), (b"b", 2)])
+    assert send(connector, call) == Struck(2)
+    assert redis.lrange(KEYS.queue("q"), 0, -1) == [b"a", b"c"]
+    assert redis.zrange("trash:1", 0, -1, withscores=True) == [(b"d", 0.0), (b"b", 2.0)]
+    assert all(3500 < redis.ttl(key) <= 3600 for key in ("trash:0", "trash:1"))
 
 
 def test_jobs_are_shifted_to_either_end_in_their_order(redis: Redis, connector: Connector) -> None:

@@ -192,7 +192,7 @@ def test_no_page_breaks_over_an_entry_and_it_can_be_opened_and_deleted(browser: 
         where = "in=queue&name=default" if path == "/queues/default" else f"in={path[1:]}"
         assert len(browser.get(f"/export?{where}").text.splitlines()) == len(DAMAGED)
         done = browser.act(path, action="delete", key=[job["key"] for job in jobs])
-        assert done.json() == {"action": "delete", "moved": len(DAMAGED)}
+        assert done.json()["moved"] == len(DAMAGED)
 
 
 def test_keys_of_a_wrong_type_are_shown_as_empty_in_searches_and_exports(browser: Browser, redis: Redis) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +17,7 @@ import jobd.web
 from jobd.client.access import Access
 from jobd.client.push import Client
 from jobd.web import site
-from tests.client.api import fill_queue, fill_set
+from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import PROCESS, Browser, fill
 
 FREE = frozenset(
@@ -73,6 +75,9 @@ def fill_all(redis: Redis, client: Client) -> None:
     """Jobs everywhere, and a change of many that has ended."""
     fill(redis, client)
     redis.hset(f"jobd:bulk:{RUN}", mapping={"action": "delete", "place": "dead", "state": "done"})
+    told = {"at": time.time(), "user": "ann", "places": [["dead", ""], ["queue", "default"]], "deleted": 2}
+    redis.hset("jobd:trash", RUN, json.dumps({**told, "kept": 2, "bytes": 200}))
+    redis.zadd(f"jobd:trash:{RUN}:0", {payload("t1"): 5.0})
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ def select(found: list[Record], user: str, action: str, asked: int) -> tuple[lis
 
 
 def _row(record: Record, ctx: Context) -> dict[str, Any]:
-    plain = {name: getattr(record, name) for name in ("id", "at", "user", "address", "action", "page", "result")}
+    names = ("id", "at", "user", "address", "action", "page", "result", "undo")
+    plain = {name: getattr(record, name) for name in names}
     masked = {name: ctx.masker.text(getattr(record, name)) for name in ("target", "filter", "error")}
     return {**plain, **masked, "counts": dict(record.counts)}

@@ -19,8 +19,11 @@ from jobd.web.deploys import ask_deploys, masked
 from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key
 from jobd.web.masking import Masker
 from jobd.web.mutes import Mute, add, ask_mutes, remove
+from jobd.web.pages.many import bin_of, undone
+from jobd.web.pages.sets import place_of
 from jobd.web.questions import Question
 from jobd.web.reach import queues_of
+from jobd.web.trash import Bin
 
 MOST = 1_000
 """Jobs that are grouped, fewer where they are large: see `documents.MOST_BYTES`."""
@@ -258,10 +261,12 @@ def change(ctx: Context) -> View | Done:
     )
     if asked:
         return _confirmation(ctx, action, cause, waves, left)
-    result = _carry_out(ctx, action, found, waves)
+    taken = bin_of(ctx, action)
+    result = _carry_out(ctx, action, found, waves, taken)
     counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
     counts |= {"gone": counts["gone"] + len(keys) - len(named), "left": left}
-    return Done(action, ctx.url("/failures"), counts, _target(cause))
+    undo, kept = undone(taken)
+    return Done(action, ctx.url("/failures"), {**counts, **kept}, _target(cause), undo=undo)
 
 
 def _target(cause: Cause) -> str:
@@ -367,7 +372,9 @@ def _look_up(owner: RetrySet | DeadSet, wanted: dict[float, set[str]]) -> Iterat
             yield from (each for each in entries if key_of(score, each.raw) in wanted[score])
 
 
-def _carry_out(ctx: Context, action: str, found: Sequence[Failure], waves: Waves | None) -> BulkResult:
+def _carry_out(
+    ctx: Context, action: str, found: Sequence[Failure], waves: Waves | None, taken: Bin | None
+) -> BulkResult:
     retries, dead = RetrySet(ctx.client), DeadSet(ctx.client)
     waiting = [each.entry for each in found if each.place == "retries"]
     died = [each.entry for each in found if each.place == "dead"]
@@ -381,7 +388,13 @@ def _carry_out(ctx: Context, action: str, found: Sequence[Failure], waves: Waves
         return _sum(first, dead.retry_in_waves(**given, only=died, placed=first.moved + first.gone))
     if action == "retry":
         return _sum(retries.retry_all(only=waiting), dead.retry_all(only=died))
-    return _sum(retries.delete_all(only=waiting), dead.delete_all(only=died))
+    if taken is None:
+        return _sum(retries.delete_all(only=waiting), dead.delete_all(only=died))
+    result = BulkResult()
+    for place, entries in ((place_of("retries", ctx), waiting), (place_of("dead", ctx), died)):
+        for page in chunks(entries, place.portion):
+            result = result.and_also(taken.deletes(place)(page))
+    return result
 
 
 def _sum(one: BulkResult, other: BulkResult) -> BulkResult:
@@ -407,6 +420,7 @@ def _confirmation(ctx: Context, action: str, cause: Cause, waves: Waves | None, 
         "count": count,
         "queues": ctx.reach.shown,
         "left": left,
+        "undo": ctx.shared.undo,
         "drops": drops,
         "room": room,
         "typed": typed,

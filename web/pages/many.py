@@ -18,6 +18,7 @@ from jobd.web.bulk import Order
 from jobd.web.context import BadRequest, Context, Done, OutOfReach, View
 from jobd.web.filters import Filter
 from jobd.web.places import RIGHTS, Place, QueuePlace, matching
+from jobd.web.trash import Bin
 
 MOST_NAMED = 200
 MOST_AT_ONCE = 500
@@ -68,7 +69,9 @@ class Many:
             raise BadRequest("tick the jobs that are meant, or choose all")
         at = _moment(ctx) if action == "reschedule" else None
         to = self._target() if action == "move" else ""
-        order = Order(action, wanted(ctx), math.inf, 0, at, ctx.user.name, ctx.address, to, ctx.reach)
+        order = Order(
+            action, wanted(ctx), math.inf, 0, at, ctx.user.name, ctx.address, to, ctx.reach, bin_of(ctx, action)
+        )
         return self._all(order) if whole else self._named(order, keys)
 
     def _require(self, action: str) -> None:
@@ -169,6 +172,7 @@ class Many:
             "to": order.to,
             "queues": order.reach.shown,
             "left": left,
+            "undo": order.bin is not None,
             "drops": drops,
             "room": room,
             "typed": typed,
@@ -181,7 +185,21 @@ class Many:
     def _done(self, order: Order, result: BulkResult, left: int = 0) -> Done:
         counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")} | {"left": left}
         target = f"{self.place.name} → {order.to}" if order.to else ""
-        return Done(order.action, self.address(q=str(order.wanted)), counts, target=target)
+        kept = undone(order.bin)
+        return Done(order.action, self.address(q=str(order.wanted)), {**counts, **kept[1]}, target, undo=kept[0])
+
+
+def bin_of(ctx: Context, action: str) -> Bin | None:
+    """What takes in what an action deletes; None where nothing is kept."""
+    return Bin(ctx.access, ctx.user.name) if action == "delete" and ctx.shared.undo else None
+
+
+def undone(taken: Bin | None) -> tuple[str, dict[str, int]]:
+    """Under which id what was deleted comes back, and how much of it was kept if not all was."""
+    if taken is None or not taken.id:
+        return "", {}
+    found = taken.deletion
+    return found.id, {"kept": found.kept} if found.kept < found.deleted else {}
 
 
 def _last(results: Iterable[BulkResult]) -> BulkResult:
