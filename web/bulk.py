@@ -43,7 +43,7 @@ RESTS, LONGEST_REST = 2.0, 0.02
 """So many times as long as a portion took a change rests after it, and so many seconds at most."""
 _INTO_QUEUES = ("retry", "enqueue")
 _COUNTS = ("moved", "gone", "malformed", "dropped")
-_NUMBERS = (*_COUNTS, "of", "looked_at", "started_at", "beat", "ended_at", "at")
+_NUMBERS = (*_COUNTS, "final", "of", "looked_at", "started_at", "beat", "ended_at", "at")
 _TEXTS = ("action", "place", "queue", "q", "user", "state", "error", "stopped_by", "to", "queues", "undo")
 
 
@@ -201,7 +201,7 @@ class _Run:
 
     def _tell(self, state: str, result: BulkResult, **more: str) -> bool:
         """Note how far it is; answers whether somebody has asked to stop."""
-        counts = {name: getattr(result, name) for name in _COUNTS}
+        counts = {name: getattr(result, name) for name in _COUNTS} | _final(self._order)
         fields = {**counts, **more, "state": state, "looked_at": self._looked_at, "beat": repr(self._access.now())}
         if state != "running" or time.monotonic() >= self._renewed + defaults.BULK_LEASE / 5:
             self._keep_slot(defaults.BULK_LEASE if state == "running" else 0.0)
@@ -233,6 +233,7 @@ class _Run:
         told = {"id": self.id, "user": order.user or "-", "action": order.action, "state": state}
         values = {**told, "on": self._place.name, "q": chosen, "error": error}
         counts = {name: count for name, count in asdict(result).items() if name in _COUNTS}
+        counts |= _final(order)
         logger.info("web.bulk %s", json.dumps({**{k: v for k, v in values.items() if v}, **counts}))
         audit.write(
             self._access,
@@ -251,6 +252,11 @@ class _Run:
         )
 
 
+def _final(order: Order) -> dict[str, int]:
+    """How many of those that were deleted were not kept."""
+    return {"final": order.bin.final} if order.bin else {}
+
+
 def _take(redis: Any, slot: str, run: str, lease: int) -> Any:
     return redis.set(slot, run, nx=True, px=lease)
 
@@ -266,7 +272,7 @@ def document(run: str, fields: Mapping[bytes, bytes], now: float) -> dict[str, A
     found: dict[str, Any] = {"id": run}
     found |= {name: fields.get(name.encode(), b"").decode("utf-8", "surrogateescape") for name in _TEXTS}
     found |= {name: number(fields.get(name.encode())) for name in _NUMBERS}
-    found |= {name: int(found[name]) for name in (*_COUNTS, "of", "looked_at")}
+    found |= {name: int(found[name]) for name in (*_COUNTS, "final", "of", "looked_at")}
     if found["state"] == "running" and now - found["beat"] > defaults.BULK_LEASE:
         found["state"] = "interrupted"
     done = found["moved"] + found["gone"] + found["malformed"]

@@ -105,7 +105,7 @@ COUNTS = {
     "gone": "Gone by then: {gone}.",
     "malformed": "Left, as they are no jobs: {malformed}.",
     "dropped": "The dead set dropped its oldest: {dropped}.",
-    "kept": "Kept to be put back: {kept}.",
+    "final": "Of these for good, as there was no room to keep them: {final}.",
     "left": "Left, as they are of other queues than yours: {left}.",
 }
 

@@ -18,11 +18,12 @@ from jobd.client import bulk, defaults, scripts
 from jobd.client.access import Access
 from jobd.client.bulk import BulkResult
 from jobd.client.entry import JobEntry
+from jobd.client.errors import RedisRefused
 from jobd.client.keys import Keys
 from jobd.client.push import Client
 from jobd.client.scripts import Moved
 from jobd.web import places
-from jobd.web.places import TITLES, Kind, Place, QueuePlace
+from jobd.web.places import TITLES, Kind, Place, QueuePlace, SetPlace
 from jobd.web.questions import Question
 
 _QUEUE = "queue"
@@ -85,7 +86,12 @@ class Bin:
     def __init__(self, access: Access, user: str) -> None:
         self._access = access
         self.deletion = Deletion(secrets.token_hex(8), access.now(), user)
-        self._is_open = False
+        self._is_open = self._refused = False
+
+    @property
+    def final(self) -> int:
+        """How much of what was deleted was not kept."""
+        return self.deletion.deleted - self.deletion.kept
 
     @property
     def id(self) -> str:
@@ -102,13 +108,13 @@ class Bin:
 
     def _delete(self, place: Place, key: str, page: Sequence[Any]) -> BulkResult:
         room = self._room(page)
+        if room and not self._is_open and not self._open():
+            room = 0
         kept, rest, result = page[:room], page[room:], BulkResult()
-        if kept:
-            self._open()
-            if isinstance(place, QueuePlace):
-                result = place.owner.trash_all(kept, key)
-            else:
-                result = bulk.trash_page(place.owner, kept, key)
+        if kept and isinstance(place, QueuePlace):
+            result = place.owner.trash_all(kept, key)
+        elif kept and isinstance(place, SetPlace):
+            result = bulk.trash_page(place.owner, kept, key)
         known, moved = self.deletion, result.moved
         if rest:
             result = result.and_also(place.change("delete", None, None)(rest))
@@ -117,13 +123,13 @@ class Bin:
             known, deleted=known.deleted + result.moved, kept=known.kept + moved, bytes=size if moved else known.bytes
         )
         if self._is_open:
-            self._note()
+            self._refused = not self._note()
         return result
 
     def _room(self, page: Sequence[JobEntry]) -> int:
         """How many of a page are kept: once one was not, none is, so that what comes back are the first."""
         known, size = self.deletion, self.deletion.bytes
-        if known.deleted > known.kept:
+        if self._refused or known.deleted > known.kept:
             return 0
         for number, entry in enumerate(page):
             size += len(entry.raw)
@@ -131,10 +137,18 @@ class Bin:
                 return number
         return len(page)
 
-    def _open(self) -> None:
-        """Before something enters it: make room, and tell that it is there."""
-        if self._is_open:
-            return
+    def _open(self) -> bool:
+        """Before something enters it: make room, and tell that it is there. False: Redis is full, or refuses it."""
+        try:
+            self._make_room()
+        except RedisRefused:
+            self._refused = True
+            return False
+        self._is_open = self._note()
+        self._refused = not self._is_open
+        return self._is_open
+
+    def _make_room(self) -> None:
         keys, now = self._access.keys, self._access.now()
         stored = self._access.read(lambda redis: redis.hgetall(keys.trash))
         held = read(stored, now)
@@ -150,10 +164,9 @@ class Bin:
                 pipeline.execute()
 
         self._access.write(write)
-        self._is_open = True
-        self._note()
 
-    def _note(self) -> None:
+    def _note(self) -> bool:
+        """Tell how much is kept. False: Redis is full, or refuses it; to delete must go on then."""
         key, told = self._access.keys.trash, asdict(self.deletion)
         name = told.pop("id")
 
@@ -161,7 +174,11 @@ class Bin:
             with redis.pipeline(transaction=True) as pipeline:
                 pipeline.hset(key, name, json.dumps(told)).expire(key, defaults.TRASH_TTL).execute()
 
-        self._access.write(write)
+        try:
+            self._access.write(write)
+        except RedisRefused:
+            return False
+        return True
 
 
 def ask_deletion(access: Access, name: str) -> Question[tuple[Deletion, list[int]] | None]:

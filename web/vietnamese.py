@@ -972,13 +972,14 @@ VIETNAMESE = {
     "Undo": "Hoàn tác",
     "Put back": "Đưa trở lại",
     "Put back: {moved}.": "Đã đưa trở lại: {moved}.",
-    "Kept to be put back: {kept}.": "Được giữ để có thể đưa trở lại: {kept}.",
     "Left to be put back: {count}.": "Còn có thể đưa trở lại: {count}.",
-    "kept: {count}": "được giữ: {count}",
     "For an hour they can be put back, the first {most} of them, up to {size}.": (
         "Trong một giờ có thể đưa chúng trở lại: {most} công việc đầu tiên, tối đa {size}."
     ),
     "They come back at the times that they had: a retry that is due runs at once. In a queue they come last.": (
         "Chúng trở lại với thời điểm cũ: lần thử lại đã đến hạn sẽ chạy ngay. Trong hàng đợi chúng đứng cuối."
     ),
+    "Of these for good, as there was no room to keep them: {final}.": "Trong đó xoá hẳn vì không còn chỗ giữ: {final}.",
+    "For good, without room to keep them": "Xoá hẳn vì không còn chỗ giữ",
+    "for good: {count}": "xoá hẳn: {count}",
 }

@@ -102,13 +102,39 @@ def test_what_has_no_room_is_gone_and_that_is_said(
     keys = keys_of(browser, "/dead", 0, 1, 2, 3, 4)
     done = browser.post("/dead", [("action", "delete"), ("confirmed", "yes"), *(("key", key) for key in keys)])
     page = browser.get(done.headers["location"]).text
-    assert "Deleted: 5. Kept to be put back: 3." in page
+    assert "Deleted: 5. Of these for good, as there was no room to keep them: 2." in page
     assert undo(browser, Page.query(done.headers["location"])["undo"])["moved"] == 3
+    fill_set(redis, "schedule", 600)
+    ended = finished(browser, begin(browser, "/scheduled", action="delete"))
+    assert (ended["moved"], ended["final"], ended["of"]) == (600, 597, 600)
+    assert "For good, without room to keep them" in browser.get(f"/bulk/{ended['id']}").text
+    assert "for good: 597" in browser.get("/activity").text
+    assert undo(browser, ended["undo"])["moved"] == 3
     monkeypatch.setattr(defaults, "TRASH_JOBS", 10_000)
     monkeypatch.setattr(defaults, "TRASH_BYTES", 10)
+    redis.delete("schedule")
     told = browser.act("/dead", action="delete", key=keys_of(browser, "/dead", 0)).json()
-    assert told == {"action": "delete", "moved": 1}
+    assert told == {"action": "delete", "moved": 1, "final": 1}
     assert not redis.keys("jobd:trash*")
+
+
+@pytest.mark.parametrize("spoilt", ["memory", "type"])
+def test_where_nothing_can_be_kept_jobs_are_deleted_all_the_same(browser: Browser, redis: Redis, spoilt: str) -> None:
+    fill_set(redis, "dead", 300)
+    fill_queue(redis, 2)
+    keys = keys_of(browser, "/queues/default", 0, 1)
+    if spoilt == "type":
+        redis.set("jobd:trash", "no hash")
+    else:
+        redis.config_set("maxmemory", 1)
+    try:
+        done = browser.act("/dead", action="delete", all="yes", confirmed="yes")
+        assert done.json() == {"action": "delete", "moved": 300, "final": 300}
+        assert browser.act("/queues/default", action="delete", key=keys).json()["final"] == 2
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert not redis.exists("dead", "queue:default")
+    assert not redis.keys("jobd:trash:*")
 
 
 def test_the_oldest_deletions_make_room_for_new_ones(

@@ -265,8 +265,8 @@ def change(ctx: Context) -> View | Done:
     result = _carry_out(ctx, action, found, waves, taken)
     counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")}
     counts |= {"gone": counts["gone"] + len(keys) - len(named), "left": left}
-    undo, kept = undone(taken)
-    return Done(action, ctx.url("/failures"), {**counts, **kept}, _target(cause), undo=undo)
+    undo, final = undone(taken)
+    return Done(action, ctx.url("/failures"), {**counts, **final}, _target(cause), undo=undo)
 
 
 def _target(cause: Cause) -> str:

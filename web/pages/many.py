@@ -185,8 +185,8 @@ class Many:
     def _done(self, order: Order, result: BulkResult, left: int = 0) -> Done:
         counts = {name: getattr(result, name) for name in ("moved", "gone", "malformed", "dropped")} | {"left": left}
         target = f"{self.place.name} → {order.to}" if order.to else ""
-        kept = undone(order.bin)
-        return Done(order.action, self.address(q=str(order.wanted)), {**counts, **kept[1]}, target, undo=kept[0])
+        undo, final = undone(order.bin)
+        return Done(order.action, self.address(q=str(order.wanted)), {**counts, **final}, target, undo=undo)
 
 
 def bin_of(ctx: Context, action: str) -> Bin | None:
@@ -195,11 +195,10 @@ def bin_of(ctx: Context, action: str) -> Bin | None:
 
 
 def undone(taken: Bin | None) -> tuple[str, dict[str, int]]:
-    """Under which id what was deleted comes back, and how much of it was kept if not all was."""
-    if taken is None or not taken.id:
+    """Under which id what was deleted comes back, and how much of it does not."""
+    if taken is None:
         return "", {}
-    found = taken.deletion
-    return found.id, {"kept": found.kept} if found.kept < found.deleted else {}
+    return taken.id, {"final": taken.final}
 
 
 def _last(results: Iterable[BulkResult]) -> BulkResult:
