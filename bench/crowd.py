@@ -267,10 +267,10 @@ def _recorded(client: Redis, size: Size) -> None:
     course = queue_history.Course(_of_queue(now, now), 60.0, 1.7, 1.6, 0.1, bins).pack()
     names = [_queue(number) for number in range(min(size.queues, defaults.HISTORY_QUEUES))]
     client.hset(KEYS.queue_courses, mapping=dict.fromkeys(names, course))
-    for grid in (queue_waits.FINE, queue_waits.COARSE):
-        counts = bytes((0, 0, 0, 7)) * queue_waits.BUCKETS * grid.slots
+    for grid in queue_waits.GRIDS:
+        counts = bytes((0, 0, 0, 7)) * grid.buckets * grid.slots
         for back in range(5):
-            key = queue_waits.key_of(KEYS, grid, _queue(0), grid.place(now)[0] - back)
+            key = grid.key(KEYS, _queue(0), grid.place(now)[0] - back)
             client.set(key, counts, ex=grid.ttl)
 
 

@@ -116,6 +116,8 @@ HISTORY_TTL = 2 * 3600
 LONG_HISTORY_TTL = 4 * 24 * 3600
 HISTORY_QUEUES = 200
 """Queues whose own figures are recorded: up to 60 KB each."""
+WAITS_QUEUES = 200
+"""Queues of which a process writes how long their jobs had waited; of further ones it counts none."""
 
 AUDIT_RECORDS = 10_000
 AUDIT_TTL = 400 * 24 * 3600

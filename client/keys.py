@@ -135,11 +135,31 @@ class Keys:
 
     def queue_waits(self, queue: str, hour: int) -> str:
         """STRING, how long jobs of a queue had waited, by the minute of an hour since 1970; expires."""
-        return f"{self.namespace}jobd:waits:{hour}:{queue}"
+        return f"{self.namespace}jobd:queue-waits:{hour}:{queue}"
 
     def long_queue_waits(self, queue: str, day: int) -> str:
         """STRING, the same by the half hour of a day since 1970; expires."""
+        return f"{self.namespace}jobd:long-queue-waits:{day}:{queue}"
+
+    def old_queue_waits(self, queue: str, hour: int) -> str:
+        """STRING, as `queue_waits` in the layout of older processes; read, never written."""
+        return f"{self.namespace}jobd:waits:{hour}:{queue}"
+
+    def old_long_queue_waits(self, queue: str, day: int) -> str:
+        """STRING, as `long_queue_waits` in the layout of older processes; read, never written."""
         return f"{self.namespace}jobd:long-waits:{day}:{queue}"
+
+    def class_waits(self, name: str, hour: int) -> str:
+        """STRING, how long jobs of a class had waited, by the minute of an hour since 1970; expires."""
+        return f"{self.namespace}jobd:class-waits:{hour}:{name}"
+
+    def long_class_waits(self, name: str, day: int) -> str:
+        """STRING, the same by ten minutes of a day since 1970; expires."""
+        return f"{self.namespace}jobd:long-class-waits:{day}:{name}"
+
+    def longest_class_waits(self, name: str, week: int) -> str:
+        """STRING, the same by four hours of a week since 1970; expires."""
+        return f"{self.namespace}jobd:longest-class-waits:{week}:{name}"
 
     def bulk(self, run: str) -> str:
         """HASH, how far a change of many jobs is that somebody began in the dashboard; expires."""
@@ -203,7 +223,14 @@ _SHAPES = (
     ("queues", re.compile(r"queue:|jobd:(paused-by|queue-limits)$")),
     ("statistics", re.compile(r"stat:")),
     ("cron", re.compile(r"cron_job:|jobd:cron:")),
-    ("metrics", re.compile(r"[jh]\||jobd:metrics:|\d{8}-marks$|deploylock-|.*-\d{1,2}-\d{1,2}:\d{1,2}$", re.DOTALL)),
+    (
+        "metrics",
+        re.compile(
+            r"[jh]\||jobd:metrics:|\d{8}-marks$|deploylock-|.*-\d{1,2}-\d{1,2}:\d{1,2}$",
+            re.DOTALL,
+        ),
+    ),
+    ("metrics", re.compile(r"jobd:(long-|longest-)?class-waits:")),
     ("jobd", re.compile(r"jobd:")),
     ("processes", re.compile(r".+:\d+:[0-9a-f]+(:work|:workers|-signals)?$")),
 )

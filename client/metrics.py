@@ -175,12 +175,17 @@ class Metrics:
 
 def buckets(period: str, until: float) -> tuple[int, list[float]]:
     """Width and starts (epoch seconds) of the buckets of a period that ends at `until`. Raises `InvalidArguments`."""
-    if period not in get_args(Period):
-        raise InvalidArguments(f"the period is {period!r}; give one of {', '.join(get_args(Period))}")
-    seconds = int(period[:-1]) * _SECONDS[period[-1]]
+    seconds = seconds_of(period)
     width = MINUTE if seconds <= 8 * 3600 else TEN_MINUTES if seconds <= 72 * 3600 else HOUR
     last = until // width * width
     return width, [last - width * back for back in range(seconds // width - 1, -1, -1)]
+
+
+def seconds_of(period: str) -> int:
+    """How long a period is. Raises `InvalidArguments`."""
+    if period not in get_args(Period):
+        raise InvalidArguments(f"the period is {period!r}; give one of {', '.join(get_args(Period))}")
+    return int(period[:-1]) * _SECONDS[period[-1]]
 
 
 def estimate(histogram: Sequence[int], percent: float) -> Estimate:

@@ -9,7 +9,7 @@ from typing import Any
 from jobd.client.access import Access
 from jobd.client.history import RINGS, Step, highest, increases
 from jobd.client.queue_history import QueueSample, joined, read, ring_key
-from jobd.client.queue_waits import Waited, grid_of, keys_of, waited
+from jobd.client.queue_waits import Waited, sources_of, waited
 from jobd.client.scripts import raw_bytes
 from jobd.web.context import Context
 from jobd.web.questions import Question
@@ -38,13 +38,12 @@ def ask_recorded(access: Access, name: str, drawn: str) -> Question[Recorded]:
     wanted, now = QUEUE_RANGES[drawn], access.now()
     steps: list[Step] = ["10s"] if wanted.step == "10s" else list(RINGS)
     between = edges(wanted.span, _WAIT_WIDTHS[drawn], now)
-    grid = grid_of(between, now)
-    waits = keys_of(access.keys, grid, name, between)
-    asked = [*(ring_key(access.keys, step, name) for step in steps), *map(raw_bytes, waits.values())]
+    waits = sources_of(access.keys, name, between, now)
+    asked = [*(ring_key(access.keys, step, name) for step in steps), *(raw_bytes(each.key) for each in waits)]
     [raws] = yield lambda pipeline: pipeline.mget(asked)
     raws = raws or [None] * len(asked)
     found = {step: read(step, raw, now) for step, raw in zip(steps, raws[: len(steps)], strict=True)}
-    counted = waited(grid, dict(zip(waits, raws[len(steps) :], strict=True)), between)
+    counted = waited(waits, raws[len(steps) :], between)
     return Recorded(joined(found.get("5m", []), found["10s"]), counted)
 
 

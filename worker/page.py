@@ -10,13 +10,15 @@ from __future__ import annotations
 import mmap
 import struct
 import threading
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from jobd.client import defaults
+from jobd.client.buckets import up_to
+from jobd.client.waits import TOO_LONG
 
 Result: TypeAlias = Literal["ok", "failed", "retried", "dead", "requeued"]
 """What became of a job. All but `requeued` are attempts."""
@@ -50,14 +52,14 @@ _READS = 5
 Note: TypeAlias = tuple[str, str, Result, float, float | None]
 """A `Count` as a plain tuple, which is made several times faster."""
 
-Ran: TypeAlias = dict[tuple[str, str, Result], list[float]]
-"""Jobs that are counted together: queue, job and result, and how many seconds each of them ran."""
+Ran: TypeAlias = dict[tuple[str, str, Result], tuple[list[float], list[float]]]
+"""Jobs that are counted together: queue, job and result; how many seconds each of them ran, and had waited."""
 
 
 class Counted(NamedTuple):
-    """What `Page.count_all` makes of many jobs: how long they ran, and by queue how many seconds they had waited.
+    """What `Page.count_all` makes of many jobs, and by queue how many seconds they had waited, as far as is known.
 
-    Both rise, but for the seconds of jobs that were `requeued`.
+    All seconds rise, but for those for which jobs ran that were `requeued`.
     """
 
     ran: Ran
@@ -127,12 +129,8 @@ class _Memory:
     def observe(self, at: int, values: list[float]) -> None:
         """Add values to a histogram. They are sorted for it: few buckets are hit then, and each is written once."""
         values.sort()
-        low, many = 0, len(values)
-        while low < many:
-            bucket = bisect_left(BUCKETS, values[low])
-            high = bisect_right(values, BUCKETS[bucket], low) if bucket < len(BUCKETS) else many
-            self.whole[at + bucket] += high - low
-            low = high
+        for bucket, many in up_to(BUCKETS, values).items():
+            self.whole[at + bucket] += many
         self.real[at + _BOUNDS] += sum(max(value, 0.0) for value in values) if values[0] < 0.0 else sum(values)
 
 
@@ -310,17 +308,20 @@ class Page:
         waits: dict[str, list[float]] = {}
         for queue, job, result, seconds, waited in filter(None, notes):
             try:
-                ran[queue, job, result].append(seconds)
+                durations, waited_each = ran[queue, job, result]
             except KeyError:
-                ran[queue, job, result] = [seconds]
+                durations, waited_each = ran[queue, job, result] = [], []
+            durations.append(seconds)
             if waited is not None:
-                try:
-                    waits[queue].append(waited)
-                except KeyError:
-                    waits[queue] = [waited]
+                waited_each.append(waited)
         with self._lock:
-            for (queue, job, result), durations in ran.items():
+            for (queue, job, result), (durations, waited_each) in ran.items():
                 self._add(queue, job, result, durations)
+                if waited_each and _sort_waits(waited_each):
+                    if queue in waits:
+                        waits[queue] += waited_each
+                    else:
+                        waits[queue] = waited_each[:]
             for queue, values in waits.items():
                 self._memory.observe(self._wait_place(queue), values)
         return Counted(ran, waits)
@@ -375,6 +376,14 @@ class Page:
     def _wait_place(self, queue: str) -> int:
         place = None if queue == OTHER else self._waits.place((queue,))
         return _there(self._other_waits.place((OTHER,))) if place is None else place
+
+
+def _sort_waits(waits: list[float]) -> bool:
+    """Sort them, and drop those of jobs that say a wrong time, as one of them would spoil a sum for good."""
+    waits.sort()
+    if waits[-1] > TOO_LONG:
+        del waits[bisect_right(waits, TOO_LONG) :]
+    return bool(waits)
 
 
 def _there(place: int | None) -> int:

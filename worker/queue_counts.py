@@ -16,6 +16,7 @@ from jobd.client.keys import Keys
 from jobd.client.queue_history import ENDED, FAILED, TAKEN
 from jobd.client.scripts import raw_bytes
 from jobd.worker.page import Counted
+from jobd.worker.wait_counts import WaitCounts
 
 
 class QueueCounts:
@@ -24,7 +25,7 @@ class QueueCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = Counter[tuple[bytes, str]]()
-        self._waits: dict[str, Counter[int]] = {}
+        self._waits, self._known = WaitCounts(), set[str]()
 
     def __bool__(self) -> bool:
         return bool(self._counts)
@@ -39,31 +40,39 @@ class QueueCounts:
         """These jobs ended."""
         with self._lock:
             for queue, waits in counted.waits.items():
-                found = self._waits.get(queue)
-                if found is None:
-                    found = self._waits[queue] = Counter()
-                found.update(queue_waits.buckets_of(waits))
-            for (queue, _, result), seconds in counted.ran.items():
-                if result != "requeued":
-                    self._counts[ENDED, queue] += len(seconds)
-                    if result != "ok":
-                        self._counts[FAILED, queue] += len(seconds)
+                if queue in self._known or self._gets_known(queue):
+                    self._waits.add(queue, waits)
+            for (kind, queue), many in _ends(counted).items():
+                self._counts[kind, queue] += many
 
     def put(self, pipeline: Any, keys: Keys, now: float) -> None:
         """Put the commands into a pipeline that write the counts at `now` (epoch seconds), and begin anew."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-            waits, self._waits = self._waits, {}
-        for queue, buckets in waits.items():
-            for grid in (queue_waits.FINE, queue_waits.COARSE) if buckets else ():
-                number, stretch = grid.place(now)
-                first, key = stretch * queue_waits.BUCKETS, queue_waits.key_of(keys, grid, queue, number)
-                increments = [word for at, by in buckets.items() for word in ("INCRBY", "u32", f"#{first + at}", by)]
-                pipeline.execute_command("BITFIELD", key, "OVERFLOW", "SAT", *increments)
-                pipeline.expire(key, grid.ttl)
+            waits, self._waits = self._waits, WaitCounts()
+        waits.put(pipeline, keys, queue_waits.GRIDS, now)
         if not counts:
             return
         for (kind, queue), many in counts.items():
             if many:
                 pipeline.hincrby(keys.queue_counts, kind + raw_bytes(queue), many)
         pipeline.expire(keys.queue_counts, defaults.LONG_HISTORY_TTL)
+
+    def _gets_known(self, queue: str) -> bool:
+        """Whether there is room for the waits of one more queue."""
+        if len(self._known) >= defaults.WAITS_QUEUES:
+            return False
+        self._known.add(queue)
+        return True
+
+
+def _ends(counted: Counted) -> dict[tuple[bytes, str], int]:
+    """How many ended, and failed, of each queue."""
+    ended: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    for (queue, _, result), (seconds, _) in counted.ran.items():
+        if result != "requeued":
+            ended[queue] = ended.get(queue, 0) + len(seconds)
+            if result != "ok":
+                failed[queue] = failed.get(queue, 0) + len(seconds)
+    return {(kind, queue): many for kind, found in ((ENDED, ended), (FAILED, failed)) for queue, many in found.items()}

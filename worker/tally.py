@@ -9,12 +9,12 @@ that are counted together with the acknowledgement (`client/lua/_count.lua`).
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobd.client import defaults, metric_keys
+from jobd.client import class_waits, defaults, metric_keys
+from jobd.client.buckets import below
 from jobd.client.connection import Connector
 from jobd.client.keys import Keys
 from jobd.client.metric_keys import MINUTE, OTHER, TEN_MINUTES
@@ -22,6 +22,7 @@ from jobd.worker import log
 from jobd.worker.clock import ServerClock
 from jobd.worker.page import Counted
 from jobd.worker.queue_counts import QueueCounts
+from jobd.worker.wait_counts import WaitCounts
 
 _TELL_AGAIN = 3600.0
 """Seconds after which a refusal that lasts is logged again."""
@@ -43,12 +44,8 @@ class _Counts:
 
     def observe(self, seconds: Sequence[float]) -> None:
         """Count successes, given in the order of their length."""
-        low, many = 0, len(seconds)
-        while low < many:
-            bucket = bisect_right(_BOUNDS, seconds[low])
-            high = bisect_left(seconds, _BOUNDS[bucket], low) if bucket < len(_BOUNDS) else many
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + high - low
-            low = high
+        for bucket, many in below(_BOUNDS, seconds).items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + many
         self.milliseconds += sum(seconds) * 1000
 
 
@@ -60,6 +57,7 @@ class Tally:
         self._lock = threading.Lock()
         self.queues = QueueCounts()
         self._counts: dict[str, _Counts] = {}
+        self._waits = WaitCounts()
         self._names: dict[str, str] = {}
         self._rests: dict[str, float] = {}
         self._refusals = log.Sparingly(_TELL_AGAIN)
@@ -68,10 +66,15 @@ class Tally:
         """Count these jobs: this is on the way of all, and looks at few."""
         self.queues.ended(counted)
         with self._lock:
-            for (_, job, result), seconds in counted.ran.items():
+            for (_, job, result), (seconds, waited) in counted.ran.items():
+                if result == "requeued" and not waited:
+                    continue
+                name = self._names.get(job) or self._name(job)
+                if waited:
+                    self._waits.add(name, waited)
                 if result == "requeued":
                     continue
-                counts = self._of(self._names.get(job) or self._name(job))
+                counts = self._of(name)
                 if result == "ok":
                     counts.observe(seconds)
                 else:
@@ -79,18 +82,20 @@ class Tally:
 
     def flush(self) -> None:
         """Write what is counted. Raises redis-py's errors; what may have been written then is not written again."""
-        if not self._counts and not self.queues:
+        if not (self._counts or self._waits or self.queues):
             return
         with self._connector.connection():
             pass  # without a connection nothing is sent, and it can wait
         with self._lock:
             counted, self._counts = self._counts, {}
+            waits, self._waits = self._waits, WaitCounts()
         now = self._clock.now()
         with self._connector.client().pipeline(transaction=False) as pipeline:
             for name, counts in counted.items():
                 self._count(pipeline, name, counts, now)
             for key, ttl in self._periods(now) if counted else ():
                 pipeline.expire(key, ttl)
+            waits.put(pipeline, self._keys, class_waits.GRIDS, now)
             self.queues.put(pipeline, self._keys, now)
             for answer in pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception):

@@ -228,6 +228,13 @@ def test_a_wait_that_is_unknown_is_not_counted(page: Page) -> None:
     assert sum(page.waits()["default"].counts) == 1
 
 
+def test_a_wait_of_many_years_is_of_a_wrong_time_and_is_not_counted(page: Page) -> None:
+    for waited in (2.0, 1.79e9, 1e300):
+        page.count("default", "j", "ok", 1.0, waited)
+    page.count_all([("default", "j", "ok", 1.0, waited) for waited in (1e300, 1.0, 4e8)])
+    assert (sum(page.waits()["default"].counts), page.waits()["default"].seconds) == (2, 3.0)
+
+
 def test_known_names_show_with_zeroes(page: Page) -> None:
     page.know("mail", "app.send")
     assert page.jobs()["mail", "app.send"].results == dict.fromkeys(RESULTS, 0)

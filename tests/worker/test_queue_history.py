@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 import jobd
+from jobd.client.class_waits import ClassWaits
 from jobd.client.connection import Connector
 from jobd.client.errors import InvalidArguments
 from jobd.client.history import increases
@@ -138,9 +139,9 @@ def test_two_ticks_tell_sizes_waits_and_what_was_taken(redis: Redis, redis_url: 
     counts = QueueCounts()
     counts.took([("default", 30), ("default", -2)])
     ran: Ran = {
-        ("default", "A", "ok"): [0.1] * 20,
-        ("default", "A", "retried"): [1.0] * 5,
-        ("x", "A", "requeued"): [1.0],
+        ("default", "A", "ok"): ([0.1] * 20, []),
+        ("default", "A", "retried"): ([1.0] * 5, []),
+        ("x", "A", "requeued"): ([1.0], []),
     }
     counts.ended(Counted(ran, {}))
     with redis.pipeline() as pipeline:
@@ -244,24 +245,28 @@ def test_a_worker_counts_what_it_takes_of_each_queue_and_what_fails(
         wait_until(lambda: redis.hgetall("jobd:queue-counts") == expected, "the counts")
 
 
-def test_a_worker_tells_how_long_its_jobs_had_waited(
+def test_a_worker_tells_how_long_its_jobs_had_waited_by_queue_and_by_class(
     run_worker: RunWorker, push_raw: PushRaw, redis: Redis, redis_url: str
 ) -> None:
     now = time.time()
-    for at in (now - 10, now - 10, now + 3600, "never"):
+    for at in (now - 10, int(now * 1000) - 10_000, now + 3600, "never", None, [], 1e300, float("-1e300")):
         push_raw({"class": "Waited", "args": [], "jid": secrets.token_hex(12), "queue": "default", "enqueued_at": at})
 
     @jobd.job(name="Waited")
     def waits() -> None: ...
 
     with run_worker(concurrency=1):
-        wait_until(lambda: int(redis.get("stat:processed") or 0) == 4, "all ran")
+        wait_until(lambda: int(redis.get("stat:processed") or 0) == 8, "all ran")
     end = now // 60 * 60 + 120
     for edges in ([end - 180, end], [end // 1800 * 1800 - 7200, end]):
         [found] = QueueWaits().read("default", edges)
         assert found.count == 2
         assert found.p50 is not None
         assert abs(found.p50 / 10 - 1) < 0.5
-    keys = [key for name in ("jobd:waits:*", "jobd:long-waits:*") for key in redis.keys(name)]
-    assert [0 < redis.ttl(key) <= 4 * 24 * 3600 for key in keys] == [True, True]
-    assert all(redis.strlen(key) <= 12_000 for key in keys)
+    for period in ("1h", "8h", "72h", "90d"):
+        of_class = ClassWaits().of("Waited", period)
+        assert of_class.total == found.count
+        assert of_class.p50 == found.p50
+    keys = redis.keys("jobd:*-waits:*")
+    assert len(keys) == 5
+    assert all(0 < redis.ttl(key) <= 90 * 24 * 3600 and redis.strlen(key) <= 30_000 for key in keys)

@@ -12,9 +12,11 @@ from redis import Redis
 
 import jobd
 from jobd.client import defaults, metric_keys
+from jobd.client.class_waits import ClassWaits
 from jobd.client.connection import Connector
 from jobd.client.errors import RedisUnavailable
 from jobd.client.keys import Keys
+from jobd.client.push import Client
 from jobd.worker.clock import ServerClock
 from jobd.worker.page import Counted, Note, Page, Result
 from jobd.worker.tally import Tally
@@ -41,8 +43,8 @@ def tally(redis_url: str) -> Iterator[Tally]:
     connector.close()
 
 
-def note(job: str = "HardJob", result: Result = "ok", seconds: float = 0.0) -> Note:
-    return ("default", job, result, seconds, None)
+def note(job: str = "HardJob", result: Result = "ok", seconds: float = 0.0, waited: float | None = None) -> Note:
+    return ("default", job, result, seconds, waited)
 
 
 def ran(*notes: Note | None) -> Counted:
@@ -151,6 +153,46 @@ def test_a_time_is_counted_in_the_first_bucket_that_it_is_below(redis: Redis, ta
     assert struct.unpack(">26H", raw) == (2, 2, 1, *([0] * 21), 1, 2)
     assert metric_keys.BUCKETS == 26
     assert [metric_keys.range_of(bucket) for bucket in (0, 1, 24)] == [(0.0, 20), (20, 30), (225_000, 335_000)]
+
+
+def test_waits_of_a_class_are_counted_whatever_became_of_its_jobs(redis: Redis, tally: Tally, redis_url: str) -> None:
+    notes = [note(result=result, waited=60.0) for result in ("ok", "failed", "retried", "dead", "requeued")]
+    tally.add(ran(*notes, ("other queue", "HardJob", "ok", 0.0, 1.0), note(), note("HardJob", waited=-6.0)))
+    tally.add(ran(note("Later", "requeued", waited=1.0)))
+    tally.flush()
+    found = ClassWaits(Client(redis_url)).of("HardJob", until=MOMENT)
+    assert [(each.jobs, each.low < 60 <= (each.high or 0)) for each in found.histogram if each.jobs] == [
+        (1, False),
+        (5, True),
+    ]
+    assert ClassWaits(Client(redis_url)).of("Later", until=MOMENT).total == 1
+    assert "Later|p" not in counters(redis, MINUTE)
+    tally.flush()
+    assert ClassWaits(Client(redis_url)).of("HardJob", until=MOMENT).total == 6, "nothing is written twice"
+
+
+def test_waits_expire_and_stand_in_no_key_of_sidekiqs(redis: Redis, tally: Tally) -> None:
+    tally.add(ran(note(waited=1.0)))
+    tally.flush()
+    names = ("queue-waits", "long-queue-waits", "class-waits", "long-class-waits", "longest-class-waits")
+    keys = {name: redis.keys(f"jobd:{name}:*") for name in names}
+    assert [len(found) for found in keys.values()] == [1] * 5
+    hours = [round(redis.ttl(key) / 3600) for [key] in keys.values()]
+    assert hours == [2, 4 * 24, 2, 4 * 24, 90 * 24]
+    assert [key for key in redis.keys("*") if redis.ttl(key) < 0] == []
+
+
+def test_waits_are_written_of_so_many_classes_and_queues(
+    redis: Redis, tally: Tally, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "METRICS_CLASSES", 2)
+    monkeypatch.setattr(defaults, "WAITS_QUEUES", 2)
+    for number in (0, 1, 2, 3, 0):
+        tally.add(ran((f"q{number}", f"C{number}", "ok", 0.0, 1.0)))
+    tally.flush()
+    assert sorted(key.rpartition(b":")[2] for key in redis.keys("jobd:queue-waits:*")) == [b"q0", b"q1"]
+    assert sorted(key.rpartition(b":")[2] for key in redis.keys("jobd:class-waits:*")) == [b"C0", b"C1", b"OTHER"]
+    assert [ClassWaits(Client(redis_url)).of(name, until=MOMENT).total for name in ("C0", "C1", "OTHER")] == [2, 1, 2]
 
 
 @jobd.job(name="tests.counted", retry=False)
