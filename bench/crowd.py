@@ -17,7 +17,7 @@ from typing import Any
 from redis import Redis
 
 from bench.systems import QUEUE
-from jobd.client import defaults, metric_keys, queue_history, queue_waits
+from jobd.client import class_waits, defaults, metric_keys, queue_history, queue_waits
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
 from jobd.client.history import RINGS, Sample, key_of, pack
@@ -71,6 +71,7 @@ def fill(client: Redis, url: str, size: Size) -> None:
         dice, now = random.Random(1), time.time()
         for write in (_queues, _scheduled, _dead, _figures, _histograms, _totals):
             write(client, size, dice, now)
+        _waits(client, size, now)
         fill_retries(client, size)
         _work(client, size, dice, now)
         _cron(client, url, size, now)
@@ -227,6 +228,15 @@ def _histograms(client: Redis, size: Size, dice: random.Random, now: float) -> N
             key = KEYS.histogram(metric_keys.histogram_slot(f"app.jobs.Class{number:02d}", start))
             values[key] = struct.pack(f">{len(counts)}H", *counts)
         client.mset(values)
+
+
+def _waits(client: Redis, size: Size, now: float) -> None:
+    """How long the jobs of every class had waited."""
+    for grid, kept in zip(class_waits.GRIDS, (3600, 3 * _DAY, size.days * _DAY), strict=True):
+        counts = bytes((0, 0, 0, 7)) * grid.buckets * grid.slots
+        for number in range(grid.place(now - kept)[0], grid.place(now)[0] + 1):
+            names = (f"app.jobs.Class{nth:02d}" for nth in range(size.classes))
+            client.mset({grid.key(KEYS, name, number): counts for name in names})
 
 
 def _starts(now: float, width: int, kept: int) -> Sequence[float]:

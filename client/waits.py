@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-import struct
-from bisect import bisect_left, bisect_right
+import math
+import sys
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from jobd.client.buckets import up_to
@@ -26,6 +28,8 @@ EARLY = 5.0
 TOO_LONG = 10 * 365 * 24 * 3600.0
 """What seems to have waited longer says a wrong time, and is not counted."""
 SHARES = (0.5, 0.95, 0.99)
+_COUNT = 4
+"""Bytes of a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +74,32 @@ def sources(keys: Keys, grids: Iterable[Grid], name: str, edges: Sequence[float]
 
 
 def sums(read: Sequence[Source], raws: Sequence[bytes | None], edges: Sequence[float]) -> list[list[int]]:
-    """The counts of each bucket between each edge (epoch seconds) and the next: a stretch counts where it begins."""
-    found: list[list[list[int] | tuple[int, ...]]] = [[] for _ in edges[1:]]
-    for (grid, number, _), raw in zip(read, raws, strict=True):
-        stretches = _stretches(raw or b"", grid.slots, grid.buckets)
-        for stretch, counts in stretches:
-            at = grid.first_of(number) + stretch * grid.width
-            place = bisect_right(edges, at) - 1
-            if 0 <= place < len(found):
-                found[place].append(counts)
-    return [[sum(column) for column in zip(*rows, strict=True)] if rows else [0] * BUCKETS for rows in found]
+    """The counts of each bucket between each edge (epoch seconds) and the next: a stretch counts where it begins.
 
-
-def _stretches(raw: bytes, slots: int, buckets: int) -> list[tuple[int, tuple[int, ...]]]:
-    """The stretches of a key that have any count, with a count for each bucket of today.
-
-    A key ends with the last bucket that was hit. In the shorter layout of older processes the last bucket had no bound:
-    its counts stand in the one that begins where it did.
+    In the shorter layout of older processes the last bucket had no bound: its counts stand in the one that begins where
+    it did.
     """
-    slot, more = _slot(buckets), (0,) * (BUCKETS - buckets)
-    whole = raw[: slots * slot.size]
-    rows = slot.iter_unpack(whole + bytes(-len(whole) % slot.size))
-    return [(stretch, counts + more) for stretch, counts in enumerate(rows) if any(counts)]
+    found = [[0] * BUCKETS for _ in edges[1:]]
+    for (grid, number, _), raw in zip(read, raws, strict=True):
+        if not raw:
+            continue
+        counts, many, start = _counts(raw, grid), grid.buckets, grid.first_of(number)
+        places = [min(max(math.ceil((edge - start) / grid.width), 0), grid.slots) for edge in edges]
+        for sum_of_each, (low, high) in zip(found, pairwise(places), strict=True):
+            part = counts[low * many : high * many]
+            if any(part):
+                for bucket in range(many):
+                    sum_of_each[bucket] += sum(part[bucket::many])
+    return found
 
 
-@lru_cache(maxsize=4)
-def _slot(buckets: int) -> struct.Struct:
-    return struct.Struct(f">{buckets}I")
+def _counts(raw: bytes, grid: Grid) -> array[int]:
+    """What stands in a key, which ends with the last bucket that was hit; nothing of what is more than it may hold."""
+    whole = raw[: grid.slots * grid.buckets * _COUNT]
+    counts = array("I", whole[: len(whole) // _COUNT * _COUNT])
+    if sys.byteorder == "little":
+        counts.byteswap()
+    return counts
 
 
 def buckets_of(seconds: Sequence[float]) -> dict[int, int]:

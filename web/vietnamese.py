@@ -982,4 +982,14 @@ VIETNAMESE = {
     "Of these for good, as there was no room to keep them: {final}.": "Trong đó xoá hẳn vì không còn chỗ giữ: {final}.",
     "For good, without room to keep them": "Xoá hẳn vì không còn chỗ giữ",
     "for good: {count}": "xoá hẳn: {count}",
+    "From when a job was enqueued, or came back as a retry, until it began to run. Each range is half as wide again "
+    "as the one before: a percentile is off by a quarter at most.": (
+        "Tính từ khi công việc vào hàng đợi, hoặc trở lại để thử lại, đến khi bắt đầu chạy. Mỗi khoảng rộng gấp rưỡi "
+        "khoảng trước nó: bách phân vị sai lệch nhiều nhất một phần tư."
+    ),
+    "Nothing is known of this period. Processes of jobd count it, those of Sidekiq do not.": (
+        "Không có số liệu cho khoảng thời gian này. Tiến trình của jobd có đếm, tiến trình của Sidekiq thì không."
+    ),
+    "Up to": "Đến",
+    "more than {time}": "hơn {time}",
 }

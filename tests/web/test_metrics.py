@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
@@ -12,15 +13,20 @@ import pytest
 from redis import Redis
 
 import jobd.web
-from jobd.client import metric_keys
+from jobd.client import class_waits, metric_keys
 from jobd.client.access import Access
+from jobd.client.class_waits import ClassWaits
 from jobd.client.keys import Keys
 from jobd.client.metric_keys import HOUR, MINUTE, TEN_MINUTES
+from jobd.client.metrics import Period
 from jobd.client.push import Client
+from jobd.client.waits import BUCKETS, LONGEST
+from jobd.web import class_waits as shown_waits
 from jobd.web import figures
 from jobd.web.figures import SPANS, Figures, Kept, Point
 from jobd.web.pages import metrics
 from jobd.web.questions import answer
+from jobd.worker.wait_counts import WaitCounts
 from tests.waiting import wait_until
 from tests.web.browser import Browser, Page
 
@@ -154,6 +160,67 @@ def test_a_class_is_shown_over_time_with_its_histogram_and_the_period_before(bro
     assert page.count("<figure") == 2
     assert "No job of this class ran in this period." in browser.get("/metrics/Other").text
     assert browser.get("/metrics/Job?period=1y").status_code == 400
+
+
+def wait(redis: Redis, name: str, at: float, seconds: Iterable[float]) -> None:
+    """Write how long jobs of a class had waited as a worker does."""
+    counts = WaitCounts()
+    counts.add(name, sorted(seconds))
+    with redis.pipeline() as pipeline:
+        counts.put(pipeline, KEYS, class_waits.GRIDS, at)
+        pipeline.execute()
+
+
+@pytest.mark.parametrize("period", list(SPANS))
+def test_a_class_tells_how_long_its_jobs_had_waited(
+    period: Period, browser: Browser, redis: Redis, client: Client
+) -> None:
+    now, span = time.time(), SPANS[period]
+    first = span.now(now)[0].start
+    wait(redis, "Job", now, [2.0] * 90 + [100.0] * 8)
+    wait(redis, "Job", first, [9e5] * 2)
+    wait(redis, "Job", first - span.length, [0.5] * 500)
+    wait(redis, "Other", now, [0.5] * 500)
+    told = browser.data(f"/metrics/Job?period={period}")["waits"]
+    ranges = [
+        (each["low"] < seconds * 1000 <= (each["high"] or math.inf), each["count"])
+        for each, seconds in zip([each for each in told["histogram"] if each["count"]], (2.0, 100.0, 9e5), strict=True)
+    ]
+    assert (told["count"], ranges) == (100, [(True, 90), (True, 8), (True, 2)])
+    assert abs(told["p50"] / 2_000 - 1) <= 0.25
+    assert abs(told["p95"] / 100_000 - 1) <= 0.25
+    assert told["p99"] == told["longest"] == pytest.approx(LONGEST * 1000)
+    of_client = ClassWaits(client).of("Job", period)
+    shown = [told[share] / 1000 for share in ("p50", "p95", "p99")]
+    assert [of_client.p50, of_client.p95, of_client.p99] == pytest.approx(shown, rel=1e-3)
+    page = browser.get(f"/metrics/Job?period={period}").text
+    assert "more than 7 d" in page
+    assert page.count("<rect") >= len(told["histogram"])
+    assert len(page.encode()) < 60_000
+
+
+def test_a_class_of_which_no_waits_are_known_says_so(browser: Browser, redis: Redis) -> None:
+    count(redis, "Ruby", time.time(), 5)
+    told = browser.data("/metrics/Ruby")["waits"]
+    assert (told["count"], told["p95"], told["histogram"]) == (0, None, [])
+    assert "Processes of jobd count it, those of Sidekiq do not." in browser.get("/metrics/Ruby").text
+
+
+def test_damaged_waits_do_not_keep_a_page_from_being_shown(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    wait(redis, "Job", now, [1.0])
+    [key] = redis.keys("jobd:class-waits:*:Job")
+    redis.append(key, b"\xff")
+    assert browser.data("/metrics/Job")["waits"]["count"] == 1
+    redis.delete(key)
+    redis.lpush(key, "a list")
+    assert browser.data("/metrics/Job")["waits"]["count"] == 0
+
+
+def test_few_ranges_are_drawn_among_others() -> None:
+    for bucket in (0, 20, BUCKETS - 1):
+        drawn = shown_waits.told([bucket == each for each in range(BUCKETS)])["histogram"]
+        assert (len(drawn), sum(each["count"] for each in drawn)) == (shown_waits.FEWEST_RANGES, 1)
 
 
 def test_the_figures_of_sidekiq_7_are_read_too(browser: Browser, redis: Redis) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from jobd.client.deploys import DeployMark
 from jobd.client.metric_keys import range_of
 from jobd.client.metrics import estimate
+from jobd.web.class_waits import ask_waits, told
 from jobd.web.context import BadRequest, Context, Download, View
 from jobd.web.deploys import ask_deploys, masked, shown
 from jobd.web.figures import SPANS, Point, Rows, total
@@ -255,25 +256,31 @@ def name_in(ctx: Context) -> str:
 def show_class(ctx: Context) -> View:
     """Show one class over time, beside the period before."""
     period, name = _period(ctx), name_in(ctx)
-    (counted, now, before), marks = ctx.ask(_ask_class(ctx, period, name), ask_deploys(ctx.access, ctx.access.now()))
-    points, told, earlier = counted
+    moment = ctx.access.now()
+    (counted, now, before), marks, waits = ctx.ask(
+        _ask_class(ctx, period, name),
+        ask_deploys(ctx.access, moment),
+        ask_waits(ctx.access, name, period, SPANS[period].now(moment)[0].start),
+    )
+    points, known, earlier = counted
     ctx.read_totals()
     nothing = (0, 0, 0)
     before_that = _figures(total(earlier).get(name, nothing), 0, _added(before) if before else None)
     percentiles = period in PERCENTILE_PERIODS
     series = [
         _moment(point, rows, name, now[place] if now else None)
-        for place, (point, rows) in enumerate(zip(points, told, strict=True))
+        for place, (point, rows) in enumerate(zip(points, known, strict=True))
     ]
     data = {
         "class_name": name,
         "period": period,
         "periods": list(PERIODS),
         "since": points[0].start,
-        "now_figures": _figures(total(told).get(name, nothing), 0, _added(now) if now else None),
+        "now_figures": _figures(total(known).get(name, nothing), 0, _added(now) if now else None),
         "before": before_that if SPANS[period].before is not None and None not in earlier else None,
         "percentiles": percentiles,
         "histogram": _histogram(_added(now)) if now else None,
+        "waits": told(waits),
         "series": series,
         "deploys": shown(marks, ctx.masker, points[0].start, ctx.access.now()),
         "links": narrowed("", "class", name) if name.isprintable() else "",
