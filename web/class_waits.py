@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jobd.client.access import Access
 from jobd.client.class_waits import counts_of, grid_of, sources_of
@@ -11,6 +13,12 @@ from jobd.client.scripts import raw_bytes
 from jobd.client.waits import BUCKETS, LONGEST, SHARES, percentile, range_of
 from jobd.web.questions import Question
 
+LASTS = 10.0
+"""Seconds for which what was read of a class serves in the table of all: workers write as often."""
+MOST_KEPT = 1_000
+_KEPT: WeakKeyDictionary[Access, dict[tuple[str, str], tuple[float, float | None]]] = WeakKeyDictionary()
+MORE_THAN = round(LONGEST * 1000, 3)
+"""What is told as this was longer."""
 FEWEST_RANGES = 12
 """Ranges that are drawn at least, as one alone looks like none."""
 
@@ -24,12 +32,34 @@ def ask_waits(access: Access, name: str, period: str, since: float) -> Question[
     return counts_of(asked, raws or [None] * len(asked), since, until)
 
 
+def ask_p95s(access: Access, names: Sequence[str], period: str, since: float) -> Question[dict[str, float | None]]:
+    """What 95 % of the jobs of each class had waited at most; without a command where that was read ten seconds ago."""
+    kept, now, grid = _KEPT.setdefault(access, {}), access.now(), grid_of(period)
+    until = (now // grid.width + 1) * grid.width
+    found = {name: kept.get((name, period)) for name in names}
+    asked = {
+        name: sources_of(access.keys, name, grid, since, until)
+        for name, known in found.items()
+        if known is None or not 0 <= now - known[0] < LASTS
+    }
+    if asked:
+        named = [raw_bytes(each.key) for read in asked.values() for each in read]
+        [raws] = yield lambda pipeline: pipeline.mget(named)
+        answers = iter(raws or [None] * len(named))
+        if len(kept) > MOST_KEPT:
+            kept.clear()
+        for name, read in asked.items():
+            counts = counts_of(read, list(islice(answers, len(read))), since, until)
+            found[name] = kept[name, period] = (now, _milliseconds(percentile(counts, 0.95)))
+    return {name: known[1] for name, known in found.items() if known is not None}
+
+
 def told(counts: Sequence[int]) -> dict[str, Any]:
     """What the counts say; a percentile that is `longest` was longer than that."""
     return {
         "count": sum(counts),
         **percentiles(counts),
-        "longest": _milliseconds(LONGEST),
+        "longest": MORE_THAN,
         "histogram": _histogram(counts),
     }
 

@@ -85,7 +85,7 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "period": _PERIOD,
             "q": "part of a name",
-            "sort": "class, ran, failed, rate, time, share, average, p50, p95 or p99; with - before it downwards",
+            "sort": "class, ran, failed, rate, time, share, average, p50, p95, p99, waited; with - before it downwards",
             "compare": "1: with the period before",
             "offset": "`next` of the page before",
         },

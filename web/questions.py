@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from jobd.client.access import Access
@@ -70,6 +71,37 @@ def _together(access: Access, waiting: dict[int, Ask]) -> dict[int, list[Any]]:
         told = answers[first:last]
         found[place] = told if isinstance(waiting[place], Bearing) else access.all_judged(told)
     return found
+
+
+def together(*questions: Question[Any]) -> Question[list[Any]]:
+    """One question of several, which share their round trips; none of them may bear refusals."""
+    results: list[Any] = [None] * len(questions)
+    waiting: dict[int, Ask] = {}
+    told: list[list[Any] | None] = [None] * len(questions)
+    places = list(range(len(questions)))
+    while places:
+        for place in places:
+            try:
+                waiting[place] = questions[place].send(told[place])  # type: ignore[arg-type]
+            except StopIteration as ended:
+                results[place] = ended.value
+                waiting.pop(place, None)
+        places = list(waiting)
+        if not places:
+            break
+        counts: list[int] = []
+
+        def ask(pipeline: Any, counts: list[int] = counts) -> None:
+            counts.clear()
+            for commands in waiting.values():
+                before = len(pipeline)
+                commands(pipeline)
+                counts.append(len(pipeline) - before)
+
+        answers = iter((yield ask))
+        for place, count in zip(places, counts, strict=True):
+            told[place] = list(islice(answers, count))
+    return results
 
 
 def name_of(raw: bytes) -> str:

@@ -992,4 +992,5 @@ VIETNAMESE = {
     ),
     "Up to": "Đến",
     "more than {time}": "hơn {time}",
+    "Wait p95": "Chờ, p95",
 }

@@ -25,7 +25,7 @@ from jobd.web import class_waits as shown_waits
 from jobd.web import figures
 from jobd.web.figures import SPANS, Figures, Kept, Point
 from jobd.web.pages import metrics
-from jobd.web.questions import answer
+from jobd.web.questions import answer, together
 from jobd.worker.wait_counts import WaitCounts
 from tests.waiting import wait_until
 from tests.web.browser import Browser, Page
@@ -215,6 +215,50 @@ def test_damaged_waits_do_not_keep_a_page_from_being_shown(browser: Browser, red
     redis.delete(key)
     redis.lpush(key, "a list")
     assert browser.data("/metrics/Job")["waits"]["count"] == 0
+
+
+def test_the_table_tells_the_p95_of_waits_and_is_sorted_by_it(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    for name, seconds in (("Quick", 0.1), ("Slow", 500.0), ("Never", 9e5), ("Ruby", None)):
+        count(redis, name, now, 5)
+        if seconds is not None:
+            wait(redis, name, now, [seconds] * 3)
+    for period in ("1h", "4h", "8h"):
+        assert columns(browser, f"period={period}&sort=-waited") == ["Never", "Slow", "Quick", "Ruby"]
+        assert columns(browser, f"period={period}&sort=waited") == ["Quick", "Slow", "Never", "Ruby"]
+        data = browser.data(f"/metrics?period={period}")
+        rows = {row["class"]: row["wait_p95"] for row in data["classes"]}
+        assert (rows["Ruby"], rows["Never"], "waited" in data["columns"]) == (None, data["longest"], True)
+        for name, seconds in (("Quick", 0.1), ("Slow", 500.0)):
+            assert abs(rows[name] / 1000 / seconds - 1) <= 0.25
+    page = browser.get("/metrics").text
+    assert "Wait p95" in page
+    assert "more than 7 d 9 h" in page
+    table = csv.DictReader(io.StringIO(browser.get("/metrics.csv").text))
+    assert {row["class"]: row["wait_p95"] != "" for row in table}["Ruby"] is False
+    assert "Wait p95" not in browser.get("/metrics?period=24h").text
+
+
+def test_waits_of_the_table_are_read_once_in_a_while_and_share_a_round_trip(
+    redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access, now = Access(client), time.time()
+    wait(redis, "Job", now, [1.0])
+    question = together(
+        shown_waits.ask_p95s(access, ["Job", "Other"], "1h", now - 3_600),
+        shown_waits.ask_p95s(access, ["Job"], "4h", now - 3_600),
+    )
+    [[first, second]] = answer(access, question)
+    assert first == {"Job": second["Job"], "Other": None}
+    assert second["Job"] > 0
+    wait(redis, "Job", now, [500.0] * 99)
+    redis.config_resetstat()
+    [[again]] = answer(access, together(shown_waits.ask_p95s(access, ["Job"], "1h", now - 3_600)))
+    assert (again["Job"], "cmdstat_mget" in redis.info("commandstats")) == (first["Job"], False)
+    monkeypatch.setattr(shown_waits, "LASTS", 0.0)
+    monkeypatch.setattr(shown_waits, "MOST_KEPT", 1)
+    [anew] = answer(access, shown_waits.ask_p95s(access, ["Job", "Other"], "1h", now - 3_600))
+    assert anew["Job"] > 100_000
 
 
 def test_few_ranges_are_drawn_among_others() -> None:

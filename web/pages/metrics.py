@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from jobd.client.deploys import DeployMark
 from jobd.client.metric_keys import range_of
 from jobd.client.metrics import estimate
-from jobd.web.class_waits import ask_waits, told
+from jobd.web.class_waits import MORE_THAN, ask_p95s, ask_waits, told
 from jobd.web.context import BadRequest, Context, Download, View
 from jobd.web.deploys import ask_deploys, masked, shown
 from jobd.web.figures import SPANS, Point, Rows, total
 from jobd.web.filters import narrowed
 from jobd.web.moved import FEWEST, compared, moves
-from jobd.web.questions import Question
+from jobd.web.questions import Question, together
 
 T = TypeVar("T")
 
@@ -45,10 +45,13 @@ _COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "p50": lambda row: row["p50"],
     "p95": lambda row: row["p95"],
     "p99": lambda row: row["p99"],
+    "waited": lambda row: row["wait_p95"],
 }
+_OF_PERCENTILES = ("p50", "p95", "p99", "waited")
 _CSV = (
     *("class", "executed", "failed", "failure_rate", "milliseconds", "share", "average"),
     *(f"p{percent}" for percent in _PERCENTS),
+    "wait_p95",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """With these a cell begins that a spreadsheet would calculate."""
@@ -67,7 +70,7 @@ def show(ctx: Context) -> View:
         "periods": list(PERIODS),
         "q": ctx.text(),
         "sort": _sort(ctx),
-        "columns": [name for name in _COLUMNS if name[0] != "p" or period in PERCENTILE_PERIODS],
+        "columns": [name for name in _COLUMNS if period in PERCENTILE_PERIODS or name not in _OF_PERCENTILES],
         "compare": compare,
         "comparable": SPANS[period].before is not None,
         "count": len(rows),
@@ -77,6 +80,7 @@ def show(ctx: Context) -> View:
         "since": counted[0][0].start,
         "percentiles": period in PERCENTILE_PERIODS,
         "with_percentiles": WITH_PERCENTILES,
+        "longest": MORE_THAN,
         "since_deploy": since_deploy,
         "fewest": FEWEST,
         **_completeness(counted, ctx),
@@ -119,7 +123,7 @@ def _rows(ctx: Context, period: str, *, compare: bool) -> tuple[Counted, list[di
     """What was counted, a row of each class whose name is searched for, sorted as was asked for, and what has moved."""
     sort, match, now = _sort(ctx), ctx.text(), ctx.access.now()
     found, marks = ctx.ask(_ask_all(ctx, period, match, compare=compare), ask_deploys(ctx.access, now))
-    counted, totals, histograms = found
+    counted, totals, histograms, waits = found
     ctx.read_totals()
     points, _, earlier = counted
     before = total(earlier) if compare and None not in earlier else {}
@@ -127,6 +131,7 @@ def _rows(ctx: Context, period: str, *, compare: bool) -> tuple[Counted, list[di
     rows = []
     for name in (name for name in totals if match in name):
         row = {"class": name, **_figures(totals[name], whole, _added(histograms[name]) if name in histograms else None)}
+        row["wait_p95"] = waits.get(name)
         if before or compare:
             row["before"] = _figures(before[name], 0, None) if name in before else None
         rows.append(row)
@@ -188,18 +193,21 @@ def _sorted(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
 
 def _ask_all(
     ctx: Context, period: str, match: str, *, compare: bool
-) -> Question[tuple[Counted, dict[str, list[int]], dict[str, list[Sequence[int]]]]]:
-    """What was counted, the same over all points, and of the first classes the histogram of each point."""
+) -> Question[tuple[Counted, dict[str, list[int]], dict[str, list[Sequence[int]]], dict[str, float | None]]]:
+    """What was counted, and over all points; of the first classes the histogram of each point and the p95 of waits."""
     counted = yield from _ask_counted(ctx, period, compare=compare)
     points, told, _ = counted
     totals = total(told)
     if period not in PERCENTILE_PERIODS:
-        return counted, totals, {}
+        return counted, totals, {}, {}
     found = {name: counts for name, counts in totals.items() if match in name}
     first = sorted(found, key=lambda name: (-found[name][2], -found[name][0], name))[:WITH_PERCENTILES]
     keys, now = ctx.access.keys, ctx.access.now()
-    histograms = yield from ctx.shared.figures.ask_histograms(keys, now, first, points)
-    return counted, totals, histograms
+    histograms, waits = yield from together(
+        ctx.shared.figures.ask_histograms(keys, now, first, points),
+        ask_p95s(ctx.access, first, period, points[0].start),
+    )
+    return counted, totals, histograms, waits
 
 
 def _ask_counted(ctx: Context, period: str, *, compare: bool) -> Question[Counted]:
