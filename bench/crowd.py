@@ -297,7 +297,7 @@ def _cron(client: Redis, url: str, size: Size, now: float) -> None:
         entries.create(
             name, f"{minute} {number % 24} * * 1-5", f"app.jobs.Class{number % size.classes:02d}", queue=QUEUE
         )
-        runs = [CronRun(now // 60 * 60 - back * _DAY, now - back * _DAY, f"{back:024x}") for back in range(30)]
+        runs = [CronRun(now - back * _DAY, now - back * _DAY, f"{back:024x}", None, 0, "ok", now) for back in range(30)]
         client.rpush(KEYS.cron_runs(name), *(run.as_json() for run in runs))
 
 

@@ -379,8 +379,7 @@ def job_of(entry: CronEntry, tick: float, job_id: str) -> dict[str, Any]:
     else:
         message["args"] = args
     message.setdefault("queue", defaults.QUEUE)
-    if entry.overlap == "skip":
-        message[MARK] = entry.name
+    message[MARK] = entry.name
     return message
 
 

@@ -1,13 +1,14 @@
 """What a tick of a cron entry becomes in Redis: the call that claims it and pushes its job, or notes why not.
 
-Pure but for the random job id and client middleware. When which tick is due is decided in the worker.
+Pure but for the random job id and client middleware. When which tick is due is decided in the worker, which also tells
+how the job of a run has ended.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -20,6 +21,7 @@ from jobd.client.payload import Timestamps
 from jobd.client.scripts import Call, CronClaim, CronOutcome, CronPush
 
 Skipped = Literal["late", "overlap", "middleware", "asked"]
+Ending = Literal["ok", "retry", "postponed", "expired", "failed", "dead"]
 
 EXPECTED = ("cron", "status", "klass", "message", "args", "date_as_argument", "active_job", "overlap", "catch_up")
 """Fields that must be as they were read when a tick is claimed: whoever has disabled an entry can rely on it."""
@@ -35,6 +37,11 @@ class CronRun:
     why there is none: `late`, `overlap` (the last job had not ended), `middleware` (client middleware stopped it) or
     `asked` (somebody wanted this tick skipped).
     `missed` is how many ticks before this one were not run at all, counted up to 1,000.
+
+    `outcome` is how the last attempt of the job ended, and `ended` when: `ok`; `retry` (it failed) or `postponed` (it
+    was put off), and it is to run again at `due`; `expired` (it was not begun in time); `failed` (it is neither retried
+    nor kept); `dead`. None when that is not known: it has not ended, a process of Ruby ran it, or whoever ran it was
+    killed before it could tell. So `retry` may stand long after `due`, and then no more is known.
     """
 
     tick: float | None = None
@@ -42,10 +49,13 @@ class CronRun:
     jid: str | None = None
     skipped: Skipped | None = None
     missed: int = 0
+    outcome: Ending | None = None
+    ended: float | None = None
+    due: float | None = None
 
     def as_json(self) -> bytes:
         """As it stands in Redis."""
-        fields = {"tick": self.tick, "at": self.at, "jid": self.jid, "skipped": self.skipped, "missed": self.missed}
+        fields = asdict(self)
         return msgspec.json.encode({key: value for key, value in fields.items() if value is not None})
 
     @classmethod
@@ -55,6 +65,15 @@ class CronRun:
             return msgspec.json.decode(raw, type=cls)
         except (ValueError, RecursionError):
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class CronEnd:
+    """How an attempt of a job of an entry ended, as `CronRun` has it."""
+
+    outcome: Ending
+    ended: float
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +132,20 @@ def _call(
         runs=(run.as_json(), overlapping, asked),
         expected=expected,
     )
+
+
+def with_end(noted: Sequence[bytes], jid: str, end: CronEnd) -> tuple[bytes, bytes] | None:
+    """The run of a job as it stands among those noted, and the same with the end of the job.
+
+    None when it is not among them, or a later end is known.
+    """
+    for raw in noted:
+        run = CronRun.from_json(raw) if jid.encode() in raw else None
+        if run is not None and run.jid == jid:
+            if run.ended is not None and run.ended > end.ended:
+                return None
+            return raw, replace(run, outcome=end.outcome, ended=end.ended, due=end.due).as_json()
+    return None
 
 
 def merged(noted: Iterable[bytes], history: Iterable[bytes]) -> list[CronRun]:

@@ -747,3 +747,8 @@ def cron_skip(keys: Keys, name: str, tick: tuple[str, float], cron: str) -> Call
 def cron_hold(keys: Keys, name: str, jid: str, seconds: float) -> Call[bool]:
     """Have a job keep the next one of its entry for `seconds` more, 0: not any more. False: another one does."""
     return Call(load("cron_hold"), [keys.cron_running(name)], [jid, int(seconds * 1000)], bool)
+
+
+def cron_note(keys: Keys, name: str, run: bytes, ended: bytes) -> Call[bool]:
+    """Put `ended` in the place of a run of an entry. False: that is not there any more, or not as it was read."""
+    return Call(load("cron_note"), [keys.cron_runs(name)], [run, ended, defaults.CRON_RUNS], bool)

@@ -1,7 +1,7 @@
 """The last hours for the dashboard: recorded totals, or where there are none the figures of classes.
 
 Also what changes slowly and costs more to read, kept for ten seconds: which classes fail most, which cron entries are
-late.
+late or have failed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from jobd.client import cron
 from jobd.client import payload as wire
 from jobd.client.access import Access
+from jobd.client.cron import CronEntry
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import decoded
 from jobd.client.history import RINGS, Sample, Step, highest, increases, key_of
@@ -49,10 +50,13 @@ FAILING = 5
 FAILING_BUCKETS = 6
 """The tens of minutes of the last hour."""
 CRON_ENTRIES = 100
-"""Entries of which is told whether they are late."""
+"""Entries of which is told whether they are late or have failed."""
+CRON_RUNS = 5
+"""Runs of each among which the last one that has ended is looked for."""
 CRON_LATE = 90.0
 """Seconds after its tick at which an entry is; one that jobd cannot run is given up after a minute."""
 SLOW_LASTS = 10.0
+_NOT_ENDED = (None, "retry", "postponed")
 _AHEAD = 60.0
 """Seconds by which the time of an entry may be ahead; what is further off is damaged and tells nothing."""
 
@@ -70,12 +74,14 @@ class Failing:
 class Slow:
     """What is read each ten seconds at most.
 
-    `late` are names of cron entries with the tick that they missed, `muted` the classes of causes that are muted.
+    `late` are names of cron entries with the tick that they missed, `broken` those whose last job failed for good,
+    `muted` the classes of causes that are muted.
     """
 
     at: float = 0.0
     failing: tuple[Failing, ...] = ()
     late: tuple[tuple[str, float], ...] = ()
+    broken: tuple[str, ...] = ()
     muted: frozenset[str] = frozenset()
 
 
@@ -199,11 +205,12 @@ def ask_slow(access: Access, now: float) -> Question[Slow]:
 
     def ask_entries(pipeline: Any) -> None:
         for name in entries:
-            pipeline.hgetall(keys.cron_entry(name)).lindex(keys.cron_runs(name), 0)
+            pipeline.hgetall(keys.cron_entry(name)).lrange(keys.cron_runs(name), 0, CRON_RUNS - 1)
 
     told = yield ask_entries
-    late = tuple(_late(entries, told[::2], told[1::2], now))
-    found = Slow(now, failing(hashes, muted), late, muted)
+    found_entries = _entries(entries, told[::2], told[1::2])
+    broken = tuple(entry.name for entry, raws in found_entries if entry.enabled and _has_failed(raws))
+    found = Slow(now, failing(hashes, muted), tuple(_late(found_entries, now)), broken, muted)
     with kept.lock:
         kept.found = found
     return found
@@ -219,13 +226,26 @@ def failing(hashes: Sequence[Any], muted: Collection[str] = ()) -> tuple[Failing
     return tuple(sorted(found, key=lambda each: (each.name in muted, -each.failed, each.name))[:FAILING])
 
 
-def _late(names: Sequence[str], entries: Sequence[Any], runs: Sequence[Any], now: float) -> Iterator[tuple[str, float]]:
+def _entries(
+    names: Sequence[str], entries: Sequence[Any], runs: Sequence[Any]
+) -> list[tuple[CronEntry, Sequence[bytes]]]:
+    return [
+        (cron.from_fields(name, decoded(fields)), raws or ())
+        for name, fields, raws in zip(names, entries, runs, strict=True)
+        if fields
+    ]
+
+
+def _has_failed(runs: Sequence[bytes]) -> bool:
+    """Whether the last of these runs of which it is known how their job ended is one that failed for good."""
+    ends = (run.outcome for run in map(CronRun.from_json, runs) if run is not None)
+    return next((end for end in ends if end not in _NOT_ENDED), None) in ("dead", "failed")
+
+
+def _late(entries: Sequence[tuple[CronEntry, Sequence[bytes]]], now: float) -> Iterator[tuple[str, float]]:
     """The entries whose last run, or what else is known to have been dealt with, lies before a tick that is over."""
-    for name, fields, raw in zip(names, entries, runs, strict=True):
-        if not fields:
-            continue
-        entry = cron.from_fields(name, decoded(fields))
-        run = CronRun.from_json(raw) if isinstance(raw, bytes) else None
+    for entry, raws in entries:
+        run = CronRun.from_json(raws[0]) if raws else None
         stored = [wire.read_time(entry.stored.get(each)) for each in ("since", "caught_up")]
         times = (entry.last_time, *stored, *((run.tick, run.at) if run else ()))
         known = [at for at in times if at and 0 < at <= now + _AHEAD]
@@ -234,4 +254,4 @@ def _late(names: Sequence[str], entries: Sequence[Any], runs: Sequence[Any], now
         except (OverflowError, OSError, ValueError):
             continue
         if tick is not None and tick + CRON_LATE < now:
-            yield name, tick
+            yield entry.name, tick

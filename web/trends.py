@@ -15,15 +15,16 @@ SPIKE_FEWEST, SPIKE_SHARE, SPIKE_TIMES = 10, 0.05, 3.0
 DEAD_GROWTH = 100
 """Jobs by which the dead set has grown within an hour."""
 _STALE = 60.0
-_MOST_LATE = 5
+_MOST_ENTRIES = 5
+"""Cron entries of one kind that are named."""
+_LATE = "Cron entry {name} is late."
+_BROKEN = "Cron entry {name}: its last run that has ended failed for good."
 
 
 def trends(samples: Sequence[Sample], slow: Slow, now: float) -> list[Attention]:
     """What needs attention by the samples of the last hour; nothing of those that stopped a minute ago."""
-    found = [Attention("/cron", "Cron entry {name} is late.", {"name": name}) for name, _ in slow.late[:_MOST_LATE]]
-    if len(slow.late) > _MOST_LATE:
-        rest = len(slow.late) - _MOST_LATE
-        found.append(Attention("/cron", "Cron entries that are late besides: {count}.", {"count": rest}))
+    found = _of_cron(_LATE, "Cron entries that are late besides: {count}.", [name for name, _ in slow.late])
+    found += _of_cron(_BROKEN, "Cron entries besides whose last run failed for good: {count}.", slow.broken)
     if not samples or now - samples[-1].at > _STALE:
         return found
     found += _spike(samples)
@@ -32,6 +33,13 @@ def trends(samples: Sequence[Sample], slow: Slow, now: float) -> list[Attention]
         values = {"count": int(grown), "seconds": last.at - first.at}
         found.append(Attention("/dead", "Jobs that died within {seconds}: {count}.", values))
     return found
+
+
+def _of_cron(text: str, besides: str, names: Sequence[str]) -> list[Attention]:
+    """The first of some entries, and how many there are besides."""
+    found = [Attention("/cron", text, {"name": name}) for name in names[:_MOST_ENTRIES]]
+    rest = len(names) - _MOST_ENTRIES
+    return [*found, Attention("/cron", besides, {"count": rest})] if rest > 0 else found
 
 
 def _spike(samples: Sequence[Sample]) -> list[Attention]:

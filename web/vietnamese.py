@@ -514,7 +514,6 @@ VIETNAMESE = {
     "off": "tắt",
     "on": "bật",
     "one is being written": "đang ghi một bản",
-    "ran": "đã chạy",
     "run time": "lúc chạy chương trình",
     "several in the same minute": "nhiều mục trong cùng một phút",
     "sidekiq-cron: a schedule file of Ruby may set it back": "sidekiq-cron: tệp lịch của Ruby có thể đặt lại",
@@ -993,4 +992,20 @@ VIETNAMESE = {
     "Up to": "Đến",
     "more than {time}": "hơn {time}",
     "Wait p95": "Chờ, p95",
+    "ended well": "kết thúc tốt",
+    "failed, to be retried": "lỗi, sẽ thử lại",
+    "put off": "được dời lại",
+    "not begun in time": "không bắt đầu kịp hạn",
+    "failed, not retried": "lỗi, không thử lại",
+    "dead": "chết",
+    "its retry was due, how it ended is not known": "đã đến hạn thử lại, không rõ kết thúc ra sao",
+    "not ended, or not known": "chưa kết thúc, hoặc không rõ",
+    "pushed": "đã đẩy",
+    "How its job ended": "Công việc kết thúc ra sao",
+    "Cron entry {name}: its last run that has ended failed for good.": (
+        "Mục lịch {name}: lần chạy gần nhất đã kết thúc bị lỗi hẳn."
+    ),
+    "Cron entries besides whose last run failed for good: {count}.": (
+        "Ngoài ra còn mục lịch có lần chạy gần nhất bị lỗi hẳn: {count}."
+    ),
 }

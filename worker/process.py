@@ -464,7 +464,7 @@ class WorkerProcess:
     def _died_of_crashes(self, judgement: Judgement) -> None:
         job, entry = judgement.accused, judgement.blame.dead or b"{}"
         self._acknowledged([dead_of_crashes(job)])
-        self._holds.died(job.payload)
+        self._holds.died(job.payload, self._clock.now())
         on_error.died_of_crashes(decode(entry), job.queue, judgement.error)
 
     def _make_heartbeat(

@@ -105,7 +105,7 @@ class Processor:
         self._thread_id, self._brake, self._cancels = "", Brake(), cancels
         self._now: tuple[Fetched, float] | None = None
         self._ran: float | None = None
-        self._was_slow = self._holds_entry = False
+        self._was_slow = self._of_entry = False
         self._call, self._lines, self._stack, self._offset = 0, log.job_log(), NO_MIDDLEWARE, 0.0
 
     def start(self) -> None:
@@ -178,8 +178,8 @@ class Processor:
                 if job.call != self._call:
                     self._look_around(job.call)
                 outcome = self._process_suspect(job) if job.suspects else self._process(job)
-                if self._holds_entry:
-                    self._holds_entry = False
+                if self._of_entry:
+                    self._of_entry = False
                     self._ledger.flush()
                     self._holds.ended(job.payload, outcome, self._clock.now())
             except Aborted:
@@ -264,7 +264,7 @@ class Processor:
         self._stack = settings.current().server_stack
 
     def _look_closer(self, fetched: Fetched) -> _Prepared:
-        self._holds_entry = MARK in fetched.payload
+        self._of_entry = MARK in fetched.payload
         return _prepared(fetched, self._clock)
 
     def _not_run(self, fetched: Fetched, error: Exception) -> tuple[Outcome, str]:
@@ -347,7 +347,7 @@ class Processor:
         return outcome
 
     def _leave_to_another(self, fetched: Fetched) -> None:
-        self._holds_entry = False  # it has not ended
+        self._of_entry = False  # it has not ended
         hint = "it was given back or recovered meanwhile, and runs twice"
         log.event("job.not_ours", level=log.WARNING, queue=fetched.queue, hint=hint)
 

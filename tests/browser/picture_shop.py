@@ -209,7 +209,8 @@ def _cron(redis: Redis, client: Client, chance: random.Random, now: float) -> No
         step = 600 if "/10" in expression else 900 if "/15" in expression else DAY
         for number in range(12, 0, -1):
             tick = (now // step - number + 1) * step - (0 if step < DAY else 4 * 3600)
-            run = CronRun(tick, tick + 0.1, f"{chance.getrandbits(96):024x}")
+            ended = tick + 0.1 + kind.milliseconds / 1000
+            run = CronRun(tick, tick + 0.1, f"{chance.getrandbits(96):024x}", outcome="ok", ended=ended)
             redis.lpush(KEYS.cron_runs(name), run.as_json())
     entries.disable("import_acme")
 

@@ -11,6 +11,7 @@ import pytest
 import jobd
 from jobd.client import cron, cron_declared
 from jobd.client.cron import Cron, CronEntry
+from jobd.client.cron_push import CronEnd, CronRun, with_end
 from jobd.client.errors import InvalidCron, InvalidPayload, JobDefinitionError
 
 RUBY = {
@@ -243,18 +244,43 @@ class TestStored:
         assert cron.from_fields("x", {**RUBY, "args": args}).args == read
 
 
+class TestEnds:
+    """How the end of a job comes to its run."""
+
+    NOTED = (CronRun(20.0, 20.1, "b").as_json(), b"broken", CronRun(10.0, 10.1, "a").as_json())
+
+    def noted(self, *ends: CronEnd) -> CronRun | None:
+        """What stands at run `a` after these."""
+        noted = list(self.NOTED)
+        for end in ends:
+            if changed := with_end(noted, "a", end):
+                noted[noted.index(changed[0])] = changed[1]
+        return CronRun.from_json(noted[2])
+
+    def test_it_is_noted_at_the_run_of_its_job_alone(self) -> None:
+        assert self.noted(CronEnd("ok", 30.0)) == CronRun(10.0, 10.1, "a", outcome="ok", ended=30.0)
+        assert with_end(self.NOTED, "c", CronEnd("ok", 30.0)) is None
+
+    def test_the_end_of_a_later_attempt_takes_the_place_of_an_earlier_one(self) -> None:
+        retry, ok = CronEnd("retry", 30.0, 45.0), CronEnd("ok", 50.0)
+        expected = CronRun(10.0, 10.1, "a", outcome="ok", ended=50.0)
+        assert (self.noted(retry, ok), self.noted(ok, retry)) == (expected, expected)
+
+    def test_what_an_older_version_noted_has_no_known_end(self) -> None:
+        run = CronRun.from_json(b'{"tick":10.0,"at":10.1,"jid":"a","missed":0}')
+        assert run is not None
+        assert (run.jid, run.outcome) == ("a", None)
+
+
 class TestPushed:
     def test_the_message_with_the_arguments_of_the_entry(self) -> None:
         entry = cron.from_fields("x", {**RUBY, "args": "[7]"})
-        assert cron.job_of(entry, 60.0, "id") == {"retry": True, "queue": "low", "class": "CronJob", "args": [7]}
+        message = {"retry": True, "queue": "low", "class": "CronJob", "args": [7]}
+        assert cron.job_of(entry, 60.0, "id") == {**message, "cron_entry": "x"}
 
     def test_the_tick_as_a_further_argument(self) -> None:
         entry = cron.from_fields("x", {**RUBY, "args": "[7]", "date_as_argument": "true"})
         assert json.dumps(cron.job_of(entry, 60, "id")["args"]) == "[7, 60.0]"
-
-    def test_the_entry_is_named_where_one_run_is_allowed_at_a_time(self) -> None:
-        entry = cron.from_fields("x", {**RUBY, "overlap": "skip"})
-        assert cron.job_of(entry, 60.0, "id")["cron_entry"] == "x"
 
     @pytest.mark.parametrize(
         ("prefix", "delimiter", "queue"), [("", "", "low"), ("p", "", "p_low"), ("p", "-", "p-low")]
@@ -267,6 +293,7 @@ class TestPushed:
             "queue": queue,
             "description": "tick",
             "args": [{"job_class": "CronJob", "job_id": "id", "queue_name": queue, "arguments": [1, {"a": "b"}]}],
+            "cron_entry": "x",
         }
 
     @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_an_application_is_told_that_memory_is_full_and_what_to_do(
 def test_a_tick_of_the_cron_is_refused_whole_and_its_entry_can_still_be_disabled(owner: Owner) -> None:
     assert owner.send(scripts.cron_save(KEYS, "a", "tick", NOW, "", "* * * * *", {"klass": "A"}))
     push = CronPush("new", b"job", "jid", 60.0, b"{}", "then")
-    owner.send(scripts.cron_tick(KEYS, "a", "tick", ("first", NOW), NOW, push, runs=(b"", b"", b""), expected={}))
+    owner.send(scripts.cron_tick(KEYS, "a", "tick", ("first", NOW), NOW, push, runs=(b"run", b"", b""), expected={}))
     fill(owner.redis)
     before = state.read(owner.redis)
     for claim, job in (("tick", push), ("late", push), ("late", None), ("hand", push)):
@@ -220,6 +220,9 @@ def test_a_tick_of_the_cron_is_refused_whole_and_its_entry_can_still_be_disabled
     assert state.read(owner.redis) == before
     assert owner.send(scripts.cron_change(KEYS, "a", "", NOW, {"status": "disabled"}))
     assert owner.redis.hget(KEYS.cron_entry("a"), "status") == b"disabled"
+    assert owner.send(scripts.cron_note(KEYS, "a", b"run", b"run, and its end"))
+    assert owner.redis.lrange(KEYS.cron_runs("a"), 0, -1) == [b"run, and its end"]
+    assert not owner.send(scripts.cron_note(KEYS, "a", b"run", b"another end"))
     assert owner.send(scripts.cron_hold(KEYS, "a", "jid", 5))
     assert owner.send(scripts.cron_hold(KEYS, "a", "jid", 0))
     assert not owner.redis.exists(KEYS.cron_running("a"))

@@ -73,9 +73,9 @@ def test_runs_that_come_after_a_change_of_the_clock_say_so() -> None:
 @pytest.mark.parametrize(
     ("run", "state", "late"),
     [
-        (CronRun(100.0, 100.4, "j1"), "ran", 0.4),
+        (CronRun(100.0, 100.4, "j1"), "pushed", 0.4),
         (CronRun(100.0, 111.0, "j1"), "late", 11.0),
-        (CronRun(100.0, 99.9, "j1"), "ran", 0.0),
+        (CronRun(100.0, 99.9, "j1"), "pushed", 0.0),
         (CronRun(100.0, 100.1, None, "overlap"), "skipped", 0.1),
         (CronRun(100.0, 100.1, None, "middleware"), "skipped", 0.1),
         (CronRun(100.0, 5_000.0, None, "late", 3), "missed", 4_900.0),
@@ -85,6 +85,46 @@ def test_runs_that_come_after_a_change_of_the_clock_say_so() -> None:
 def test_a_run_has_a_state_and_says_how_late_it_was(run: CronRun, state: str, late: float | None) -> None:
     told = cron._run(run)
     assert (told["state"], told["late"]) == (state, late if late is None else pytest.approx(late))
+
+
+@pytest.mark.parametrize(
+    ("run", "shows", "outcome"),
+    [
+        (CronRun(100.0, 100.4, "j1"), "pushed", "unknown"),
+        (CronRun(100.0, 111.0, "j1"), "late", "unknown"),
+        (CronRun(None, 100.0, "j1"), "by hand", "unknown"),
+        (CronRun(100.0, 100.4, "j1", outcome="ok", ended=101.0), "ok", "ok"),
+        (CronRun(None, 100.0, "j1", outcome="ok", ended=101.0), "ok", "ok"),
+        (CronRun(100.0, 111.0, "j1", outcome="ok", ended=112.0), "late", "ok"),
+        (CronRun(100.0, 111.0, "j1", outcome="dead", ended=112.0), "dead", "dead"),
+        (CronRun(100.0, 100.4, "j1", outcome="failed", ended=101.0), "failed", "failed"),
+        (CronRun(100.0, 100.4, "j1", outcome="expired", ended=101.0), "expired", "expired"),
+        (CronRun(100.0, 100.4, "j1", outcome="retry", ended=101.0, due=195.0), "retry", "retry"),
+        (CronRun(100.0, 100.4, "j1", outcome="retry", ended=101.0, due=180.0), "unclear", "retry"),
+        (CronRun(100.0, 100.4, "j1", outcome="postponed", ended=101.0, due=300.0), "postponed", "postponed"),
+        (CronRun(100.0, 100.1, None, "overlap"), "skipped", ""),
+    ],
+)
+def test_a_mark_tells_how_the_job_ended_and_no_more_than_is_known(run: CronRun, shows: str, outcome: str) -> None:
+    told = cron._as_known(cron._run(run), 200.0)
+    assert (told["shows"], told["outcome"]) == (shows, outcome)
+
+
+def test_the_strip_is_green_only_for_jobs_that_ended_well(browser: Browser, redis: Redis, client: Client) -> None:
+    CronSet(client).create("tick", "* * * * *", "HardJob")
+    now, ends = time.time(), ("ok", "dead", "retry", None)
+    for place, outcome in enumerate(ends):
+        run = CronRun(now - 100 + place, now - 100 + place, f"j{place}", outcome=outcome)
+        due = now + 60 if outcome == "retry" else None
+        redis.lpush("jobd:cron:tick:runs", replace(run, ended=now - 50 if outcome else None, due=due).as_json())
+    page = Page.of(browser.get("/cron/tick").text)
+    marks = [link for link in page.all("a") if str(link.get("title", "")).count(" UTC: ")]
+    said = ["ended well", "dead", "failed, to be retried", "pushed, not ended, or not known"]
+    assert [str(link["title"]).split(" UTC: ")[1] for link in marks] == said
+    for words in ("✓ ended well", "✕ dead", "↻ failed, to be retried"):
+        assert words in page.text
+    assert "ended well, dead, failed, to be retried, pushed" in browser.get("/cron").text
+    assert [run["shows"] for run in browser.data("/cron")["entries"][0]["runs"]] == ["pushed", "retry", "dead", "ok"]
 
 
 def test_the_last_runs_are_shown_with_their_jobs(browser: Browser, redis: Redis, client: Client) -> None:
@@ -99,10 +139,16 @@ def test_the_last_runs_are_shown_with_their_jobs(browser: Browser, redis: Redis,
     page = browser.get("/cron/tick").text
     assert 'href="/jobs/jid-1"' in page
     text = Page.of(page).text
-    for said in ("✓ ran", "the last job had not ended", "it was too late to run it", "2 ticks before it were missed"):
+    for said in (
+        "→ pushed",
+        "not ended, or not known",
+        "the last job had not ended",
+        "it was too late to run it",
+        "2 ticks before it were missed",
+    ):
         assert said in text
     assert ("it is skipped" in text, "the last of them runs late" in text) == (True, True)
-    assert [run["state"] for run in browser.data("/cron/tick")["runs"]] == ["missed", "skipped", "ran"]
+    assert [run["state"] for run in browser.data("/cron/tick")["runs"]] == ["missed", "skipped", "pushed"]
 
 
 def test_an_entry_of_run_time_is_deleted_after_a_question(browser: Browser, client: Client) -> None:

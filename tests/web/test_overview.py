@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
 from jobd.client.history import RINGS, Sample, Step, pack
 from jobd.client.keys import Keys
@@ -198,6 +199,30 @@ def test_a_cron_entry_that_nobody_has_run_is_late(redis: Redis, client: Client, 
         redis.hset(f"cron_job:{name}", mapping={"since": time.time() - 600, "caught_up": "", "last_enqueue_time": ""})
     found = [each for each in browser.data("/overview")["attention"] if each["page"] == "/cron"]
     assert [each["values"] for each in found] == [{"name": "late"}]
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (["dead"], True),
+        (["failed", "ok"], True),
+        (["ok", "dead"], False),
+        ([None, "retry", "dead"], True),
+        ([None] * 5 + ["dead"], False),
+        ([None], False),
+    ],
+)
+def test_a_cron_entry_whose_last_job_failed_for_good_needs_attention(
+    ends: list[Any], told: bool, redis: Redis, client: Client, browser: Browser
+) -> None:
+    entries, now = CronSet(client), time.time()
+    for name in ("a", "off"):
+        entries.create(name, "@yearly", "HardJob", status="disabled" if name == "off" else "enabled")
+        for end in reversed(ends):
+            redis.lpush(Keys().cron_runs(name), CronRun(now, now, "j", outcome=end).as_json())
+    text = "Cron entry {name}: its last run that has ended failed for good."
+    found = [(each["text"], each["values"]) for each in browser.data("/overview")["attention"]]
+    assert found == [(text, {"name": "a"})] * told
 
 
 @pytest.mark.parametrize("at", ["1e308", "99999999999999999999", "-62135596801"])

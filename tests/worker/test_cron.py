@@ -21,6 +21,7 @@ from jobd.client import cron, cron_declared, cron_edits, defaults, scripts
 from jobd.client.access import Access
 from jobd.client.connection import Connector
 from jobd.client.cron_expression import parse
+from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
 from jobd.client.keys import Keys
 from jobd.worker.clock import ServerClock
@@ -52,6 +53,11 @@ def hold(how: str) -> None:
     if how == "fail":
         raise RuntimeError(how)
     release.wait(10)
+
+
+@jobd.job(name="cron.drop", retry=False)
+def drop() -> None:
+    raise RuntimeError("drop")
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +162,7 @@ def test_each_tick_is_pushed_once_and_leaves_what_sidekiq_cron_would(
     payloads = queued(redis, "low")
     assert len(payloads) == 3
     assert [payload["enqueued_at"] - NOON for payload in payloads] == [10.5, 20.5, 30.5]
-    assert payloads[0].keys() == {"retry", "queue", "class", "args", "jid", "created_at", "enqueued_at"}
+    assert payloads[0].keys() == {"retry", "queue", "class", "args", "jid", "created_at", "enqueued_at", "cron_entry"}
     assert redis.zrange("cron_job:a:enqueued", 1, -1, withscores=True) == [
         (cron.tick_name(NOON + at).encode(), NOON + at) for at in (10, 20, 30)
     ]
@@ -305,6 +311,58 @@ def test_the_oldest_of_more_than_a_thousand_are_dropped_with_a_line(
     assert [event["ticks"] for event in events.named("cron.missed")] == [440]
 
 
+def ends(redis: Redis, name: str = "a") -> list[str | None]:
+    """How the jobs of the runs of an entry have ended, newest first."""
+    raw: Any = redis.lrange(f"jobd:cron:{name}:runs", 0, -1)
+    return [json.loads(run).get("outcome") for run in raw]
+
+
+class TestEnds:
+    """What became of the jobs that were pushed is noted at the runs."""
+
+    def test_of_each_run_how_its_job_has_ended(self, crons: CronSet, redis: Redis, run_worker: RunWorker) -> None:
+        crons.create("a", "@yearly", note)
+        crons.create("dropped", "@yearly", drop)
+        crons.enqueue_now("dropped")
+        for _ in range(2):
+            crons.enqueue_now("a")
+        assert ends(redis) == [None, None]
+        with run_worker(concurrency=2):
+            wait_until(lambda: ends(redis) == ["ok", "ok"], "both have ended")
+            wait_until(lambda: ends(redis, "dropped") == ["failed"], "it has failed without retry")
+        assert not redis.exists("jobd:cron:a:running")
+        assert [(run.outcome, run.due) for run in crons.runs("a")] == [("ok", None)] * 2
+
+    def test_of_one_that_is_retried_until_it_is_dead(self, crons: CronSet, redis: Redis, run_worker: RunWorker) -> None:
+        crons.create("a", "@yearly", hold, args=["fail"])
+        jid = crons.enqueue_now("a")
+        with run_worker(concurrency=1):
+            wait_until(lambda: ends(redis) == ["retry"], "it has failed")
+            [run] = crons.runs("a")
+            [(job, due)] = redis.zrange("retry", 0, 0, withscores=True)  # type: ignore[misc]
+            assert (run.jid, run.due) == (jid, pytest.approx(due))
+            redis.zadd("retry", {job: 1.0})
+            wait_until(lambda: ends(redis) == ["dead"], "it has failed for good")
+            assert redis.zcard("dead") == 1
+
+    def test_of_one_that_was_put_off(self, crons: CronSet, redis: Redis, run_worker: RunWorker) -> None:
+        crons.create("a", "@yearly", hold, args=["later"])
+        crons.enqueue_now("a")
+        with run_worker(concurrency=1):
+            wait_until(lambda: ends(redis) == ["postponed"], "it is put off")
+
+    def test_of_one_that_a_recovery_put_into_the_dead_set(self, connector: Connector, redis: Redis) -> None:
+        redis.lpush("jobd:cron:a:runs", CronRun(NOON, NOON, "j").as_json())
+        CronHolds(connector, Keys()).died({"jid": "j", "cron_entry": "a"}, NOON)
+        assert ends(redis) == ["dead"]
+
+    def test_a_run_that_is_forgotten_is_not_noted_again(self, connector: Connector, redis: Redis) -> None:
+        redis.lpush("jobd:cron:a:runs", *(CronRun(NOON, NOON, f"j{i}").as_json() for i in range(31)))
+        CronHolds(connector, Keys()).died({"jid": "j0", "cron_entry": "a"}, NOON)
+        CronHolds(connector, Keys()).died({"jid": "j1", "cron_entry": "a"}, NOON)
+        assert ends(redis) == [None] * 29 + ["dead"]
+
+
 class TestOverlap:
     def test_a_tick_is_skipped_while_the_last_job_has_not_ended(
         self, make: Callable[..., CronTicker], crons: CronSet, redis: Redis, events: Events
@@ -381,6 +439,7 @@ class TestOverlap:
     ) -> None:
         holds = CronHolds(connector, Keys())
         redis.set("jobd:cron:a:running", "j", ex=86_400)
+        redis.lpush("jobd:cron:a:runs", CronRun(NOON, NOON, "j").as_json())
 
         def fail(*given: Any) -> None:
             raise broken
@@ -389,9 +448,9 @@ class TestOverlap:
             outage.setattr(scripts, "send", fail)
             holds.ended(b'{"class":"A","args":[],"jid":"j","cron_entry":"a"}', DONE, NOON)
             holds.renew([])
-        assert redis.exists("jobd:cron:a:running")
+        assert (redis.exists("jobd:cron:a:running"), ends(redis)) == (1, [None])
         holds.renew([])
-        assert not redis.exists("jobd:cron:a:running")
+        assert (redis.exists("jobd:cron:a:running"), ends(redis)) == (0, ["ok"])
 
     def test_a_run_whose_job_was_given_back_does_not_end_it(
         self, crons: CronSet, redis: Redis, run_worker: RunWorker, events: Events

@@ -151,7 +151,7 @@ def _row(entry: CronEntry, runs: Sequence[_Run], ctx: Context, now: float) -> di
         "next": ahead,
         "skips": entry.skips if entry.skips in ahead else None,
         "last": entry.last_time,
-        "runs": list(runs),
+        "runs": [_as_known(run, now) for run in runs],
     }
 
 
@@ -176,16 +176,19 @@ def _ahead(entry: CronEntry, now: float, count: int) -> list[float]:
 
 
 def _run(run: CronRun) -> _Run:
-    """One run: `state` is ran, late, skipped, missed or by hand; `late` how many seconds after its tick it came."""
+    """One run. `state` is pushed, late, by hand, skipped or missed; `late` how many seconds after its tick it came.
+
+    `outcome` is how its job has ended: `unknown` where that is not known, empty without a job. `shows` is which of all
+    this a mark for the run tells.
+    """
     late = None if run.tick is None else max(run.at - run.tick, 0.0)
-    if run.skipped == "late":
-        state = "missed"
-    elif run.skipped:
-        state = "skipped"
+    if run.skipped:
+        state = "missed" if run.skipped == "late" else "skipped"
     elif late is None:
         state = "by hand"
     else:
-        state = "late" if late > LATE else "ran"
+        state = "late" if late > LATE else "pushed"
+    outcome = "" if run.jid is None else run.outcome or "unknown"
     return {
         "tick": run.tick,
         "at": run.at,
@@ -194,7 +197,16 @@ def _run(run: CronRun) -> _Run:
         "missed": run.missed,
         "late": late,
         "state": state,
+        "outcome": outcome,
+        "ended": run.ended,
+        "due": run.due,
+        "shows": state if outcome in ("", "unknown") or (outcome, state) == ("ok", "late") else outcome,
     }
+
+
+def _as_known(run: _Run, now: float) -> _Run:
+    """The run as it stands at `now`: of a retry that was due before, nobody has told how it ended."""
+    return {**run, "shows": "unclear"} if run["due"] is not None and run["due"] + LATE < now else run
 
 
 def name_in(ctx: Context) -> str:
