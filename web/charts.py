@@ -39,6 +39,7 @@ _STEPS = 20
 class Line:
     """One series: what it is called, the runs of points without a gap, and the part that is not complete.
 
+    `last` is the last value that is complete.
     `nth` counts the lines of the same state before it, which are told apart by their dashes.
     """
 
@@ -102,7 +103,8 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
     across, seen, lines = _across(moments), Counter[str](), list[Line]()
     for label, state, values in series:
         places = [None if v is None else (x, scale.height(v)) for x, v in zip(across, values, strict=True)]
-        lines.append(_line(label, state, seen[state], places, unfinished, write(values[-1] if values else None)))
+        complete = values[:-1] if unfinished and len(values) > 1 else values
+        lines.append(_line(label, state, seen[state], places, unfinished, write(complete[-1] if complete else None)))
         seen[state] += 1
     span = moments[-1] - moments[0] if moments else 0.0
     marks = _marks(deploys, moments)

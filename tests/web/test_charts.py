@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobd.web import charts, render
+from jobd.web.pages import metrics
 from jobd.web.text import translate
 from tests.web.browser import Page
 
@@ -48,6 +49,13 @@ def test_the_last_bucket_is_dashed_while_it_is_not_complete_and_lines_of_a_state
     first, second = charts.plot(figures([1, 2, 2], [2, 2, 1], unfinished=True)).lines
     assert (first.runs, first.unfinished) == (("0,100.0 500,0.0",), "500,0.0 1000,0.0")
     assert (first.nth, second.nth) == (0, 1)
+
+
+def test_beside_a_line_stands_its_last_value_that_is_complete() -> None:
+    for unfinished, last in ((True, "12"), (False, "0")):
+        made = charts.plot(figures([7, 12, 0], unfinished=unfinished))
+        assert (made.lines[0].last, made.summary) == (last, f"line 0: {last}")
+    assert charts.plot(figures([3], unfinished=True)).lines[0].last == "3"
 
 
 @pytest.mark.parametrize(
@@ -135,3 +143,11 @@ def test_hostile_labels_of_deploys_are_escaped() -> None:
     page = draw(figures([1, 2]), [{"at": HOUR + 1, "label": "</svg><script>alert(1)</script>\u202e"}])
     assert page.all("script") == []
     assert "\\u202e" in page.text
+
+
+@pytest.mark.parametrize("points", [2, 25, 60, 72, 144])
+def test_a_sparkline_ends_with_what_is_complete_and_has_steps_of_one_length(points: int) -> None:
+    told: list[dict[str, list[int]]] = [{"A": [5, 0, 0]}] * (points - 1) + [{"A": [1, 0, 0]}]
+    drawn = metrics._trend(told, "A")
+    assert 0 < len(drawn) <= metrics.TREND
+    assert set(drawn) == {5 * -(-(points - 1) // metrics.TREND)}

@@ -177,10 +177,10 @@ def _since(
 
 
 def _trend(told: Sequence[Rows | None], name: str) -> list[int]:
-    """The runs of a class over time, in few steps."""
-    width = -(-len(told) // TREND)
-    runs = [rows[name][0] if rows and name in rows else 0 for rows in told]
-    return [sum(runs[first : first + width]) for first in range(0, len(runs), width)]
+    """The runs of a class over time, in few steps of the same length up to the last point that is complete."""
+    runs = [rows[name][0] if rows and name in rows else 0 for rows in told[:-1] or told]
+    width = -(-len(runs) // TREND)
+    return [sum(runs[first : first + width]) for first in range(len(runs) % width, len(runs), width)]
 
 
 def _sorted(rows: Iterable[dict[str, Any]], sort: str) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@
       cursor: { sync: { key: "jobd" }, points: { size: 6 } },
       scales: { y: { distr: data.log ? 3 : 1, range: (plot, low, high) => data.log ? [0.001, Math.max(high ?? 0, 0.01) * 1.5] : [0, Math.max(high ?? 0, data.unit === "count" ? 1 : 0.001) * room(drawn.get(figure)?.data ?? data)] } },
       axes: [
-        { ...axis, size: 28, values: (plot, splits) => splits.map((split) => stamp(data, split)) },
+        { ...axis, size: 28, space: 72, values: (plot, splits) => splits.map((split) => stamp(split)) },
         { ...axis, size: 64, incrs: data.unit === "count" ? WHOLE : undefined, values: (plot, splits) => splits.map((split) => (split === null ? "" : write(data.unit, split))) },
       ],
       series: [{}, ...lines(figure, data)],
@@ -69,7 +69,7 @@
           const i = plot.cursor.idx;
           const now = drawn.get(figure)?.data ?? data;
           const shown = i === null || i === undefined ? "" : [
-            stamp(now, now.x[i], true),
+            stamp(now.x[i], true),
             ...now.series.map(({ label, values }) => `${label} ${write(now.unit, values[i])}`),
             ...(now.deploys ?? []).filter(([when]) => when >= now.x[i] && !(when >= now.x[i + 1])).map(([, label]) => `┊ ${label}`),
           ].join(" · ");
@@ -88,7 +88,7 @@
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = colour;
     ctx.lineWidth = unit;
-    ctx.font = `${11 * unit}px ${style.fontFamily}`;
+    ctx.font = `${12 * unit}px ${style.fontFamily}`;
     ctx.textBaseline = "top";
     ctx.textAlign = "left";
     for (const [at, label] of data.deploys ?? []) {
@@ -115,15 +115,14 @@
     }
     ctx.restore();
   };
-  const stamp = (data, at, full = false) => {
+  // A day has its date where it begins.
+  const stamp = (at, full) => {
     const date = zoned(at);
     const two = (value) => String(value).padStart(2, "0");
     const day = `${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-    const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
-    const span = data.x[data.x.length - 1] - data.x[0];
-    if (full) return `${date.getFullYear()}-${day} ${time}${at % 60 ? `:${two(date.getSeconds())}` : ""}${local() ? "" : " UTC"}`;
-    if (span >= 3 * 86400) return day;
-    return span >= 86400 ? `${day} ${time}` : time;
+    const time = `${two(date.getHours())}:${two(date.getMinutes())}${at % 60 ? `:${two(date.getSeconds())}` : ""}`;
+    if (full) return `${date.getFullYear()}-${day} ${time}${local() ? "" : " UTC"}`;
+    return time === "00:00" ? day : time;
   };
 
   const draw = (figure) => {
