@@ -6,7 +6,6 @@ any fault. It leaves the jobs of others alone, or sets up anew what it needs.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.needed import chromium
-from tests.browser.windows import DESKTOP, PHONE, Watch
+from tests.browser.windows import DESKTOP, PHONE, Watch, Windows
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
     from tests.browser.dashboards import Dashboard
 
@@ -77,44 +76,25 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 
 @pytest.fixture
-def watch(dashboard: Dashboard) -> Iterator[Watch]:
+def watch(dashboard: Dashboard) -> Watch:
     """What goes wrong in the windows of this test; `watch.expect(409)` lets answers of that status pass."""
-    watching = Watch(dashboard.url)
-    yield watching
-    assert watching.faults == []
+    return Watch(dashboard.url)
 
 
-def leave(page: Page) -> None:
-    """Be nowhere: a window that is closed on its way to another page would not come to an end."""
-    from playwright.sync_api import Error
-
-    for _ in range(5):
-        with contextlib.suppress(Error):
-            page.goto("about:blank")
-            return
-
-
-def context_of(chrome: Browser, dashboard: Dashboard, **options: Any) -> BrowserContext:
-    """What windows share: cookies, what was loaded before, Playwright's options of `new_context`."""
-    given: dict[str, Any] = {
-        "base_url": dashboard.url,
-        "viewport": DESKTOP,
-        "locale": "en-GB",
-        "reduced_motion": "reduce",
-        **options,
-    }
-    context = chrome.new_context(**given)
-    context.set_default_timeout(SECONDS * 1000)
-    return context
+@pytest.fixture(scope="module")
+def windows(chrome: Browser, dashboard: Dashboard) -> Iterator[Windows]:
+    """Those of a file, which its tests take in turn."""
+    found = Windows(chrome, dashboard.url, SECONDS)
+    yield found
+    found.close()
 
 
 @pytest.fixture
-def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[OpenPage]:
-    """Opens windows: `open_page(path="", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
+def open_page(windows: Windows, watch: Watch) -> Iterator[OpenPage]:
+    """Takes windows: `open_page(path="", dark=False, phone=False, javascript=True, language="en-GB", **options)`.
 
-    Without a path it is nowhere yet. `options` are those of Playwright's `new_context`.
+    Without a path it is nowhere yet. `options` are those of `Windows.take`.
     """
-    contexts = []
 
     def open_one(
         path: str = "",
@@ -133,38 +113,20 @@ def open_page(chrome: Browser, dashboard: Dashboard, watch: Watch) -> Iterator[O
             "locale": language,
             **options,
         }
-        context = context_of(chrome, dashboard, **given)
-        contexts.append(context)
-        page = context.new_page()
+        page = windows.take(**given)
         watch.over(page)
         if path:
             page.goto(path)
         return page
 
     yield open_one
-    for context in contexts:
-        for each in context.pages:
-            leave(each)
-        context.close()
-
-
-@pytest.fixture(scope="module")
-def usual(chrome: Browser, dashboard: Dashboard) -> Iterator[BrowserContext]:
-    """What the windows `page` of a file share, so that each need not load and compile the same scripts again."""
-    context = context_of(chrome, dashboard)
-    yield context
-    context.close()
+    windows.rest()
+    watch.end()
+    windows.give_back()
+    assert watch.faults == []
 
 
 @pytest.fixture
-def page(usual: BrowserContext, watch: Watch) -> Iterator[Page]:
-    """A window for the dashboard, 1280 pixels wide and light; `page.goto("/retries")` leads to a page.
-
-    Its cookies are its own, its `clock` is not: a test that sets it takes a window of `open_page`.
-    """
-    usual.clear_cookies()
-    page = usual.new_page()
-    watch.over(page)
-    yield page
-    leave(page)
-    page.close()
+def page(open_page: OpenPage) -> Page:
+    """A window for the dashboard, 1280 pixels wide and light; `page.goto("/retries")` leads to a page."""
+    return open_page()

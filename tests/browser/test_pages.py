@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from jobd.web import render
 from jobd.web.vietnamese import VIETNAMESE
 from tests.browser.acts import enter, follow
-from tests.browser.conftest import OpenPage, context_of, leave
+from tests.browser.conftest import OpenPage
 from tests.browser.dashboards import Dashboard
 from tests.browser.places import PATTERNS, data_of, path_of, said
 from tests.browser.windows import Watch
@@ -34,31 +33,13 @@ def is_in(text: str, shown: str) -> bool:
     return re.search(rf"(?<![\d,.]){text}(?![\d,])", shown) is not None if number else text in shown
 
 
-@pytest.fixture(scope="module")
-def without_script(chrome: Browser, dashboard: Dashboard) -> Iterator[BrowserContext]:
-    """What windows share that run no script."""
-    context = context_of(chrome, dashboard, java_script_enabled=False)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def plain(without_script: BrowserContext, watch: Watch) -> Iterator[Page]:
-    """A window that runs no script."""
-    page = without_script.new_page()
-    watch.over(page)
-    yield page
-    leave(page)
-    page.close()
-
-
-@pytest.mark.parametrize("window", ["page", "plain"], ids=["", "no script"])
+@pytest.mark.parametrize("javascript", [True, False], ids=["", "no script"])
 @every_page
 def test_a_page_says_what_the_interface_for_programs_says(
-    pattern: str, window: str, dashboard: Dashboard, request: pytest.FixtureRequest
+    pattern: str, javascript: bool, dashboard: Dashboard, open_page: OpenPage
 ) -> None:
     path = path_of(pattern, dashboard)
-    page, missing = request.getfixturevalue(window), list[str]()
+    page, missing = open_page(javascript=javascript), list[str]()
 
     def says_all() -> bool:
         """Between the two readings a heartbeat may come."""
