@@ -12,7 +12,7 @@ from typing import Any
 
 from redis import Redis
 
-from jobd.client import metric_keys, queue_history
+from jobd.client import class_waits, metric_keys, queue_history
 from jobd.client.cron_push import CronRun
 from jobd.client.cron_set import CronSet
 from jobd.client.deploys import mark_deploy
@@ -22,6 +22,7 @@ from jobd.client.metric_keys import BOUNDS, BUCKETS, HOUR, MINUTE, TEN_MINUTES
 from jobd.client.push import Client
 from jobd.client.queue_history import Course, QueueSample
 from jobd.client.queue_history import pack as pack_queue
+from jobd.worker.wait_counts import WaitCounts
 
 KEYS = Keys()
 DAY = 86_400
@@ -78,6 +79,7 @@ def fill(redis: Redis, client: Client, now: float) -> None:
     _processes(redis, chance, now)
     _cron(redis, client, chance, now)
     _figures(redis, chance, now)
+    _waits(redis, random.Random(2), now)
     _totals(redis, chance, now)
     for minutes, label in ((37, "v2.18.1"), (5 * 60, "v2.18.0")):
         mark_deploy(label, at=now - 60 * minutes, client=client)
@@ -238,6 +240,18 @@ def _figures(redis: Redis, chance: random.Random, now: float) -> None:
             for kind in KINDS:
                 pipeline.set(KEYS.histogram(metric_keys.histogram_slot(kind.name, at)), _histogram(chance, kind))
         pipeline.execute()
+
+
+def _waits(redis: Redis, chance: random.Random, now: float) -> None:
+    """How long the jobs of each class had waited in the last hour."""
+    for place in range(60):
+        counts = WaitCounts()
+        for kind in KINDS:
+            waited = (chance.lognormvariate(-0.5, 1.0) for _ in range(min(round(kind.rate) + 1, 60)))
+            counts.add(kind.name, sorted(waited))
+        with redis.pipeline(transaction=False) as pipeline:
+            counts.put(pipeline, KEYS, class_waits.GRIDS, now - place * 60)
+            pipeline.execute()
 
 
 def _counters(chance: random.Random, at: float, width: int) -> Iterator[tuple[str, int]]:
