@@ -37,7 +37,7 @@ test: $(VENV)/.with-tools
 test-browser: $(VENV)/.with-browser
 	@$(BIN)/python -m tests.browser.needed
 	@JOBD_BROWSER=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:randomly --numprocesses 3 --dist loadfile \
-		tests/browser $(ARGS)
+		--no-loadscope-reorder tests/browser $(ARGS)
 
 # Its pages in docs/pictures, made anew.
 pictures: $(VENV)/.with-browser

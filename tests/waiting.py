@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Return as soon as `condition()` is true; fail, naming `what`, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -25,6 +25,9 @@ REASON = "needs Chromium: run `make test-browser`"
 SECONDS = 30.0
 """How long a click waits for its element, a page for its answer, and `expect` for what it is to see."""
 
+LONGEST = ("test_hostile", "test_look", "test_actions", "test_pages")
+"""Files that take longest. They come first, as the last to come is for one process alone while the others are done."""
+
 OpenPage = Callable[..., "Page"]
 
 
@@ -45,6 +48,13 @@ class LeftOutTests(pytest.Item):
 def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module | None:
     """Collect the tests only when they are asked for."""
     return None if os.environ.get("JOBD_BROWSER") else LeftOut.from_parent(parent, path=module_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the tests of each stay in their order."""
+    if os.environ.get("JOBD_BROWSER"):
+        rank = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")

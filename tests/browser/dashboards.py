@@ -63,7 +63,7 @@ class Dashboard:
     def read(self, path: str) -> bytes:
         """The answer to a GET, which has to be 200."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url_of(quote(path, safe="/?&=%~")), timeout=10) as answer:
+        with opener.open(self.url_of(quote(path, safe="/?&=%~")), timeout=30) as answer:
             found: bytes = answer.read()
         return found
 
@@ -100,7 +100,7 @@ def shop(server: RedisServer, directory: Path) -> Iterator[Jobd]:
     with Jobd(directory, server.url, variables=variables, **SETTINGS) as running:
         with contextlib.closing(Client(server.url)) as client:
             _push_all(client)
-            wait_until(lambda: _settled(server), f"every fate: {running.text()}", 20)
+            wait_until(lambda: _settled(server), f"every fate: {running.text()}", 60)
         yield running
         running.release()
 

@@ -72,7 +72,7 @@ def looks(axe: Axe, page: Page) -> Iterator[tuple[str, list[str]]]:
     for screen, size in (("screen", DESKTOP), ("phone", PHONE)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not too_wide(page), "charts have its width", 2)
+            wait_until(lambda: not too_wide(page), "charts have its width", 10)
         yield f"{screen}: sideways", too_wide(page)
         if screen == "phone":
             yield f"{screen}: small", small_targets(page)

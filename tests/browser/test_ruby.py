@@ -41,7 +41,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         ruby(FILL)
         sizes = {"retry": 1, "dead": 1, "schedule": 1}
         wait_until(lambda: {key: found.redis.zcard(key) for key in sizes} == sizes, "every fate", 60)
-        wait_until(lambda: _heard_of(found), "a heartbeat that tells of the job", 30)
+        wait_until(lambda: _heard_of(found), "a heartbeat that tells of the job", 60)
         yield found
         found.redis.set("release", "1")
 
@@ -96,10 +96,10 @@ def test_what_is_clicked_happens_to_rubys_jobs_and_process(dashboard: Dashboard,
     page.goto("/scheduled")
     page.locator("main tbody").get_by_role("checkbox").first.check()
     press(page, "enqueue")
-    wait_until(lambda: dashboard.redis.llen("seen") == 3, "Ruby ran it", 20)
+    wait_until(lambda: dashboard.redis.llen("seen") == 3, "Ruby ran it", 60)
     [identity] = dashboard.redis.smembers("processes")
     page.goto("/busy")
     press(page.locator("main"), "quiet")
-    wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"true", "it takes no more jobs", 20)
+    wait_until(lambda: dashboard.redis.hget(identity, "quiet") == b"true", "it takes no more jobs", 60)
     go_until(page, "/busy", "‖ quiet")
     assert time.time() - float(dashboard.redis.hget(identity, "beat") or 0) < 60
