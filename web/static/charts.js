@@ -7,13 +7,12 @@
   const WHOLE = Array.from({ length: 12 }, (none, i) => [1, 2, 5].map((step) => step * 10 ** i)).flat();
   const STEPS = {
     count: [[0, 1, ""]],
-    seconds: [[0, 0.001, " ms"], [1, 1, " s"], [120, 60, " min"], [7200, 3600, " h"], [172800, 86400, " d"]],
+    seconds: [[0, 1, " s"], [1e-9, 0.001, " ms"], [1, 1, " s"], [120, 60, " min"], [7200, 3600, " h"], [172800, 86400, " d"]],
     bytes: [[0, 1, " B"], [1024, 1024, " KB"], [1024 ** 2, 1024 ** 2, " MB"], [1024 ** 3, 1024 ** 3, " GB"]],
   };
   const write = (unit, value) => {
-    if (value === null || value === undefined) return "–";
-    if (value === 0) return unit === "seconds" ? "0 s" : "0";
-    const [, length, name] = STEPS[unit].findLast(([from]) => value >= from) ?? STEPS[unit][0];
+    if (value == null) return "–";
+    const [, length, name] = STEPS[unit].findLast(([from]) => value >= from);
     return Number((value / length).toPrecision(4)).toLocaleString("en-US") + name;
   };
   const local = () => document.documentElement.dataset.clock === "local";
@@ -68,7 +67,7 @@
         setCursor: [(plot) => {
           const i = plot.cursor.idx;
           const now = drawn.get(figure)?.data ?? data;
-          const shown = i === null || i === undefined ? "" : [
+          const shown = i == null ? "" : [
             stamp(now.x[i], true),
             ...now.series.map(({ label, values }) => `${label} ${write(now.unit, values[i])}`),
             ...(now.deploys ?? []).filter(([when]) => when >= now.x[i] && !(when >= now.x[i + 1])).map(([, label]) => `┊ ${label}`),
@@ -84,7 +83,7 @@
   const flags = (plot, data, colour, style) => {
     const { ctx, bbox } = plot;
     const taken = [];
-    const unit = devicePixelRatio || 1;
+    const unit = devicePixelRatio;
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = colour;
     ctx.lineWidth = unit;

@@ -176,6 +176,11 @@
     if (key !== "Escape") event.preventDefault();
     KEYS[key]();
   });
+  // What is folded on a phone stands open elsewhere.
+  const phone = matchMedia("(max-width: 720px)");
+  (phone.onchange = () => {
+    for (const each of all("details.fold")) each.open = !phone.matches;
+  })();
   html.setAttribute("data-js-on", "");
   count();
   offer();

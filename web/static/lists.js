@@ -68,7 +68,7 @@
     const to = link(row);
     if (!to || row.querySelector(".peek")) return;
     if (!each.matches) for (const other of all(".peek:not(:focus)")) other.remove();
-    const button = make("button", { type: "button", className: "peek", ariaLabel: `${words.peek} ${to.textContent}` }, words.peek);
+    const button = make("button", { type: "button", className: "peek", title: words.peek, ariaLabel: `${words.peek} ${to.textContent}` }, "◨");
     button.onclick = () => show(row, 0);
     to.after(button);
   };
