@@ -129,8 +129,8 @@ VIETNAMESE = {
     "Class": "Lớp",
     "Show": "Hiện",
     "From {time} UTC. Classes: {count}.": "Từ {time} UTC. Số lớp: {count}.",
-    "Percentiles are estimated from histograms, for the first {count} classes.": (
-        "Bách phân vị ước lượng từ biểu đồ tần suất, cho {count} lớp đầu."
+    "Percentiles are estimated from histograms, for the first {count} classes: each is off by half at most.": (
+        "Bách phân vị ước lượng từ biểu đồ tần suất, cho {count} lớp đầu: mỗi giá trị lệch nhiều nhất một nửa."
     ),
     "Percentiles are kept for 8 hours.": "Bách phân vị được giữ trong 8 giờ.",
     "No job ran in this period.": "Không có công việc nào chạy trong khoảng này.",
