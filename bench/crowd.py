@@ -184,6 +184,7 @@ def _heartbeat(number: int, size: Size, now: float) -> dict[Any, Any]:
         "rtt_us": 200 + number,
         "concurrency": size.threads,
         "fetched_at": repr(now - 1),
+        "oldest_at": repr(now - 1),
     }
 
 

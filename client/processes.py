@@ -27,7 +27,7 @@ from jobd.client.trend import Trend, read_trend
 
 Signal = Literal["TSTP", "TERM", "TTIN", "STACKS", "RESUME"]
 
-FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at", "cpu", "skew_ms")
+FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency", "fetched_at", "cpu", "skew_ms", "oldest_at")
 """Fields of a heartbeat from which `parse` makes a `Process`."""
 _AT_A_TIME = 1_000
 """Heartbeats that are read in one round trip."""
@@ -43,7 +43,8 @@ class Process:
     description (`concurrency`, `mode`, `weights`), empty where the process tells none; `queues` are all its queues.
     An `embedded` process runs inside another program and takes no signals. `fetched_at` is when Redis last answered a
     fetch, 0.0 where that is not told. `cpu` is the percentage of one processor that it used between its last two beats,
-    `skew` the seconds by which its machine's clock is ahead of that of Redis; None where it does not tell.
+    `skew` the seconds by which its machine's clock is ahead of that of Redis, `oldest_at` when its longest running job
+    began, 0.0 when it runs none; None where it does not tell.
     """
 
     identity: str
@@ -61,6 +62,7 @@ class Process:
     fetched_at: float = 0.0
     cpu: float | None = None
     skew: float | None = None
+    oldest_at: float | None = None
     queues: tuple[str, ...] = ()
     capsules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
@@ -401,7 +403,7 @@ def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
 
 def renewed(process: Process, fields: Mapping[str, bytes | None]) -> Process:
     """A process with what a later heartbeat of it tells, whose `info` never changes."""
-    cpu, skew, threads = fields["cpu"], fields["skew_ms"], fields["concurrency"]
+    cpu, skew, threads, oldest = fields["cpu"], fields["skew_ms"], fields["concurrency"], fields["oldest_at"]
     return Process(
         identity=process.identity,
         hostname=process.hostname,
@@ -418,6 +420,7 @@ def renewed(process: Process, fields: Mapping[str, bytes | None]) -> Process:
         fetched_at=number(fields["fetched_at"]),
         cpu=None if cpu is None else number(cpu),
         skew=None if skew is None else number(skew) / 1000,
+        oldest_at=None if oldest is None else number(oldest),
         queues=process.queues,
         capsules=process.capsules,
         labels=process.labels,

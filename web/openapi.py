@@ -67,6 +67,8 @@ _READS: dict[str, tuple[str, dict[str, str]]] = {
             "host": "only processes of this host",
             "queue": "only processes that take from this queue",
             "class": "part of the name of running jobs",
+            "sort": "processes by name, or by their oldest job",
+            "jobs": "`next_jobs`, for more running jobs of the same processes",
         },
     ),
     "/busy/{identity}": (

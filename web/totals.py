@@ -28,7 +28,7 @@ LATE = 30.0
 """Seconds without a heartbeat after which a process is pointed out; one is due every 10 s."""
 NEARLY_FULL = 0.9
 """Share of the dead set's limit from which on it is."""
-_BEAT = ("busy", "beat", "quiet", "rss", "cpu", "concurrency")
+_BEAT = ("busy", "beat", "quiet", "rss", "cpu", "concurrency", "oldest_at")
 """Fields of a heartbeat that are read each time."""
 _ANEW = 60.0
 """Seconds after which the others are at the latest, which change never or hardly."""

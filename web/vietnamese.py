@@ -304,9 +304,6 @@ VIETNAMESE = {
     "Jobs that died within {seconds}: {count}.": "Số công việc đã chết trong {seconds}: {count}.",
     "Left out, as they run inside other programs: {count}.": "Bỏ qua vì chạy bên trong chương trình khác: {count}.",
     "No job has failed.": "Không có công việc nào thất bại.",
-    "No job of this class runs in the processes of this page.": (
-        "Không có công việc nào của lớp này chạy trong các tiến trình của trang này."
-    ),
     "No process matches.": "Không có tiến trình nào khớp.",
     "Nobody has asked in the last minutes. The stacks are shown here, without values of variables.": (
         "Mấy phút qua chưa ai hỏi. Ngăn xếp sẽ hiện ở đây, không kèm giá trị của biến."
@@ -1008,4 +1005,26 @@ VIETNAMESE = {
     "Cron entries besides whose last run failed for good: {count}.": (
         "Ngoài ra còn mục lịch có lần chạy gần nhất bị lỗi hẳn: {count}."
     ),
+    "Sort processes by": "Xếp tiến trình theo",
+    "longest running job": "công việc chạy lâu nhất",
+    "The jobs of the {count} processes on this page, the longest running first; the first page has those that run "
+    "longest of all.": (
+        "Công việc của {count} tiến trình ở trang này, chạy lâu nhất trước; trang đầu có những công việc chạy lâu nhất "
+        "trong tất cả."
+    ),
+    "The jobs of the {count} processes on this page, and of {more} besides with the longest running ones of all.": (
+        "Công việc của {count} tiến trình ở trang này, và của {more} tiến trình khác có công việc chạy lâu nhất trong "
+        "tất cả."
+    ),
+    "The class is looked for in these only.": "Chỉ tìm lớp trong những công việc đó.",
+    "Processes whose running jobs are read only with the next look: {count}.": (
+        "Số tiến trình mà lần xem sau mới đọc các công việc đang chạy: {count}."
+    ),
+    "Processes elsewhere, such as those of Ruby, that do not tell how long their jobs have run: {count}.": (
+        "Số tiến trình khác, như của Ruby, không cho biết công việc đã chạy bao lâu: {count}."
+    ),
+    "No job of this class runs in the processes that were looked at.": (
+        "Không có công việc nào của lớp này chạy trong các tiến trình đã xem."
+    ),
+    "None of these processes runs a job.": "Không tiến trình nào trong số này chạy công việc.",
 }

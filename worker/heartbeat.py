@@ -158,6 +158,7 @@ class Heartbeat:
             "cpu": cpu,
             "skew_ms": round((time.time() - self._clock.now()) * 1000),
             "trend": self._recent.written(),
+            "oldest_at": repr(min((item.started for item in running), default=0.0)),
         }
         work = {item.thread: item.as_json() for item in running}
         return scripts.heartbeat(self._keys, self._identity, defaults.HEARTBEAT_TTL, fields, work)

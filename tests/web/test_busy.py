@@ -29,9 +29,11 @@ from tests.web.browser import PROCESS, Browser, Page, fill
 def process(redis: Redis, identity: str, *, running: dict[str, float] | None = None, **more: Any) -> str:
     """A process of jobd that runs jobs of these classes for so many seconds."""
     now, given = time.time(), {"queues": ["default"], "concurrency": 5, "version": "jobd-1.0", **more}
-    beat = {name: given.pop(name) for name in ("cpu", "skew_ms", "beat") if name in given}
+    beat = {name: given.pop(name) for name in ("cpu", "skew_ms", "beat", "oldest_at") if name in given}
     info = {"hostname": identity.partition(":")[0], "pid": 1, "identity": identity, "started_at": now - 60, **given}
-    fields = {"busy": len(running or ()), "beat": now, "quiet": "false", "rss": 2048, "concurrency": 5, **beat}
+    oldest = now - max(running.values()) if running else 0.0
+    fields = {"busy": len(running or ()), "beat": now, "quiet": "false", "rss": 2048, "concurrency": 5}
+    fields |= {"oldest_at": oldest, **beat}
     redis.sadd("processes", identity)
     redis.hset(identity, mapping={"info": json.dumps(info), **fields})
     for number, (name, seconds) in enumerate((running or {}).items()):
@@ -58,6 +60,77 @@ def test_jobs_stand_in_the_order_of_their_age_and_only_so_many(browser: Browser,
     assert [job["class"] for job in data["running"]] == [f"J{n}" for n in range(59, 24, -1)]
     assert data["left_out"] == 25
     assert len(data["processes"][0]["threads"]) == busy.CELLS
+
+
+def test_the_first_page_has_the_longest_running_jobs_of_all_processes(browser: Browser, redis: Redis) -> None:
+    for number in range(40):
+        process(redis, f"p{number:02d}:1:x", running={f"J{number}": 10 + number % 7})
+    process(redis, "stuck:1:x", running={"Stuck": 7200, "New": 1})
+    browser.get("/busy")  # which processes there are is known from here on
+    data = browser.data("/busy")
+    assert [job["class"] for job in data["running"]][:1] == ["Stuck"]
+    assert (data["elders"], data["unread"], data["untold"]) == (busy.ELDERS, 0, 0)
+    assert len(data["processes"]) == PROCESSES
+    assert "stuck:1:x" not in {each["identity"] for each in data["processes"]}
+    page = browser.get("/busy").text
+    assert "The jobs of the 16 processes on this page, and of 10 besides with the longest running ones of all." in page
+    assert browser.data("/busy?class=Stuck")["running"][0]["cancellable"]
+    assert "The class is looked for in these only." in browser.get("/busy?class=Stuck").text
+    second = browser.data("/busy?offset=16")
+    assert {job["process"] for job in second["running"]} == {each["identity"] for each in second["processes"]}
+    assert "the first page has those that run longest of all" in browser.get("/busy?offset=16").text
+
+
+def test_processes_whose_old_jobs_were_not_read_or_are_not_told_are_counted(
+    browser: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.context.MAX_AGE", 0.0)
+    for number in range(20):
+        process(redis, f"p{number:02d}:1:x", running={"J": 10})
+    browser.get("/busy")
+    process(redis, "new:1:x", running={"Stuck": 7200})
+    process(redis, "z-ruby:1:x", running={"Old": 7200}, version="8.0.0")
+    redis.hdel("z-ruby:1:x", "oldest_at")
+    process(redis, "z-new:1:x", running={"Stuck": 7200})
+    page = browser.get("/busy").text
+    assert "read only with the next look: 2." in page
+    assert "do not tell how long their jobs have run: 1." in page
+    data = browser.data("/busy")
+    assert (data["unread"], data["untold"]) == (0, 1)
+    assert [job["process"] for job in data["running"]][:2] == ["new:1:x", "z-new:1:x"]
+
+
+def test_processes_are_sorted_by_the_age_of_their_oldest_job(browser: Browser, redis: Redis) -> None:
+    ages = {"a": 5, "b": 50, "c": 500, "d": 0}
+    for name, age in ages.items():
+        process(redis, f"{name}:1:x", running={"J": age} if age else None)
+    redis.hdel(process(redis, "e:1:x", running={"J": 9000}), "oldest_at")
+    for _ in ("not known before", "known"):
+        data = browser.data("/busy?sort=oldest")
+        assert [each["identity"][0] for each in data["processes"]] == ["c", "b", "a", "d", "e"]
+    assert [each["identity"][0] for each in browser.data("/busy")["processes"]] == ["a", "b", "c", "d", "e"]
+    assert [each["identity"][0] for each in data["processes"] if each["oldest"] is None] == ["d"]
+    assert browser.get("/busy?sort=rss").status_code == 400
+
+
+def test_sorted_processes_are_read_by_pages(browser: Browser, redis: Redis) -> None:
+    for number in range(40):
+        process(redis, f"p{number:02d}:1:x", running={"J": 10 + number})
+    browser.get("/busy")
+    seen, offset = [], 0
+    while offset is not None:
+        data = browser.data(f"/busy?sort=oldest&offset={offset}")
+        seen += [each["identity"] for each in data["processes"]]
+        assert {job["process"] for job in data["running"]} >= {each["identity"] for each in data["processes"]}
+        offset = data["next"]
+    assert seen == [f"p{number:02d}:1:x" for number in reversed(range(40))]
+
+
+def test_the_rest_of_the_running_jobs_is_a_link_away(browser: Browser, redis: Redis) -> None:
+    process(redis, "a:1:x", running={f"J{n}": n for n in range(60)})
+    [link] = [str(a["href"]) for a in Page.of(browser.get("/busy").text).all("a") if "jobs=35" in str(a["href"])]
+    data = browser.data(link.removesuffix("#running"))
+    assert ([job["class"] for job in data["running"]], data["left_out"]) == ([f"J{n}" for n in range(24, -1, -1)], 0)
 
 
 def test_processes_are_filtered_by_host_and_queue_and_jobs_by_class(browser: Browser, redis: Redis) -> None:
@@ -92,11 +165,11 @@ def test_names_of_gone_processes_hide_no_running_jobs(
     redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100)))
     for number in range(30):
         process(redis, f"live{number:02}:1:x", running={f"J{number:02}": 5})
-    wanted = [f"J{number:02}" for number in range(PROCESSES)]
+    wanted = {f"J{number:02}" for number in range(PROCESSES)}
     for _ in range(2):
-        assert sorted(job["class"] for job in browser.data("/busy")["running"]) == wanted
+        assert {job["class"] for job in browser.data("/busy")["running"]} >= wanted
     redis.sadd("processes", *(f"gone{number}:1:x" for number in range(100, 300)))
-    assert sorted(job["class"] for job in browser.data("/busy")["running"]) == wanted
+    assert {job["class"] for job in browser.data("/busy")["running"]} >= wanted
     process(redis, "a:1:x", running={"New": 5})
     browser.data("/busy")
     assert "New" in [job["class"] for job in browser.data("/busy")["running"]]

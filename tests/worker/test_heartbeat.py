@@ -193,6 +193,20 @@ def test_quiet_shows_at_once(run_worker: RunWorker, redis: Redis) -> None:
         assert redis.llen("queue:default") == 1
 
 
+def test_the_start_of_the_longest_running_job_is_shown(run_worker: RunWorker, redis: Redis) -> None:
+    with run_worker(concurrency=2, **OFTEN) as worker:
+        wait_until(lambda: redis.exists(worker.identity), "the first beat")
+        assert beat_of(redis, worker.identity)["oldest_at"] == "0.0"
+        block.perform_async()
+        wait_until(lambda: worker.running, "it runs")
+        began = worker.running[0].started
+        block.perform_async()
+        wait_until(lambda: beat_of(redis, worker.identity)["busy"] == "2", "both are shown")
+        assert float(beat_of(redis, worker.identity)["oldest_at"]) == pytest.approx(began, abs=1)
+        release.set()
+        wait_until(lambda: beat_of(redis, worker.identity)["oldest_at"] == "0.0", "both have ended")
+
+
 def test_the_last_fetch_is_shown(run_worker: RunWorker, redis: Redis) -> None:
     with run_worker(**OFTEN) as worker:
         wait_until(lambda: float(beat_of(redis, worker.identity).get("fetched_at", 0)) > 0, "the first fetch shown")

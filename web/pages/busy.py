@@ -5,6 +5,7 @@ A job that runs is cancelled by `cancel.py`. What the threads of one process do 
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,12 @@ from jobd.web.usual import usual_of
 
 PROCESSES = 16
 """Processes on one page, those with what they run."""
+ELDERS = 10
+"""Processes besides those of the first page whose jobs are read too, those of which one has run longest."""
 MOST_RUNNING = 35
-"""Running jobs on one page, those that have run longest."""
+"""Running jobs on one page, those that have run longest first."""
+SORTS = ("name", "oldest")
+"""What processes can be sorted by: `oldest` is the age of the job that each has run longest."""
 MOST_UNKNOWN = 200
 """Names whose jobs are read while it is not known yet which of them are processes, and what those take."""
 CELLS = 50
@@ -64,44 +69,134 @@ class Filter:
 
 
 def busy(ctx: Context) -> View:
-    """Show the processes, and the jobs that those on this page run, the longest running first."""
-    first, wanted, name = ctx.number("offset"), _filter(ctx), ctx.text("class")
-    usual, now = usual_of(ctx.access), ctx.access.now()
-    (running, more), _ = ctx.ask(_ask_page(ctx.access, wanted, first), usual.ask(ctx.access, now))
+    """Show the processes, and the jobs that those on this page run, the longest running first.
+
+    On the first page also the jobs of others that have run longer.
+    """
+    first, start, wanted, name = ctx.number("offset"), ctx.number("jobs"), _filter(ctx), ctx.text("class")
+    usual, now, sort = usual_of(ctx.access), ctx.access.now(), _sort(ctx)
+    read, _ = ctx.ask(_ask_page(ctx.access, wanted, first, sort), usual.ask(ctx.access, now))
     totals = ctx.read_totals()
     meant = [process for process in totals.processes if wanted.takes(process)]
-    shown = meant[first : first + PROCESSES]
-    seen = {process.identity for process in shown}
-    works = sorted((work for work in running if work.process in seen), key=lambda work: work.run_at)
-    matching = [work for work in works if name in work.entry.name] if name else works
-    jobds = {process.identity for process in shown if process.is_jobds}
-    listed = [_running(work, ctx, totals.now, jobds) for work in matching[:MOST_RUNNING]]
+    shown = _of_page(meant, read, first, sort)
+    told = _who_is_told(meant, shown, read, first)
+    matching = [work for work in told.works if name in work.entry.name] if name else told.works
+    listed = [_running(work, ctx, totals.now, told.jobds) for work in matching[start : start + MOST_RUNNING]]
     usual.note(row["class"] for row in listed)
-    by_process: dict[str, list[Work]] = {identity: [] for identity in seen}
-    for work in works:
-        by_process[work.process].append(work)
-    rows = [_process(process, by_process[process.identity], ctx.masker, totals.now) for process in shown]
     data = {
-        "processes": [{**row, **more_row(process, more)} for row, process in zip(rows, shown, strict=True)],
+        "processes": _rows(shown, told.works, read, ctx.masker, totals.now),
         "running": listed,
-        "left_out": max(len(matching) - MOST_RUNNING, 0),
+        "left_out": max(len(matching) - start - MOST_RUNNING, 0),
+        "next_jobs": start + MOST_RUNNING,
+        "jobs": start,
+        **told.counts,
         "count": len(totals.processes),
         "meant": len(meant),
         "busy": totals.busy,
         "threads": totals.threads,
         "offset": first,
         "next": first + PROCESSES if first + PROCESSES < len(meant) else None,
-        "actions": [each for each in SIGNALS if each in ctx.allowed],
-        "curves": max((len(t.rss) * t.step for t, _ in more.values() if t), default=0.0),
-        "may_resume": "quiet" in ctx.allowed and any(process.may_resume for process in meant),
+        "sort": sort,
         "may_cancel": any(row["cancellable"] for row in listed),
         "filters": {"host": wanted.host, "queue": wanted.queue, "class": name},
         "choices": _choices(totals.processes),
         "versions": versions(totals.processes),
         "ages": list(AGES),
         "now": totals.now,
+        **_actions(ctx, meant, read),
     }
     return View("busy.html", data, "Busy")
+
+
+def _rows(
+    shown: Sequence[Process], works: Sequence[Work], read: _Read, masker: Masker, now: float
+) -> list[dict[str, Any]]:
+    by_process: dict[str, list[Work]] = {process.identity: [] for process in shown}
+    for work in works:
+        by_process.setdefault(work.process, []).append(work)
+    return [
+        {**_process(process, by_process[process.identity], masker, now), **more_row(process, read.more)}
+        for process in shown
+    ]
+
+
+def _actions(ctx: Context, meant: Sequence[Process], read: _Read) -> dict[str, Any]:
+    return {
+        "actions": [each for each in SIGNALS if each in ctx.allowed],
+        "curves": max((len(t.rss) * t.step for t, _ in read.more.values() if t), default=0.0),
+        "may_resume": "quiet" in ctx.allowed and any(process.may_resume for process in meant),
+    }
+
+
+def _sort(ctx: Context) -> str:
+    sort = ctx.text("sort") or "name"
+    if sort not in SORTS:
+        raise BadRequest(f"sort is {sort[:50]!r}; give one of {', '.join(SORTS)}")
+    return sort
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read for a page: the jobs of the processes `asked`, in the order in which these were to be shown."""
+
+    works: list[Work]
+    more: dict[str, More]
+    asked: Sequence[str]
+    by_name: bool
+    """Whether it was not known yet which of them are processes, and what they run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The jobs of a page, the oldest first; those of the processes `jobds` can be cancelled.
+
+    `counts` are of processes: jobs of `elders` besides those of the page are there; of `unread` ones, of this page or
+    with older jobs, these were not read yet; `untold` ones, of Ruby, do not tell how old theirs are.
+    """
+
+    works: list[Work]
+    jobds: frozenset[str]
+    counts: Mapping[str, int]
+
+
+def _of_page(meant: Sequence[Process], read: _Read, first: int, sort: str) -> list[Process]:
+    """The processes that a page shows."""
+    if sort == "name":
+        return list(meant[first : first + PROCESSES])
+    asked = set(read.asked)
+    # Which page a process is on was decided by what it told before; those that were read stay on it.
+    found = _sorted([process for process in meant if process.identity in asked], sort)
+    if read.by_name:
+        return found[first : first + PROCESSES]
+    own = set(read.asked[:PROCESSES])
+    return [process for process in found if process.identity in own]
+
+
+def _who_is_told(meant: Sequence[Process], shown: Sequence[Process], read: _Read, first: int) -> _Told:
+    seen, asked = {process.identity for process in shown}, set(read.asked)
+    eldest = [] if first else elders(meant, seen)
+    besides = [process for process in eldest if process.identity in asked]
+    untold = 0 if first else sum(1 for e in meant if e.oldest_at is None and e.busy and e.identity not in seen)
+    unread = len(eldest) - len(besides) + sum(1 for each in shown if each.busy and each.identity not in asked)
+    known = seen.union(process.identity for process in besides)
+    return _Told(
+        sorted((work for work in read.works if work.process in known), key=lambda work: work.run_at),
+        frozenset(process.identity for process in (*shown, *besides) if process.is_jobds),
+        {"elders": len(besides), "unread": unread, "untold": untold},
+    )
+
+
+def elders(processes: Iterable[Process], but: Collection[str]) -> list[Process]:
+    """The processes that run the oldest jobs, of those that tell it."""
+    rest = (process for process in processes if process.oldest_at and process.identity not in but)
+    return heapq.nsmallest(ELDERS, rest, key=lambda process: process.oldest_at or 0.0)
+
+
+def _sorted(processes: Sequence[Process], sort: str) -> list[Process]:
+    """Processes of which a job has run longest come first; then those that run none, and those that do not tell."""
+    if sort == "name":
+        return list(processes)
+    return sorted(processes, key=lambda each: (not each.oldest_at, each.oldest_at is None, each.oldest_at or 0.0))
 
 
 def document(work: Work, masker: Masker) -> dict[str, Any]:
@@ -133,7 +228,8 @@ def _process(process: Process, works: Sequence[Work], masker: Masker, now: float
     cells = [1 + sum(age >= bound for bound in AGES) for age in ages]
     threads = max(process.concurrency, len(cells))
     cells = (cells + [0] * min(threads - len(cells), CELLS))[:CELLS]
-    found = {"threads": cells, "more_threads": threads - len(cells), "oldest": ages[0] if ages else None}
+    told = max(now - process.oldest_at, 0.0) if process.oldest_at else None
+    found = {"threads": cells, "more_threads": threads - len(cells), "oldest": ages[0] if ages else told}
     skewed = process.skew is not None and abs(process.skew) >= SKEWED
     return {**process_row(process, masker, now), **found, "skewed": skewed, "late": now - process.beat > LATE}
 
@@ -182,24 +278,31 @@ def more_row(process: Process, more: Mapping[str, More]) -> dict[str, Any]:
     return {"trend": trend_row(trend), "resumable": process.may_resume and not held}
 
 
-def _ask_page(access: Access, wanted: Filter, first: int) -> Question[tuple[list[Work], dict[str, More]]]:
+def _ask_page(access: Access, wanted: Filter, first: int, sort: str) -> Question[_Read]:
     [names] = yield lambda pipeline: pipeline.smembers(access.keys.processes)
     identities = [name for name in sorted(map(name_of, names or ())) if wanted.may_take(name)]
-    known, most = remembered(access), MOST_UNKNOWN
-    if any(identity in known for identity in identities):
+    known = remembered(access)
+    by_name = not any(identity in known for identity in identities)
+    if by_name:
+        begin = first if sort == "name" else 0
+        asked, besides = identities[begin : begin + MOST_UNKNOWN], list[str]()
+    else:
         # The others are gone, or new: their jobs are shown with the next look.
-        identities = [each for each in identities if each in known and wanted.takes(known[each])]
-        most = PROCESSES
-    asked = identities[first : first + most]
+        processes = [known[each] for each in identities if each in known and wanted.takes(known[each])]
+        asked = [process.identity for process in _sorted(processes, sort)[first : first + PROCESSES]]
+        besides = [] if first else [process.identity for process in elders(processes, set(asked))]
+
+    every = [*asked, *besides]
+    jobds = {name for name in every if name in known and known[name].is_jobds}
 
     def ask(pipeline: Any) -> None:
-        _put_running(pipeline, access, asked)
+        _put_running(pipeline, access, every, jobds)
         for identity in asked:
             _put_more(pipeline, access, identity)
 
-    told = yield ask
-    more = {name: _more_of(values) for name, values in zip(asked, told[2 * len(asked) :], strict=True)}
-    return _running_of(asked, told[: 2 * len(asked)]), more
+    told = iter((yield ask))
+    works = _running_of(every, told, jobds)
+    return _Read(works, {name: _more_of(values) for name, values in zip(asked, told, strict=True)}, every, by_name)
 
 
 def ask_more(access: Access, identity: str) -> Question[dict[str, More]]:
@@ -219,18 +322,26 @@ def _more_of(values: Sequence[bytes | None] | None) -> More:
 
 def ask_running(access: Access, identities: Sequence[str]) -> Question[list[Work]]:
     """What these processes run."""
-    return _running_of(identities, (yield lambda pipeline: _put_running(pipeline, access, identities)))
+    told = yield lambda pipeline: _put_running(pipeline, access, identities)
+    return _running_of(identities, iter(told))
 
 
-def _put_running(pipeline: Any, access: Access, identities: Sequence[str]) -> None:
+def _put_running(
+    pipeline: Any, access: Access, identities: Sequence[str], jobds: Collection[str] = frozenset()
+) -> None:
+    """Ask for what processes run, of which `jobds` are known to be jobd's."""
     for identity in identities:
-        # Sidekiq up to 6.4.1 writes the second name alone, newer ones the first, jobd both.
-        pipeline.hgetall(raw_bytes(access.keys.work(identity))).hgetall(raw_bytes(access.keys.workers(identity)))
+        pipeline.hgetall(raw_bytes(access.keys.work(identity)))
+        # Sidekiq up to 6.4.1 writes this name alone, newer ones the first, jobd both.
+        if identity not in jobds:
+            pipeline.hgetall(raw_bytes(access.keys.workers(identity)))
 
 
-def _running_of(identities: Sequence[str], told: Sequence[Any]) -> list[Work]:
+def _running_of(identities: Sequence[str], told: Iterator[Any], jobds: Collection[str] = frozenset()) -> list[Work]:
     found = []
-    for identity, new, old in zip(identities, told[::2], told[1::2], strict=True):
+    for identity in identities:
+        new = next(told)
+        old = None if identity in jobds else next(told)
         for thread, value in sorted((new or old or {}).items()):
             if work := parse_work(identity, thread, value):
                 found.append(work)
