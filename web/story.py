@@ -6,6 +6,7 @@ Pure; nothing here hides secrets: what is passed in is hidden already.
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,12 +40,19 @@ def timeline(entry: JobEntry, place: str, at: float | None) -> list[Event]:
         ("No process knew its class", entry.unknown_since),
         (ends.get(place, ""), at if place in ends else None),
     ]
-    known = sorted(((moment, what) for what, moment in told if moment), key=lambda each: each[0])
+    known = sorted(((moment, what) for what, moment in told if moment), key=_order)
     before = [None, *(moment for moment, _ in known)]
     return [
-        Event(what, moment, None if last is None else moment - last)
+        Event(what, moment, None if last is None else max(moment - last, 0.0))
         for (moment, what), last in zip(known, before, strict=False)
     ]
+
+
+def _order(event: tuple[float, str]) -> int:
+    """Milliseconds, as some times tell no more: within one, things stand in the order in which they happen."""
+    moment, what = event
+    # When it started is told in whole seconds: what else is of that second was before it.
+    return math.floor(moment * 1000) + (1000 if what == "Started" and moment == math.floor(moment) else 0)
 
 
 @dataclass(frozen=True, slots=True)

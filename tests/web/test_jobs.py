@@ -98,6 +98,30 @@ def test_attempts_are_told_from_what_the_payload_holds(fields: dict[str, Any], t
     assert (found.failures, found.following, found.most) == told
 
 
+@pytest.mark.parametrize(
+    ("created", "entered", "started", "waits"),
+    [
+        (1000.2, 1000.7, 1000, [0.5, 0.0]),  # it started within the same second, and not before it was there
+        (1000.2, 1000.7, 1003, [0.5, 2.3]),
+        (1000.2, 1000.7, 1000.9, [0.5, 0.2]),
+        (1000.1239, 1000.123, 1001, [0.0, 0.877]),  # milliseconds as Sidekiq 8 writes them
+    ],
+)
+def test_what_happened_stands_in_the_order_in_which_it_can_have_happened(
+    created: float, entered: float, started: float, waits: list[float]
+) -> None:
+    entry = JobEntry(payload("j", created_at=created, enqueued_at=entered))
+    told = story.timeline(entry, "busy", started)
+    assert [event.what for event in told] == ["Created", "Entered its queue", "Started"]
+    assert [event.wait for event in told[1:]] == [pytest.approx(wait) for wait in waits]
+
+
+def test_what_happened_after_the_start_by_another_clock_stays_there() -> None:
+    entry = JobEntry(payload("j", created_at=900.0, enqueued_at=1001.0, failed_at=950.0))
+    told = story.timeline(entry, "busy", 999)
+    assert [event.what for event in told] == ["Created", "Failed first", "Started", "Entered its queue"]
+
+
 def test_a_call_can_be_copied_into_python() -> None:
     assert story.as_python("a.b.Send", [1, "x"], {"to": None}) == "a.b.Send.perform_async(1, 'x', to=None)"
     assert story.as_python("A::B", [1], {}) == "jobd.Client().push({'class': 'A::B', 'args': [1]})"
