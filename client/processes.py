@@ -40,7 +40,8 @@ class Process:
     """A worker process as its last heartbeat shows it. Times are epoch seconds.
 
     `rss` is its memory in KiB, `rtt_us` a round trip to Redis in microseconds. `capsules` maps names to Sidekiq's
-    description (`concurrency`, `mode`, `weights`), empty where the process tells none; `queues` are all its queues.
+    description (`concurrency`, `mode`, `weights`), empty where the process tells none, as Sidekiq 7 does: `weights` has
+    the weights of its queues capsule by capsule, 0 for a strict order. `queues` are all its queues.
     An `embedded` process runs inside another program and takes no signals. `fetched_at` is when Redis last answered a
     fetch, 0.0 where that is not told. `cpu` is the percentage of one processor that it used between its last two beats,
     `skew` the seconds by which its machine's clock is ahead of that of Redis, `oldest_at` when its longest running job
@@ -65,6 +66,7 @@ class Process:
     oldest_at: float | None = None
     queues: tuple[str, ...] = ()
     capsules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: tuple[Mapping[str, int], ...] = ()
     labels: tuple[str, ...] = ()
     embedded: bool = False
     dead_limits: DeadLimits | None = None
@@ -383,6 +385,7 @@ def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
         return None
     told = info.get("capsules")
     capsules = {str(n): c for n, c in told.items() if isinstance(c, dict)} if isinstance(told, dict) else {}
+    weights = _weights([each.get("weights") for each in capsules.values()] if capsules else info.get("weights"))
     still = Process(
         identity=identity,
         hostname=str(info.get("hostname") or ""),
@@ -391,8 +394,9 @@ def parse(identity: str, fields: Mapping[str, bytes | None]) -> Process | None:
         version=str(info.get("version") or ""),
         concurrency=int(number(info.get("concurrency"))),
         started_at=number(info.get("started_at")),
-        queues=_queues(info, capsules),
+        queues=_queues(info, weights),
         capsules=capsules,
+        weights=weights,
         labels=_names(info.get("labels")),
         embedded=info.get("embedded") is True,
         dead_limits=_dead_limits(info),
@@ -423,6 +427,7 @@ def renewed(process: Process, fields: Mapping[str, bytes | None]) -> Process:
         oldest_at=None if oldest is None else number(oldest),
         queues=process.queues,
         capsules=process.capsules,
+        weights=process.weights,
         labels=process.labels,
         embedded=process.embedded,
         dead_limits=process.dead_limits,
@@ -430,11 +435,13 @@ def renewed(process: Process, fields: Mapping[str, bytes | None]) -> Process:
     )
 
 
-def _queues(info: Mapping[str, Any], capsules: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    if told := _names(info.get("queues")):
-        return told
-    weights = [capsule.get("weights") for capsule in capsules.values()]
-    return tuple(dict.fromkeys(str(name) for each in weights if isinstance(each, dict) for name in each))
+def _queues(info: Mapping[str, Any], weights: Sequence[Mapping[str, int]]) -> tuple[str, ...]:
+    return _names(info.get("queues")) or tuple(dict.fromkeys(name for each in weights for name in each))
+
+
+def _weights(told: object) -> tuple[Mapping[str, int], ...]:
+    pools = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    return tuple({str(name): int(number(weight)) for name, weight in pool.items()} for pool in pools)
 
 
 def _dead_limits(info: Mapping[str, Any]) -> DeadLimits | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from jobd.client.processes import Process, number
+
+Weights: TypeAlias = tuple[Mapping[str, int], ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -27,27 +29,28 @@ NOBODY = Consumers()
 
 def consumers(processes: Iterable[Process]) -> dict[str, Consumers]:
     """Who takes from each queue, by its name; what is quiet takes from none."""
-    groups: dict[tuple[tuple[str, ...], int, bool], list[tuple[Mapping[str, Any], int]]] = {}
+    groups: dict[tuple[tuple[str, ...], int, bool], list[tuple[Mapping[str, Any], Weights, int]]] = {}
     for process in processes:
         if not process.quiet:
             alike = groups.setdefault((process.queues, process.concurrency, process.shows_stacks), [])
-            for place, (capsules, count) in enumerate(alike):
-                if capsules is process.capsules or capsules == process.capsules:
-                    alike[place] = (capsules, count + 1)
+            for place, (capsules, weights, count) in enumerate(alike):
+                if capsules is process.capsules or (capsules, weights) == (process.capsules, process.weights):
+                    alike[place] = (capsules, weights, count + 1)
                     break
             else:
-                alike.append((process.capsules, 1))
+                alike.append((process.capsules, process.weights, 1))
     found: dict[str, Consumers] = {}
     for (queues, concurrency, counts), alike in groups.items():
-        for capsules, many in alike:
-            told = _pools(capsules)
+        for capsules, weights, many in alike:
+            threads = [int(number(told.get("concurrency"))) for told in capsules.values()]
             for name in queues:
                 each = found.setdefault(name, Consumers())
                 each.processes += many
                 each.counted &= counts
-                pools = [(threads, weights[name]) for threads, weights in told if name in weights]
-                each.threads += many * (sum(threads for threads, _ in pools) if pools else concurrency)
-                each.weights.update(weight for _, weight in pools)
+                each.weights.update(pool[name] for pool in weights if name in pool)
+                own = [count for count, told in zip(threads, capsules.values(), strict=True) if _has(told, name)]
+                # How its threads are shared out is not told by one without capsules.
+                each.threads += many * (sum(own) if own else concurrency)
     return found
 
 
@@ -64,13 +67,7 @@ def latest_consumers(processes: Sequence[Process]) -> dict[str, Consumers]:
     return found
 
 
-def _pools(capsules: Mapping[str, Any]) -> list[tuple[int, dict[str, int]]]:
-    """The threads of each pool, and the weights of its queues."""
-    found = []
-    for told in capsules.values():
-        weights = told.get("weights")
-        named = (
-            {str(name): int(number(weight)) for name, weight in weights.items()} if isinstance(weights, dict) else {}
-        )
-        found.append((int(number(told.get("concurrency"))), named))
-    return found
+def _has(capsule: Mapping[str, Any], queue: str) -> bool:
+    """Whether a capsule takes from a queue."""
+    weights = capsule.get("weights")
+    return isinstance(weights, dict) and queue in weights

@@ -178,7 +178,9 @@ def process_row(process: Process, masker: Masker, now: float) -> dict[str, Any]:
         for name in (*names, "started_at", "embedded", "cpu", "skew", "shows_stacks", "most_threads")
     }
     texts = {"tag": masker.text(process.tag), "labels": [masker.text(label) for label in process.labels]}
-    more = {**texts, "silent": now - process.beat, "capsules": _capsules(process)}
+    pools = [list(pool.items())[:MOST_QUEUES] for pool in process.weights[:MOST_CAPSULES]]
+    weights = {name: weight for pool in pools for name, weight in pool}
+    more = {**texts, "silent": now - process.beat, "capsules": _capsules(process), "weights": weights}
     return {**found, "queues": list(process.queues), **more}
 
 

@@ -67,6 +67,17 @@ def test_a_process_of_sidekiq_8_is_read(redis: Redis) -> None:
     assert (process.concurrency, process.quiet, process.version) == (5, True, "8.1.7")
     assert process.queues == ("critical", "low", "single")
     assert process.capsules["single"]["mode"] == "strict"
+    assert process.weights == ({"critical": 3, "low": 1}, {"single": 0})
+
+
+def test_a_process_of_sidekiq_7_tells_weights_without_capsules(redis: Redis) -> None:
+    weights = [{"critical": 3, "low": 1}, {"single": 0}]
+    beat(redis, {**INFO_6, "version": "7.3.10", "weights": [*weights, "?"], "queues": ["critical", "low", "single"]})
+    [process] = jobd.ProcessSet()
+    assert (process.capsules, process.weights) == ({}, tuple(weights))
+    beat(redis, {**INFO_6, "weights": weights, "queues": None})
+    [process] = jobd.ProcessSet()
+    assert process.queues == ("critical", "low", "single")
 
 
 def test_totals_are_those_of_all(redis: Redis) -> None:

@@ -258,6 +258,13 @@ def test_capsules_are_shown_with_their_weights(browser: Browser, redis: Redis) -
     assert "default: critical\xa0×3, low; one:" in text
 
 
+def test_weights_without_capsules_are_shown_too(browser: Browser, redis: Redis) -> None:
+    told = {"queues": ["critical", "low"], "weights": [{"critical": 3, "low": 1}], "version": "7.3.10"}
+    process(redis, "a:1:x", **told)
+    assert "critical\xa0×3, low" in Page.of(browser.get("/busy").text).text
+    assert "critical × 3, low × 1" in Page.of(browser.get("/busy/a:1:x").text).text
+
+
 def test_all_are_told_after_a_question_with_their_number(browser: Browser, redis: Redis) -> None:
     names = [process(redis, f"a:{number}:x", running={"J": 5}) for number in range(3)]
     other, inside = process(redis, "b:1:x"), process(redis, "a:9:x", embedded=True)

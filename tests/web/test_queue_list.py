@@ -202,6 +202,13 @@ def test_of_queues_that_sidekiq_takes_from_only_the_change_is_known(browser: Bro
     assert "Processes of Sidekiq do not count what they take" in text
 
 
+def test_weights_without_capsules_are_those_of_sidekiq_7() -> None:
+    weights = ({"x": 3, "y": 1}, {"x": 2, "z": 0})
+    process = Process("a", concurrency=10, queues=("x", "y", "z"), weights=weights, version="7.3.10")
+    told = {name: (each.threads, each.weights) for name, each in consumers([process, process]).items()}
+    assert told == {"x": (20, {2, 3}), "y": (20, {1}), "z": (20, {0})}
+
+
 def test_what_is_quiet_takes_nothing_and_what_tells_no_pools_takes_with_all_its_threads() -> None:
     old = Process("a", concurrency=25, queues=("x",), version="6.4.1")
     assert consumers([Process("b", quiet=True, queues=("x",))]) == {}
