@@ -103,8 +103,7 @@ def plot(data: Mapping[str, Any], deploys: Sequence[Mapping[str, Any]] = ()) -> 
     across, seen, lines = _across(moments), Counter[str](), list[Line]()
     for label, state, values in series:
         places = [None if v is None else (x, scale.height(v)) for x, v in zip(across, values, strict=True)]
-        complete = values[:-1] if unfinished and len(values) > 1 else values
-        lines.append(_line(label, state, seen[state], places, unfinished, write(complete[-1] if complete else None)))
+        lines.append(_line(label, state, seen[state], places, unfinished, write(_latest(values, unfinished))))
         seen[state] += 1
     span = moments[-1] - moments[0] if moments else 0.0
     marks = _marks(deploys, moments)
@@ -232,6 +231,11 @@ def _clean(values: Sequence[float | None]) -> list[float | None]:
     """Values from 0 up; what is no such number is a gap."""
     newest = values[-MOST_POINTS:]
     return [None if value is None or not math.isfinite(value) else max(value, 0) for value in newest]
+
+
+def _latest(values: Sequence[float | None], unfinished: bool) -> float | None:
+    """The last value that is complete; of a single one there is none before it."""
+    return next(iter(values[-2:] if unfinished else values[-1:]), None)
 
 
 def _across(moments: Sequence[float]) -> list[float]:

@@ -1027,4 +1027,6 @@ VIETNAMESE = {
         "Không có công việc nào của lớp này chạy trong các tiến trình đã xem."
     ),
     "None of these processes runs a job.": "Không tiến trình nào trong số này chạy công việc.",
+    "over {time}": "quá {time}",
+    "over {count} jobs": "quá {count} công việc",
 }

@@ -306,6 +306,7 @@ class TestProcesses:
     def test_a_job_that_runs_is_cancelled(self, dashboard: Dashboard, page: Page) -> None:
         before = dashboard.redis.zcard("dead")
         page.goto("/busy")
+        row_of(page, "ImportCatalogue").locator("details[name=more] summary").click()
         row_of(page, "ImportCatalogue").get_by_role("button").click()
         expect(page.locator("main")).to_contain_text("A call that waits")
         confirm(page)

@@ -96,6 +96,8 @@ def test_a_page_looks_right_everywhere(pattern: str, dashboard: Dashboard, page:
 @pytest.mark.parametrize(("path", "action"), CONFIRMATIONS)
 def test_a_question_looks_right_everywhere(path: str, action: str, page: Page, axe: Axe) -> None:
     page.goto(path)
+    if path == "/queues":
+        page.locator("details[name=more] summary").last.click()
     follow(page.locator(f"button[name=action][value={action}]:visible").last)
     expect(page.locator("input[name=confirmed]").first).to_be_attached()
     check(axe, page)

@@ -57,8 +57,8 @@ def test_each_thread_has_a_mark_by_the_age_of_its_job(browser: Browser, redis: R
 def test_jobs_stand_in_the_order_of_their_age_and_only_so_many(browser: Browser, redis: Redis) -> None:
     process(redis, "a:1:x", running={f"J{n}": n for n in range(60)})
     data = browser.data("/busy")
-    assert [job["class"] for job in data["running"]] == [f"J{n}" for n in range(59, 24, -1)]
-    assert data["left_out"] == 25
+    assert [job["class"] for job in data["running"]] == [f"J{n}" for n in range(59, 59 - busy.MOST_RUNNING, -1)]
+    assert data["left_out"] == 60 - busy.MOST_RUNNING
     assert len(data["processes"][0]["threads"]) == busy.CELLS
 
 
@@ -128,9 +128,9 @@ def test_sorted_processes_are_read_by_pages(browser: Browser, redis: Redis) -> N
 
 def test_the_rest_of_the_running_jobs_is_a_link_away(browser: Browser, redis: Redis) -> None:
     process(redis, "a:1:x", running={f"J{n}": n for n in range(60)})
-    [link] = [str(a["href"]) for a in Page.of(browser.get("/busy").text).all("a") if "jobs=35" in str(a["href"])]
+    [link] = [str(a["href"]) for a in Page.of(browser.get("/busy").text).all("a") if f"jobs={busy.MOST_RUNNING}" in str(a["href"])]
     data = browser.data(link.removesuffix("#running"))
-    assert ([job["class"] for job in data["running"]], data["left_out"]) == ([f"J{n}" for n in range(24, -1, -1)], 0)
+    assert ([job["class"] for job in data["running"]], data["left_out"]) == ([f"J{n}" for n in reversed(range(60 - busy.MOST_RUNNING))], 0)
 
 
 def test_processes_are_filtered_by_host_and_queue_and_jobs_by_class(browser: Browser, redis: Redis) -> None:

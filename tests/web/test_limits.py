@@ -19,6 +19,7 @@ from jobd.client.push import Client
 from jobd.web import site
 from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import PROCESS, Browser, fill
+from tests.web.test_security import held
 
 FREE = frozenset(
     {
@@ -224,7 +225,7 @@ def filled_by(client: Client) -> list[str]:
 def state(redis: Redis) -> dict[bytes, Any]:
     """All that is in Redis."""
     found: Any = redis.keys("*")
-    return {key: redis.dump(key) for key in found}
+    return {key: held(redis, key) for key in found}
 
 
 def test_looking_at_any_page_changes_nothing(redis: Redis, client: Client) -> None:

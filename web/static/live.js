@@ -79,7 +79,7 @@
       [...boxes()].some((box) => box.checked) ||
       (place.contains(focused) && focused.closest("input:not([type=checkbox]), select, textarea, tbody tr")) ||
       (matchMedia("(hover: hover)").matches && place.querySelector("tbody tr:hover, [data-row]:hover")) ||
-      place.querySelector("dialog[open], .menu[open]") ||
+      place.querySelector("dialog[open], [name=more][open]") ||
       selecting()
     );
   };
