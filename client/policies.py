@@ -144,6 +144,16 @@ class RescueFrom:
 Rule: TypeAlias = RetryOn | DiscardOn | RescueFrom
 
 
+def usual_wait(count: int) -> int:
+    """Seconds until a retry by the usual curve, after failure number `count` (from 0), without its jitter."""
+    return count**4 + 15
+
+
+def usual_spread(count: int) -> int:
+    """The jitter of that wait is a whole number of seconds below this."""
+    return 10 * (count + 1)
+
+
 class Policies:
     """The policies of one job, or of a class that hands them on to its subclasses.
 
@@ -163,6 +173,12 @@ class Policies:
         """Its own, else the nearest parent's."""
         found = (each._retry_in for each in (self, *self._parents))
         return next((function for function in found if function is not None), None)
+
+    @property
+    def sets_waits(self) -> bool:
+        """Whether some error may have its job wait for another time than usual."""
+        rules = (rule for each in (self, *self._parents) for group in each._groups for rule in group)
+        return self.retry_in is not None or any(isinstance(rule, RetryOn) for rule in rules)
 
     @property
     def retries_exhausted(self) -> RetriesExhausted | None:

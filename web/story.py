@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobd.client import defaults
+from jobd.client import defaults, registry
 from jobd.client.entry import JobEntry
+from jobd.client.policies import usual_spread, usual_wait
 from jobd.client.source_links import SourceLinks, is_own
 
+_MOST_SUMMED = 1_000
+"""Attempts of which the waits are added up."""
 _LINE = re.compile(r"(.+?):([0-9]{1,9}):in ", re.DOTALL)
 """How a line of a backtrace begins: file and line, as Ruby writes them."""
 
@@ -57,15 +60,23 @@ def _order(event: tuple[float, str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How often it has failed, which attempt comes next, and how many there are; None where nothing limits them."""
+    """How often it has failed, which attempt comes next, and how many there are; None where nothing limits them.
+
+    If that one fails too there are `more` after it, over about so many seconds; None where that is not known.
+    """
 
     failures: int
     following: int
     most: int | None
+    more: int | None = None
+    over: float | None = None
 
 
-def attempts(entry: JobEntry) -> Attempts:
-    """Attempts of a job. Without a number of its own it has those that a worker gives by default."""
+def attempts(entry: JobEntry, at: float | None = None) -> Attempts:
+    """Attempts of a job, which is to be retried at `at`.
+
+    Without a number of its own it has those that a worker gives by default.
+    """
     count, retry = entry.retry_count, entry.payload.get("retry")
     failures = 0 if count is None else max(count + 1, 0)
     most: int | None = defaults.MAX_RETRIES + 1
@@ -75,7 +86,24 @@ def attempts(entry: JobEntry) -> Attempts:
         most = 1
     elif isinstance(retry, int) and not isinstance(retry, bool):
         most = max(retry, 0) + 1
-    return Attempts(failures, failures + 1, most)
+    if at is None or most is None or not failures + 1 < most <= _MOST_SUMMED or not _waits_as_usual(entry, at):
+        return Attempts(failures, failures + 1, most)
+    counts = range(failures, most - 1)
+    over = sum(usual_wait(count) + usual_spread(count) / 2 for count in counts)
+    return Attempts(failures, failures + 1, most, len(counts), over)
+
+
+def _waits_as_usual(entry: JobEntry, at: float) -> bool:
+    """Whether the wait of a retry is the usual one, and nothing that is known of its class speaks against more such."""
+    failed, count = entry.retried_at or entry.failed_at, entry.retry_count
+    if failed is None or count is None or count < 0:
+        return False
+    if any(entry.payload.get(field) is not None for field in ("retry_on_counts", "postponed_count")):
+        return False
+    handler = registry.lookup(entry.name)
+    if handler is not None and handler.policies.sets_waits:
+        return False
+    return -1.0 <= at - failed - usual_wait(count) <= usual_spread(count) + 1.0
 
 
 @dataclass(frozen=True, slots=True)

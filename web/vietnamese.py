@@ -1029,4 +1029,7 @@ VIETNAMESE = {
     "None of these processes runs a job.": "Không tiến trình nào trong số này chạy công việc.",
     "over {time}": "quá {time}",
     "over {count} jobs": "quá {count} công việc",
+    "then {count} more over about {time}, by the usual waits": (
+        "rồi thêm {count} lần nữa trong khoảng {time}, theo thời gian chờ thông thường"
+    ),
 }

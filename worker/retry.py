@@ -14,7 +14,17 @@ from typing import Any
 
 from jobd.client import defaults
 from jobd.client.payload import Timestamps, clean_text, encode_backtrace, read_time, write_time
-from jobd.client.policies import DISCARD, KILL, DiscardOn, RetryLater, RetryOn, Verdict, error_name
+from jobd.client.policies import (
+    DISCARD,
+    KILL,
+    DiscardOn,
+    RetryLater,
+    RetryOn,
+    Verdict,
+    error_name,
+    usual_spread,
+    usual_wait,
+)
 from jobd.worker.outcome import Dead, Deferred, Discarded, Postponed, RetryAt
 
 
@@ -114,11 +124,11 @@ def retry_delay(count: int, jitter: float) -> float:
 
     15 s, 16 s, 31 s, 96 s … about 20 days in all for 25 retries. The jitter is a whole number below 10 · (count + 1).
     """
-    return count**4 + 15 + _spread(count, jitter)
+    return usual_wait(count) + _spread(count, jitter)
 
 
 def _spread(count: int, jitter: float) -> int:
-    return int(jitter * 10 * (count + 1))
+    return int(jitter * usual_spread(count))
 
 
 def retry_on_delay(rule: RetryOn, count: int, jitter: float, wanted: float | None = None) -> float:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from redis import Redis
 
+import jobd
 import jobd.web
 from jobd.client.entry import JobEntry
 from jobd.client.errors import ConfigError
@@ -23,6 +24,14 @@ from tests.client.api import fill_queue, fill_set, payload
 from tests.web.browser import GET_PAGES, Browser, Page
 
 NOW = 1_795_305_670.0
+
+
+@jobd.job(name="story.patient", retry_in=lambda count, error, job: 3600)
+def patient() -> None: ...
+
+
+@jobd.job(name="story.plain", discard_on=[KeyError])
+def plain() -> None: ...
 
 
 def address(browser: Browser, path: str, place: int = 0) -> str:
@@ -96,6 +105,43 @@ def test_a_job_says_how_its_class_did_in_the_last_hour(browser: Browser, redis: 
 def test_attempts_are_told_from_what_the_payload_holds(fields: dict[str, Any], told: tuple[Any, ...]) -> None:
     found = story.attempts(JobEntry(payload("j", **fields)))
     assert (found.failures, found.following, found.most) == told
+
+
+USUAL = {"retry": 10, "retry_count": 1, "failed_at": NOW - 60, "retried_at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wait", "more", "days"),
+    [
+        (USUAL, 16, 8, 0.18),  # attempts 4 to 11, after waits of 31 s up to 1.8 h
+        (USUAL, 36, 8, 0.18),
+        ({**USUAL, "retry": True}, 20, 23, 20.5),
+        ({**USUAL, "retry": 2}, 20, None, None),  # the next one is the last
+        (USUAL, 60, None, None),  # its class, or somebody, has it wait for another time
+        (USUAL, 5, None, None),
+        ({**USUAL, "retry_on_counts": {"E": 1}}, 20, None, None),
+        ({**USUAL, "postponed_count": 1}, 20, None, None),
+        ({**USUAL, "retry_for": 3600}, 20, None, None),
+        ({**USUAL, "retry": 10**9}, 20, None, None),
+        ({"retry": 10}, 20, None, None),
+        ({**USUAL, "class": "story.patient"}, 20, None, None),
+        ({**USUAL, "class": "story.plain"}, 20, 8, 0.18),
+    ],
+)
+def test_what_remains_is_told_where_the_waits_are_the_usual_ones(
+    fields: dict[str, Any], wait: float, more: int | None, days: float | None
+) -> None:
+    found = story.attempts(JobEntry(payload("j", **fields)), NOW + wait)
+    assert found.more == more
+    assert found.over == (None if days is None else pytest.approx(days * 86_400, rel=0.1))
+    assert story.attempts(JobEntry(payload("j", **fields))).more is None
+
+
+def test_the_page_of_a_retry_says_what_remains(browser: Browser, redis: Redis) -> None:
+    now = time.time()
+    redis.zadd("retry", {payload("r1", retry=10, retry_count=1, failed_at=now - 9, retried_at=now - 1): now + 20})
+    text = Page.of(browser.get(address(browser, "/retries")).text).text
+    assert "attempt 3 of 11, then 8 more over about" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

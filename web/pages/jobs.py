@@ -113,7 +113,7 @@ def _told(ctx: Context, found: Found, shown: dict[str, Any], actions: Sequence[s
     request = copies.request(ctx.url(f"/api/v1/{found.place}"), runs, found.key) if runs else ""
     return {
         "timeline": [asdict(event) for event in story.timeline(entry, found.place, shown["at"] if at is None else at)],
-        "attempts": asdict(story.attempts(entry)),
+        "attempts": asdict(story.attempts(entry, found.at if found.place == "retries" else None)),
         "backtrace": asdict(story.backtrace(shown["error_backtrace"], ctx.shared.sources)),
         "cause": causes.search(entry, told) if entry.error_class or entry.error_message else "",
         "cause_id": told.cause,
