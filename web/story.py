@@ -17,6 +17,8 @@ from jobd.client.entry import JobEntry
 from jobd.client.policies import usual_spread, usual_wait
 from jobd.client.source_links import SourceLinks, is_own
 
+_LAST = 1e12
+"""Epoch seconds beyond which a time is none."""
 _MOST_SUMMED = 1_000
 """Attempts of which the waits are added up."""
 _LINE = re.compile(r"(.+?):([0-9]{1,9}):in ", re.DOTALL)
@@ -51,9 +53,11 @@ def timeline(entry: JobEntry, place: str, at: float | None) -> list[Event]:
     ]
 
 
-def _order(event: tuple[float, str]) -> int:
+def _order(event: tuple[float, str]) -> float:
     """Milliseconds, as some times tell no more: within one, things stand in the order in which they happen."""
     moment, what = event
+    if abs(moment) > _LAST:
+        return moment  # of a damaged entry: endless, too
     # When it started is told in whole seconds: what else is of that second was before it.
     return math.floor(moment * 1000) + (1000 if what == "Started" and moment == math.floor(moment) else 0)
 
