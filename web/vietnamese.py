@@ -1032,4 +1032,7 @@ VIETNAMESE = {
     "then {count} more over about {time}, by the usual waits": (
         "rồi thêm {count} lần nữa trong khoảng {time}, theo thời gian chờ thông thường"
     ),
+    "Columns that have no room here are left out; a wider window shows them.": (
+        "Các cột không đủ chỗ được lược bớt; cửa sổ rộng hơn sẽ hiện chúng."
+    ),
 }
