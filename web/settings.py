@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "theme": ("system", "light", "dark"),
     "clock": ("utc", "local"),
     "times": ("relative", "exact"),
+    "rows": ("usual", "compact", "roomy"),
     "keys": ("on", "off"),
     **{f"hide-{name}": _choices(columns) for name, columns in COLUMNS.items()},
 }

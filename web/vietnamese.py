@@ -1035,4 +1035,8 @@ VIETNAMESE = {
     "Columns that have no room here are left out; a wider window shows them.": (
         "Các cột không đủ chỗ được lược bớt; cửa sổ rộng hơn sẽ hiện chúng."
     ),
+    "Rows": "Hàng",
+    "usual": "thường",
+    "compact": "sít",
+    "roomy": "thoáng",
 }

@@ -15,7 +15,8 @@ JID = "0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("theme", "dark"), ("clock", "local"), ("times", "exact"), ("keys", "off")]
+    ("setting", "value"),
+    [("theme", "dark"), ("clock", "local"), ("times", "exact"), ("rows", "compact"), ("keys", "off")],
 )
 def test_a_choice_is_kept_in_a_cookie_and_drawn_by_the_server(setting: str, value: str, browser: Browser) -> None:
     answer = browser.get(f"/{setting}?to={value}&from=/retries%3Fq%3Dx")
