@@ -26,9 +26,8 @@ def enter(field: Locator, text: str) -> None:
 
 def press(scope: Page | Locator, action: str) -> None:
     """Click the first button of an action, if need be in the menu of its row, and be on the page that answers."""
-    menu = scope.locator(
-        "details[name=more]:not([open])", has=scope.page.locator(f"button[name=action][value={action}]")
-    )
+    page = scope if isinstance(scope, Page) else scope.page
+    menu = scope.locator("details[name=more]:not([open])", has=page.locator(f"button[name=action][value={action}]"))
     if menu.count():
         menu.first.locator("summary").click()
     follow(scope.locator(f"button[name=action][value={action}]:visible").first)
