@@ -332,6 +332,20 @@ class Context:
             raise BadRequest(f"the search has {len(found):,} characters; give at most {MOST_TEXT}")
         return found
 
+    def until(self, latest: float) -> float:
+        """The moment of a list or a question that a form sends back, `latest` at most, and without one.
+
+        Raises `BadRequest`.
+        """
+        text = self.one("until")
+        try:
+            found = float(text) if text else latest
+        except ValueError:
+            found = math.nan
+        if math.isnan(found):  # nothing is later than that, so that it would let everything pass
+            raise BadRequest("until is no time; begin at the list again")
+        return min(found, latest)
+
     def number(self, name: str, most: int = 10**9) -> int:
         """A whole number from 0 up among the query's parameters, 0 without it. Raises `BadRequest`."""
         given = self.query.get(name, "") or "0"

@@ -21,6 +21,7 @@ from jobd.client.bulk import BulkResult
 from jobd.client.push import Client
 from jobd.client.queues import Queue
 from jobd.web import bulk
+from jobd.web.pages.many import ASK_FOR_THE_NAME
 from tests.client.api import fill_queue, fill_set, payload, queued
 from tests.waiting import wait_until
 from tests.web.browser import Browser, Page
@@ -367,3 +368,22 @@ def test_it_leaves_a_line_in_the_log(browser: Browser, redis: Redis, caplog: pyt
     told = json.loads(line.removeprefix("web.bulk "))
     expected = {"id": run, "action": "delete", "on": "dead", "q": "class:HardJob", "state": "done", "moved": 600}
     assert {name: told[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("until", ["nan", "NaN", "-nan", "soon"])
+def test_a_moment_that_is_none_lets_nothing_pass(until: str, browser: Browser, redis: Redis) -> None:
+    redis.zadd("dead", {payload("later"): time.time() + 3600})
+    answer = browser.act("/dead", action="delete", all="yes", until=until, confirmed="yes")
+    assert (answer.status_code, "until is no time" in answer.text) == (400, True)
+    assert browser.act("/dead", action="delete", all="yes", until="inf", confirmed="yes").json()["moved"] == 0
+    assert redis.zcard("dead") == 1
+
+
+def test_the_name_is_to_be_typed_whatever_a_request_says_of_that(browser: Browser, redis: Redis) -> None:
+    fill_set(redis, "dead", ASK_FOR_THE_NAME)
+    question = browser.post("/dead", {"action": "delete", "all": "yes", "confirmed": "yes"})
+    assert (question.status_code, "Type dead to confirm:" in question.text) == (200, True)
+    assert browser.act("/dead", action="delete", all="yes", confirmed="yes").status_code == 409
+    assert redis.zcard("dead") == ASK_FOR_THE_NAME
+    redis.zpopmin("dead")
+    assert browser.post("/dead", {"action": "delete", "all": "yes", "confirmed": "yes"}).status_code == 303

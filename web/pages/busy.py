@@ -383,10 +383,7 @@ def change(ctx: Context) -> View | Done:
 def _change_all(ctx: Context, processes: ProcessSet, action: str) -> View | Done:
     """Those that were there when the question was asked; embedded ones take no signals."""
     wanted, now = _filter(ctx), processes.access.server_now()
-    try:
-        until = min(float(ctx.one("until") or now), now)
-    except ValueError:
-        raise BadRequest("until is no time; begin at the list again") from None
+    until = ctx.until(now)
     found = [each for each in processes if wanted.takes(each) and each.started_at <= until]
     told = processes.resumable(found) if action == "resume" else [e.identity for e in found if not e.embedded]
     back = ctx.url("/busy", host=wanted.host, queue=wanted.queue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -257,7 +258,7 @@ def change(ctx: Context) -> View | Done:
         or ctx.one("again") == "yes"
         or not keys
         or (waves is not None and ctx.one("said") != _said(waves))
-        or (ctx.one("ask_typed") == "yes" and ctx.one("typed") != TYPED)
+        or (action == "delete" and len(found) >= ASK_FOR_THE_NAME and ctx.one("typed") != TYPED)
     )
     if asked:
         return _confirmation(ctx, action, cause, waves, left)
@@ -324,11 +325,7 @@ def _grouped(ctx: Context, action: str) -> list[Failure]:
     For a mute those count that first failed before: a job that was retried meanwhile is none more.
     """
     [(look, _, _)] = ctx.ask(_ask_failures(ctx))
-    text = ctx.one("until")
-    try:
-        until = float(text) if text else float("inf")
-    except ValueError:
-        raise BadRequest("until is no time; begin at the list again") from None
+    until = ctx.until(math.inf)
     wanted = ctx.one("group")
     for cause in look.causes:
         if cause.id == wanted:
@@ -412,8 +409,6 @@ def _confirmation(ctx: Context, action: str, cause: Cause, waves: Waves | None, 
         found = DeadSet(ctx.client).room()
         drops, room = found.would_drop(count), found.max_jobs
     typed = TYPED if action == "delete" and count >= ASK_FOR_THE_NAME else ""
-    if typed:
-        fields.append(("ask_typed", "yes"))
     data: dict[str, Any] = {
         "about": _about(cause),
         "action": action,

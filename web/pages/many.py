@@ -103,8 +103,8 @@ class Many:
     def _all(self, order: Order) -> View | Done:
         ctx = self.ctx
         now = self.place.access.server_now()
-        order = replace(order, until=_until(ctx, now), of=_count(ctx))
-        typed = self.place.name if ctx.one("ask_typed") == "yes" else ""
+        order = replace(order, until=ctx.until(now), of=_count(ctx))
+        typed = self.place.name if ctx.one("ask_typed") == "yes" or self._is_vast(order) else ""
         if ctx.one("confirmed") != "yes" or (typed and ctx.one("typed") != typed):
             return self._count_and_confirm(order)
         meant = self._gather(order)
@@ -114,6 +114,12 @@ class Many:
             raise BadRequest(f"more than {MOST_AT_ONCE} jobs would go to the front; search for fewer")
         started = bulk.begin(self.place, order, ctx.masker)
         return Done(order.action, ctx.url(f"/bulk/{started}"), {}, started=started)
+
+    def _is_vast(self, order: Order) -> bool:
+        """Whether so much is deleted that its name is to be typed, whatever the request says of that."""
+        if order.action != "delete" or order.wanted or order.reach.limited:
+            return False
+        return self.place.size() >= ASK_FOR_THE_NAME
 
     def _target(self) -> str:
         """The queue into which jobs are moved. Raises `BadRequest`."""
@@ -203,14 +209,6 @@ def undone(taken: Bin | None) -> tuple[str, dict[str, int]]:
 
 def _last(results: Iterable[BulkResult]) -> BulkResult:
     return deque(results, maxlen=1).pop()
-
-
-def _until(ctx: Context, now: float) -> float:
-    """The moment at which the jobs were counted, as the page that asked sends it back."""
-    try:
-        return min(float(ctx.one("until") or now), now)
-    except ValueError:
-        raise BadRequest("until is no time; begin at the list again") from None
 
 
 def _count(ctx: Context) -> int:
