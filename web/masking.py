@@ -28,10 +28,11 @@ ENCRYPTED = "[encrypted]"
 """The last argument of a job that its client has encrypted: Sidekiq Enterprise says so by `encrypt` in the payload."""
 WORDS = (
     *("pass", "secret", "token", "apikey", "authorization", "credential", "private"),
-    *("cvv", "ssn", "iban", "cardnumber", "cookie", "auth", "card"),
+    *("pwd", "accesskey", "cvv", "cvc", "ssn", "iban", "creditcard", "cardnumber", "cardno", "cardholder", "cookie"),
+    *("oauth", "authcode", "authkey", "auth", "card", "cards"),
 )
 """A key that holds one of these is told by it; case, `_`, `-` and spaces do not count."""
-_WHOLE = ("auth", "card")
+_WHOLE = ("auth", "card", "cards")
 """Of these only where they are words of their own: an author, and what is discarded, is no secret."""
 _OF_CLASSES = ("Error", "Exception", "Warning", "Failure", "Expired", "Invalid", "Missing", "Required", "NotFound")
 _COLON = "".join(rf"(?<![A-Za-z]{end})" for end in (*_OF_CLASSES, "Job", "Worker", "Mailer")) + ":(?!:)"
@@ -40,22 +41,33 @@ _DEEPEST = 200
 _COMPLAINS_EVERY = 60.0
 """Seconds between two complaints about the application's function."""
 _IGNORED = re.compile(r"[\s_-]+")
-_VALUE = r"""(\\{0,4}"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;&"'}\])]+)"""
+_END = r"""\s,;&"'}\])"""
+_VALUE = (
+    r"""(\\{0,4}"[^"]*"?|'[^']*'?|\[[^\]]*\]?|\{[^}]*\}?|[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{1,4}){3,8}\b"""
+    # A comma or semicolon ends it only where a space, or another name, comes after it.
+    rf"|(?:[^{_END}]|[,;](?=[^{_END}=:]{{1,100}}(?:[{_END}]|\Z)))+)"
+)
 _PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
 _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
-    (("://",), re.compile(r"(?<=://)[^\s/@:]{0,200}:\S{1,200}(?=@)")),
-    (("bearer ",), re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]+")),
+    (("://",), re.compile(r"(?<=://)(?:[^\s/@:]{0,200}:\S{1,200}|[\w-]{16,200})(?=@)")),
+    (("bearer",), re.compile(r"(?i)(?<=\bbearer\s)[\w.~+/=-]+")),
     (("basic ",), re.compile(r"(?i)(?<=\bbasic )[\w+/=]{8,}")),
     (("eyj",), re.compile(r"\beyJ[\w-]{5,500}\.[\w-]{1,4000}\.[\w-]{0,1000}")),
     (("-----begin ",), re.compile(_PEM, re.DOTALL)),
     (("k_live_", "k_test_"), re.compile(r"\b[sr]k_(?:live|test)_\w+")),
-    (("akia",), re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
+    (("akia", "asia"), re.compile(r"\bA(?:K|S)IA[0-9A-Z]{16}\b")),
     (("gh", "xox"), re.compile(r"\bgh[pousr]_\w{20,}|\bxox[abprs]-[\w-]{10,}")),
+    (("glpat-", "aiza"), re.compile(r"\bglpat-[\w-]{16,}|\bAIza[\w-]{30,}")),
+    (("sk-", "whsec_"), re.compile(r"\bsk-(?:proj|ant)-[\w-]{16,}|\bwhsec_\w{16,}")),
 )
 """Each with what a text must hold, in lower case, for it to be there. What they repeat is bounded where a part could
 begin anywhere: hostile text must not cost more than its length."""
 _sign = re.compile("|".join(re.escape(hint) for hints, _ in _SHAPES for hint in hints)).search
 """Finds the first of what one of them must hold: most texts hold none, which is told at once."""
+
+
+_HEADER = re.compile(r"""(?i)\b((?:authorization|cookie)["']{0,2}\s{0,5}(?:=>|=|:)\s{0,5}["']?)[^"'\r\n]+""")
+"""Headers whose value is the rest of the line: of `Authorization: Token abc` the first word is the least secret."""
 
 
 def _as_word(word: str) -> str:
@@ -92,8 +104,11 @@ class Masker:
         self._whole = re.compile(whole) if whole else None
         loose = "|".join([*parts, whole] if whole else parts)
         # Within text: `name = value`, `"name": "value"`, `name=value&…`, and the same escaped once more.
-        name = rf"""((?:{loose})[\w-]{{0,40}}[\\"']{{0,4}}\s{{0,5}}(?:=>|=|{_COLON})\s{{0,5}})"""
+        inner = r"(?:\[\w{0,40}\]|%5[bB]\w{0,40}%5[dD])?"
+        name = rf"""((?:{loose})[\w-]{{0,40}}{inner}[\\"']{{0,4}}\s{{0,5}}(?:=>|=|%3[dD]|{_COLON})\s{{0,5}})"""
         self._assigned = re.compile(name + _VALUE) if loose else None
+        option = rf"((?<!\S)--(?:\w{{1,40}}-){{0,3}}(?:{loose})[\w-]{{0,40}}\s{{1,5}})([^\s-]\S*)"
+        self._options = re.compile(option) if loose else None
 
     def hides(self, key: object) -> bool:
         """Whether the values under a key are hidden."""
@@ -182,12 +197,16 @@ class Masker:
                 if not known or any(hint in plain for hint in hints):
                     text = shape.sub(HIDDEN, text)
         if self._assigned and (not known or self._may_assign(plain)):
+            if not known or "authorization" in plain or "cookie" in plain:
+                text = _HEADER.sub(lambda found: found[1] + HIDDEN, text)
             text = self._assigned.sub(lambda found: found[1] + HIDDEN, text)
+        if self._options and "--" in plain:
+            text = self._options.sub(lambda found: found[1] + HIDDEN, text)
         return text
 
     def _may_assign(self, plain: str) -> bool:
         """Whether a text in lower case can hold an assignment at all: few do, and this is told fast."""
-        if ":" not in plain and "=" not in plain:
+        if ":" not in plain and "=" not in plain and "%3d" not in plain:
             return False
         plain = plain.replace("_", "").replace("-", "").replace(" ", "")
         return any(word in plain for word in self._all)

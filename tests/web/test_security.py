@@ -355,6 +355,7 @@ def test_a_search_does_not_tell_what_is_hidden(browser: Browser, redis: Redis) -
 
 def test_some_words_tell_a_secret_only_as_a_whole() -> None:
     keys = ("auth", "x_auth", "userAuth", "Auth", "AUTH", "http-auth", "card", "card_no", "creditCard", "CARD_1")
+    keys += ("creditcard", "cards", "cardno", "cardholder", "oauth", "oauth2_id", "authcode", "AUTHKEY")
     for key in keys:
         assert Masker().value({key: "hunter2"}) == {key: HIDDEN}
         assert "hunter2" not in Masker().text(f'{{"{key}": "hunter2"}} {key}=hunter2')
@@ -411,10 +412,30 @@ def test_names_of_classes_are_no_secrets(text: str) -> None:
         "PÀSSWORD ü token: hunter2",
         "a-p_i-k e_y: hunter2",
         "BEARER hunter2",
+        "Authorization: Token hunter2",
+        'headers={"Authorization": "ApiKey hunter2"}',
+        "Cookie: sid=abc; b=hunter2",
+        "password=a,hunter2",
+        "password=a;hunter2 is wrong",
+        "iban=DE89 3704 hunter2".replace("hunter2", "0044 0532 0130 00"),
+        "mysql --password hunter2 -e x",
+        "?token%5B%5D=hunter2&x=1",
+        "token%3Dhunter2",
+        "access_key: hunter2",
+        "PWD=hunter2",
     ],
 )
 def test_secrets_beside_names_of_classes_are_hidden(text: str) -> None:
-    assert "hunter2" not in Masker().text(text)
+    shown = Masker().text(text)
+    assert "hunter2" not in shown
+    assert "0532" not in shown
+
+
+def test_what_stands_beside_a_secret_stays() -> None:
+    hidden = f"f(password={HIDDEN}, user='bob'), token={HIDDEN},path=/x and https://user@host --pass-through"
+    assert (
+        Masker().text("f(password='x', user='bob'), token=abc,path=/x and https://user@host --pass-through") == hidden
+    )
 
 
 @pytest.mark.parametrize("secret", ["redis://user:hunter2@host", "AKIAHUNTER2HUNTER2HU", f"ghp_{'hunter2' * 5}", JWT])
@@ -584,6 +605,14 @@ def test_by_a_unix_socket_a_header_is_believed_if_that_is_said() -> None:
         "AKIAABCDEFGHIJKLMNOP",
         "ghp_abcdefghijklmnopqrstuvwxyz",
         "xoxb-1234567890-abc",
+        "Bearer\tabc.def",
+        "https://0123456789abcdef@sentry.io/1",
+        "ASIAABCDEFGHIJKLMNOP",
+        "glpat-abcdefghijklmnopqrst",
+        "AIzaSyAbcdefghijklmnopqrstuvwxyz0123456",
+        "sk-proj-abcdefghijklmnop",
+        "sk-ant-abcdefghijklmnop",
+        "whsec_abcdefghijklmnop",
     ],
 )
 def test_a_secret_of_each_shape_is_hidden_wherever_it_stands(secret: str) -> None:
