@@ -28,7 +28,8 @@ PART_CHARACTERS = 500_000
 """About so many of the arguments of a job are shown at all, and of its keywords, other fields and backtrace."""
 LARGE = 256_000
 """Bytes of a job from which on its arguments are shown only when asked for."""
-_ROW_TAGS = 20
+_TAGS, _ROW_TAGS, _TAG_CHARACTERS = 20, 8, 60
+"""Tags of a job that are shown, in a row, and of how many characters there."""
 _known: WeakKeyDictionary[Masker, dict[bytes, dict[str, Any]]] = WeakKeyDictionary()
 """How the last jobs are shown in a row, by their bytes: a page is mostly looked at again, with the same jobs."""
 _MOST_KNOWN, _MOST_KEPT_BYTES = 1_000, 4_000
@@ -102,7 +103,7 @@ def _about(entry: JobEntry, masker: Masker) -> dict[str, Any]:
         "class": masker.text(entry.name),
         "queue": masker.text(entry.queue),
         "args": call_text(entry, masker),
-        "tags": masker.value(prune(entry.tags, _ROW_TAGS)),
+        "tags": [cut(tag, _TAG_CHARACTERS) for tag in masker.value(prune(entry.tags, _ROW_TAGS))],
         "retry_count": entry.retry_count,
         "created_at": entry.created_at,
         "enqueued_at": entry.enqueued_at,
@@ -136,6 +137,7 @@ def job_detail(
     }
     return {
         **job_row(entry, masker, key, at),
+        "tags": masker.value(prune(entry.tags, _TAGS)),
         "retried_at": entry.retried_at,
         **{name: masker.text(jid_in(entry, name)) for name in ("edited_from", "edited_into")},
         "large": large,

@@ -258,3 +258,14 @@ def test_a_head_of_the_stream_does_not_begin_one_and_streams_can_be_switched_off
         "text/event-stream",
     )
     assert Browser(jobd.web.app(client, read_only=True, streams=False)).get("/live").status_code == 204
+
+
+def test_a_page_of_jobs_with_long_tags_is_small(redis: Redis, client: Client) -> None:
+    for number in range(60):
+        redis.zadd("dead", {payload(f"j{number}", tags=["t<" * 100] * 20): number})
+    browser = Browser(jobd.web.app(client, read_only=True))
+    assert len(browser.get("/dead").content) < 200_000
+    first = browser.data("/dead")["jobs"][0]
+    assert (len(first["tags"]), first["tags"][-1], len(first["tags"][0])) == (8, "…", 61)
+    shown = browser.data(f"/jobs/{first['jid']}?in=dead&key={first['key']}")["job"]
+    assert shown["tags"][0] == "t<" * 100
