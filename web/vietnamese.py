@@ -576,6 +576,7 @@ VIETNAMESE = {
     "Exact times": "Giờ chính xác",
     "as “5 min ago”": "như “5 phút trước”",
     "exact": "chính xác",
+    "longest": "lâu nhất",
     "Group by cause": "Gom theo nguyên nhân",
     "Nothing to retry.": "Không có gì chờ thử lại.",
     "Nothing is scheduled.": "Không có gì được lên lịch.",

@@ -70,7 +70,7 @@ def test_each_queue_tells_its_rates_its_failures_and_when_it_is_empty(browser: B
     text = Page.of(html).text
     for said in ("about 50 s", "grows", "no figures yet", "25.0%", "3.00"):
         assert said in text
-    assert html.count('class="came" d="M0 24V') == 3
+    assert html.count('class=came d="M0 24V') == 3
 
 
 def test_figures_of_long_ago_are_not_told_as_those_of_now(browser: Browser, redis: Redis) -> None:

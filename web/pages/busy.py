@@ -29,7 +29,7 @@ PROCESSES = 16
 """Processes on one page, those with what they run."""
 ELDERS = 10
 """Processes besides those of the first page whose jobs are read too, those of which one has run longest."""
-MOST_RUNNING = 32
+MOST_RUNNING = 30
 """Running jobs on one page, those that have run longest first."""
 SORTS = ("name", "oldest")
 """What processes can be sorted by: `oldest` is the age of the job that each has run longest."""
