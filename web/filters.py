@@ -19,6 +19,7 @@ from jobd.client.entry import JobEntry
 from jobd.client.payload import is_active_job
 from jobd.web.causes import tell
 from jobd.web.masking import HIDDEN, Masker, Path
+from jobd.web.patterns import ANY, fits
 from jobd.web.preview import prune
 
 STATES = ("retry", "scheduled", "dead", "enqueued", "damaged")
@@ -330,29 +331,13 @@ def _compares(term: Term, subject: Subject) -> bool:
 
 
 def _pieces(term: Term) -> list[str]:
-    return [term.value] if term.exact else term.value.split("*")
+    return [term.value] if term.exact else term.value.split(ANY)
 
 
 def _any(term: Term, shown: Iterable[str]) -> bool:
     """Whether one of the values is the term's; in it `*` stands for any text, unless it was quoted."""
     pieces = _pieces(term)
-    if len(pieces) == 1:
-        return any(value == term.value for value in shown)
-    return any(_fits(value, pieces) for value in shown)
-
-
-def _fits(value: str, pieces: list[str]) -> bool:
-    """Whether `value` begins with the first piece, ends with the last, and holds the others between them in order."""
-    first, *middle, last = pieces
-    if len(value) < len(first) + len(last) or not value.startswith(first) or not value.endswith(last):
-        return False
-    place, end = len(first), len(value) - len(last)
-    for piece in middle:
-        found = value.find(piece, place, end)
-        if found < 0:
-            return False
-        place = found + len(piece)
-    return True
+    return any(fits(value, pieces) for value in shown)
 
 
 def _at_path(entry: JobEntry, path: tuple[str, ...], masker: Masker) -> Iterator[str]:

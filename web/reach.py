@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from jobd.client.entry import JobEntry
 from jobd.client.errors import ConfigError
 from jobd.client.queues import QueueEntry
-
-_ALL = "*"
+from jobd.web.patterns import ANY, fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Reach:
         given = (patterns,) if isinstance(patterns, str) else tuple(patterns or ())
         if wrong := [each for each in given if not isinstance(each, str) or not each]:
             raise ConfigError(f"queues: {wrong[0]!r} is no pattern; give names such as mail, or mail:*")
-        return cls() if _ALL in given else cls(tuple(dict.fromkeys(given)))
+        return cls() if ANY in given else cls(tuple(dict.fromkeys(given)))
 
     @property
     def limited(self) -> bool:
@@ -43,7 +42,9 @@ class Reach:
         """Whether what is of all these queues is within reach; what is of none, or of one without a name, rarely is."""
         if self.patterns is None:
             return True
-        return bool(names) and all(name and any(_fits(name, each) for each in self.patterns) for name in names)
+        return bool(names) and all(
+            name and any(fits(name, each.split(ANY)) for each in self.patterns) for name in names
+        )
 
     def takes_job(self, entry: JobEntry) -> bool:
         """The same of a job."""
@@ -63,20 +64,3 @@ def queues_of(entry: JobEntry) -> tuple[str, ...]:
 def audited(chosen: str, reach: Reach) -> str:
     """What was chosen of a list, as the activity tells it: of which queues alone it was taken."""
     return f"{chosen}, of {reach.shown}" if reach.limited else chosen
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Whether the pieces of the pattern stand in the name, in order, the first and the last at its ends."""
-    first, *rest = pattern.split(_ALL)
-    if not rest:
-        return name == first
-    *middle, last = rest
-    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
-        return False
-    place, end = len(first), len(name) - len(last)
-    for piece in middle:
-        found = name.find(piece, place, end)
-        if found < 0:
-            return False
-        place = found + len(piece)
-    return True
