@@ -33,7 +33,7 @@ from jobd.web.masking import Masker
 from jobd.web.places import Place, QueuePlace, SetPlace, matching
 from jobd.web.questions import Question
 from jobd.web.reach import Reach, audited
-from jobd.web.trash import Bin
+from jobd.web.trash import Bin, undone
 
 logger = logging.getLogger("jobd")
 
@@ -201,7 +201,7 @@ class _Run:
 
     def _tell(self, state: str, result: BulkResult, **more: str) -> bool:
         """Note how far it is; answers whether somebody has asked to stop."""
-        counts = {name: getattr(result, name) for name in _COUNTS} | _final(self._order)
+        counts = {name: getattr(result, name) for name in _COUNTS} | undone(self._order.bin)[1]
         fields = {**counts, **more, "state": state, "looked_at": self._looked_at, "beat": repr(self._access.now())}
         if state != "running" or time.monotonic() >= self._renewed + defaults.BULK_LEASE / 5:
             self._keep_slot(defaults.BULK_LEASE if state == "running" else 0.0)
@@ -233,7 +233,8 @@ class _Run:
         told = {"id": self.id, "user": order.user or "-", "action": order.action, "state": state}
         values = {**told, "on": self._place.name, "q": chosen, "error": error}
         counts = {name: count for name, count in asdict(result).items() if name in _COUNTS}
-        counts |= _final(order)
+        undo, final = undone(order.bin)
+        counts |= final
         logger.info("web.bulk %s", json.dumps({**{k: v for k, v in values.items() if v}, **counts}))
         audit.write(
             self._access,
@@ -247,14 +248,9 @@ class _Run:
                 result="failed" if state == "failed" else "done",
                 error=error or ("stopped by hand" if state == "stopped" else ""),
                 counts=counts,
-                undo=order.bin.id if order.bin else "",
+                undo=undo,
             ),
         )
-
-
-def _final(order: Order) -> dict[str, int]:
-    """How many of those that were deleted were not kept."""
-    return {"final": order.bin.final} if order.bin else {}
 
 
 def _take(redis: Any, slot: str, run: str, lease: int) -> Any:

@@ -138,16 +138,13 @@ class Masker:
             return ENCRYPTED
         if not self.knows_jobs:
             return HIDDEN if isinstance(path[-1], str) and self.hides(path[-1]) else self.value(value)
-        return self._judged(job, path, value, self._unmasked.get(wire.display_name(job), frozenset()))
+        return self._judged(job, path, value, self._open_keys(job))
 
     def conceals(self, job: Mapping[str, Any], path: Path, value: Any) -> bool:
         """Whether all is hidden that stands there."""
         if _is_encrypted(job, path[0]):
             return True
-        key, told = path[-1], self._asked(job, path, value)
-        if told is not None or not isinstance(key, str):
-            return told is True
-        return key not in self._unmasked.get(wire.display_name(job), ()) and self.hides(key)
+        return self._is_hidden(path[-1], self._asked(job, path, value), self._open_keys(job))
 
     def payload(self, job: Mapping[str, Any], fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All fields of a job, or those that are given of it, with their secrets hidden."""
@@ -165,11 +162,19 @@ class Masker:
         """The keyword arguments of a job with their secrets hidden."""
         return {self.text(name): self.argument(job, (name,), value) for name, value in kwargs.items()}
 
+    def _open_keys(self, job: Mapping[str, Any]) -> Collection[str]:
+        """The keys that are no secrets in a job."""
+        return self._unmasked.get(wire.display_name(job), ())
+
+    def _is_hidden(self, key: str | int, told: bool | None, shown: Collection[str]) -> bool:
+        """Whether all below a key is hidden, of which the application has `told`; the keys that are `shown` are not."""
+        return told is True or (told is None and isinstance(key, str) and key not in shown and self.hides(key))
+
     def _judged(self, job: Mapping[str, Any], path: Path, value: Any, shown: Collection[str]) -> Any:
         if len(path) > _DEEPEST:
             return "…"
-        key, told = path[-1], self._asked(job, path, value)
-        if told is True or (told is None and isinstance(key, str) and key not in shown and self.hides(key)):
+        told = self._asked(job, path, value)
+        if self._is_hidden(path[-1], told, shown):
             return HIDDEN
         if isinstance(value, dict):
             return {self.text(name): self._judged(job, (*path, name), item, shown) for name, item in value.items()}

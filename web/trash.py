@@ -181,6 +181,13 @@ class Bin:
         return True
 
 
+def undone(taken: Bin | None) -> tuple[str, dict[str, int]]:
+    """Under which id what was deleted comes back, and how much of it does not."""
+    if taken is None:
+        return "", {}
+    return taken.id, {"final": taken.final}
+
+
 def ask_deletion(access: Access, name: str) -> Question[tuple[Deletion, list[int]] | None]:
     """A deletion, and how many of its jobs are left in the trash of each of its places; None when it is not known."""
     keys = access.keys

@@ -20,11 +20,11 @@ from jobd.web.deploys import ask_deploys, masked
 from jobd.web.documents import MOST_BYTES, call_text, cut, key_of, read_key
 from jobd.web.masking import Masker
 from jobd.web.mutes import Mute, add, ask_mutes, remove
-from jobd.web.pages.many import bin_of, undone
+from jobd.web.pages.many import bin_of
 from jobd.web.pages.sets import place_of
 from jobd.web.questions import Question
 from jobd.web.reach import queues_of
-from jobd.web.trash import Bin
+from jobd.web.trash import Bin, undone
 
 MOST = 1_000
 """Jobs that are grouped, fewer where they are large: see `documents.MOST_BYTES`."""

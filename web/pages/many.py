@@ -18,7 +18,7 @@ from jobd.web.bulk import Order
 from jobd.web.context import BadRequest, Context, Done, OutOfReach, View
 from jobd.web.filters import Filter
 from jobd.web.places import RIGHTS, Place, QueuePlace, matching
-from jobd.web.trash import Bin
+from jobd.web.trash import Bin, undone
 
 MOST_NAMED = 200
 MOST_AT_ONCE = 500
@@ -104,8 +104,7 @@ class Many:
         ctx = self.ctx
         now = self.place.access.server_now()
         order = replace(order, until=ctx.until(now), of=_count(ctx))
-        typed = self.place.name if ctx.one("ask_typed") == "yes" or self._is_vast(order) else ""
-        if ctx.one("confirmed") != "yes" or (typed and ctx.one("typed") != typed):
+        if ctx.one("confirmed") != "yes" or self._lacks_name(order):
             return self._count_and_confirm(order)
         meant = self._gather(order)
         if meant is not None:
@@ -114,6 +113,11 @@ class Many:
             raise BadRequest(f"more than {MOST_AT_ONCE} jobs would go to the front; search for fewer")
         started = bulk.begin(self.place, order, ctx.masker)
         return Done(order.action, ctx.url(f"/bulk/{started}"), {}, started=started)
+
+    def _lacks_name(self, order: Order) -> bool:
+        """Whether the name of the place is to be typed, and was not."""
+        asked = self.ctx.one("ask_typed") == "yes" or self._is_vast(order)
+        return asked and self.ctx.one("typed") != self.place.name
 
     def _is_vast(self, order: Order) -> bool:
         """Whether so much is deleted that its name is to be typed, whatever the request says of that."""
@@ -198,13 +202,6 @@ class Many:
 def bin_of(ctx: Context, action: str) -> Bin | None:
     """What takes in what an action deletes; None where nothing is kept."""
     return Bin(ctx.access, ctx.user.name) if action == "delete" and ctx.shared.undo else None
-
-
-def undone(taken: Bin | None) -> tuple[str, dict[str, int]]:
-    """Under which id what was deleted comes back, and how much of it does not."""
-    if taken is None:
-        return "", {}
-    return taken.id, {"final": taken.final}
 
 
 def _last(results: Iterable[BulkResult]) -> BulkResult:
