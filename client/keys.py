@@ -223,13 +223,7 @@ _SHAPES = (
     ("queues", re.compile(r"queue:|jobd:(paused-by|queue-limits)$")),
     ("statistics", re.compile(r"stat:")),
     ("cron", re.compile(r"cron_job:|jobd:cron:")),
-    (
-        "metrics",
-        re.compile(
-            r"[jh]\||jobd:metrics:|\d{8}-marks$|deploylock-|.*-\d{1,2}-\d{1,2}:\d{1,2}$",
-            re.DOTALL,
-        ),
-    ),
+    ("metrics", re.compile(r"[jh]\||jobd:metrics:|\d{8}-marks$|deploylock-|.*-\d{1,2}-\d{1,2}:\d{1,2}$", re.DOTALL)),
     ("metrics", re.compile(r"jobd:(long-|longest-)?class-waits:")),
     ("jobd", re.compile(r"jobd:")),
     ("processes", re.compile(r".+:\d+:[0-9a-f]+(:work|:workers|-signals)?$")),

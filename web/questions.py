@@ -77,12 +77,12 @@ def together(*questions: Question[Any]) -> Question[list[Any]]:
     """One question of several, which share their round trips; none of them may bear refusals."""
     results: list[Any] = [None] * len(questions)
     waiting: dict[int, Ask] = {}
-    told: list[list[Any] | None] = [None] * len(questions)
+    told: list[Any] = [None] * len(questions)
     places = list(range(len(questions)))
     while places:
         for place in places:
             try:
-                waiting[place] = questions[place].send(told[place])  # type: ignore[arg-type]
+                waiting[place] = questions[place].send(told[place])
             except StopIteration as ended:
                 results[place] = ended.value
                 waiting.pop(place, None)

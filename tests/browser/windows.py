@@ -40,7 +40,7 @@ class Watch:
             ("response", self._response),
             ("request", self._request),
         ):
-            page.on(event, told)  # type: ignore[call-overload]
+            page.on(event, told)  # type: ignore[call-overload]  # its overloads are of single names
             self._over.append((page, event, told))
 
     def end(self) -> None:

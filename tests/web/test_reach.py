@@ -485,6 +485,6 @@ def test_what_was_shown_last_to_one_user_is_not_shown_to_one_of_other_queues_whe
 def test_patterns_that_are_none_are_refused(client: Client) -> None:
     for wrong in ([""], ["mail", 5]):
         with pytest.raises(ConfigError, match=r"queues: .* is no pattern; give names such as mail"):
-            jobd.web.app(client, queues=wrong)  # type: ignore[arg-type]
+            jobd.web.app(client, queues=wrong)  # type: ignore[arg-type]  # wrong on purpose
     browser = Browser(jobd.web.app(client, auth=lambda _: "bob", queues=lambda user: [""]))
     assert browser.post("/queues/mail", {"action": "pause"}).status_code == 409

@@ -339,7 +339,8 @@ class TestEnds:
         with run_worker(concurrency=1):
             wait_until(lambda: ends(redis) == ["retry"], "it has failed")
             [run] = crons.runs("a")
-            [(job, due)] = redis.zrange("retry", 0, 0, withscores=True)  # type: ignore[misc]
+            first: Any = redis.zrange("retry", 0, 0, withscores=True)
+            [(job, due)] = first
             assert (run.jid, run.due) == (jid, pytest.approx(due))
             redis.zadd("retry", {job: 1.0})
             wait_until(lambda: ends(redis) == ["dead"], "it has failed for good")
